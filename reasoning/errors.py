@@ -1,0 +1,75 @@
+"""Every exception this framework raises on purpose.
+
+    ReasoningError
+    ├── UserError               a mistake in what was asked for; the message names the value, the rule, the cure
+    │   ├── RecipeError         a recipe, a parameter or a name that cannot be used
+    │   ├── TaskError           problems that cannot be loaded
+    │   └── StoreError          an output folder that cannot be read or written
+    ├── CallError               one call failed; it fails its node and never the run
+    │   ├── GenerationError     the generator gave no sample
+    │   ├── VerificationError   the verifier gave no score
+    │   └── TransientError      worth another try: connection, time-out, 429, 5xx
+    └── EngineError             the engine itself is gone; no later call can succeed, the run stops
+
+Running out of budget or time is not an exception: see `reasoning.budget`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReasoningError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UserError(ReasoningError):
+    """A mistake in what was asked for. Command line exit code 2."""
+
+
+class RecipeError(UserError):
+    """A recipe, a parameter or a name that cannot be used."""
+
+
+class TaskError(UserError):
+    """Problems that cannot be loaded."""
+
+
+class StoreError(UserError):
+    """An output folder that cannot be read or written."""
+
+
+class CallError(ReasoningError):
+    """One call failed. It fails its node, never the run."""
+
+
+class GenerationError(CallError):
+    """The generator gave no sample."""
+
+
+class VerificationError(CallError):
+    """The verifier gave no score."""
+
+
+class TransientError(CallError):
+    """A failure worth another try.
+
+    `retry_after` is the pause in seconds the server asked for, if it asked.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineError(ReasoningError):
+    """The engine behind a generator or verifier is gone for good."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
+    """The message for a name that is not one of `valid`: the nearest one, then all of them."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}."

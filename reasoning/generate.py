@@ -1,0 +1,69 @@
+"""The seam to a language model: one call, one sample. Batching is the backend's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from reasoning.problem import Problem
+from reasoning.tree import Node, Path, Sample
+
+Meter: TypeAlias = Callable[[int], None]
+"""Called with the number of newly generated tokens as they arrive. What a cancelled call had
+produced must have been metered by the time its cancellation is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a call continues: the problem's message, then the path from the root to `parent`.
+
+    The result will be filed in `slot` below `parent`. Backends put `problem.prompt` through the
+    chat template once and continue with the path's own tokens where they are known.
+    """
+
+    problem: Problem
+    parent: Node
+    slot: int
+
+    @property
+    def path(self) -> Path:
+        """Where the sample will stand in the tree."""
+        return (*self.parent.path, self.slot)
+
+    @property
+    def text(self) -> str:
+        """The assistant's text so far."""
+        return self.parent.text
+
+    @property
+    def token_ids(self) -> tuple[int, ...] | None:
+        """The assistant's tokens so far, exactly as produced; None if any are unknown."""
+        return self.parent.token_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one call draws. `stop` strings end it and stay in the text; `top_k` 0 means off.
+
+    `confidence_k` > 0 asks for minus the mean of the top-k logprobs of every token.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+    confidence_k: int = 0
+
+
+class Generator(Protocol):
+    """Anything that continues a prompt.
+
+    Raises TransientError when another try may help, GenerationError when it will not, and
+    EngineError when no call ever will. Re-raises CancelledError after metering what it produced.
+    """
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample: ...
