@@ -1,0 +1,193 @@
+"""Time, real or virtual.
+
+A search reads the clock of its generator. Engines run in real time; replayed samples run in
+virtual time, where a token takes a tick, so that racing strategies see the order and pay the
+costs they would live, in no time at all and the same way on every machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+
+class Handle(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """What a search needs of time; `now` and delays are seconds (ticks, if virtual)."""
+
+    def now(self) -> float: ...
+    async def sleep(self, delay: float) -> None: ...
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Handle: ...
+
+
+class RealClock:
+    """The running event loop's own time."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+
+class _Alarm:
+    """An entry of a virtual clock's agenda."""
+
+    __slots__ = ("callback", "clock")
+
+    def __init__(self, clock: VirtualClock, callback: Callable[[], object] | None) -> None:
+        self.clock = clock
+        self.callback = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class VirtualClock:
+    """Time that jumps to the next sleeper once everything else that could run has run.
+
+    A clock belongs to one problem: others neither delay nor hasten it. While `hold` is in force
+    (work goes on outside the event loop) time stands still. An alarm set by `call_later`, a
+    deadline say, rings when sleepers carry time past it, but nobody waits for it alone.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._agenda: list[tuple[float, int, _Alarm]] = []
+        self._count = itertools.count()
+        self._sleepers = 0
+        self._holds = 0
+
+    def now(self) -> float:
+        return self._now
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
+        alarm = _Alarm(self, callback)
+        heapq.heappush(self._agenda, (self._now + max(0.0, delay), next(self._count), alarm))
+        return alarm
+
+    async def sleep(self, delay: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        handle = self.call_later(delay, lambda: future.done() or future.set_result(None))
+        self._sleepers += 1
+        _Driver.here().watch(self)
+        try:
+            await future
+        finally:
+            self._sleepers -= 1
+            handle.cancel()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Stop time while real work is awaited."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if self._sleepers:
+                _Driver.here().watch(self)
+
+    @property
+    def stuck(self) -> bool:
+        """Nobody sleeps, or time is held: there is nothing to advance to."""
+        return not self._sleepers or self._holds > 0
+
+    def advance(self) -> None:
+        """Jump to the next entry and ring everything due at that moment, in the order it was set."""
+        while self._agenda and self._agenda[0][2].callback is None:
+            heapq.heappop(self._agenda)
+        if not self._agenda:
+            return
+        self._now = self._agenda[0][0]
+        while self._agenda and self._agenda[0][0] <= self._now:
+            callback = heapq.heappop(self._agenda)[2].callback
+            if callback is not None:
+                callback()
+
+
+class _Driver:
+    """Moves the virtual clocks of one event loop whenever that loop has nothing else to run."""
+
+    _drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Driver] = WeakKeyDictionary()
+    _PATIENCE = 50  # idle turns that mean quiet on loops that hide their queue (uvloop)
+
+    def __init__(self) -> None:
+        # Insertion-ordered, so that clocks move in the order in which they began to wait.
+        self._clocks: dict[VirtualClock, None] = {}
+        self._polling = False
+        self._turns = 0
+
+    @classmethod
+    def here(cls) -> _Driver:
+        loop = asyncio.get_running_loop()
+        driver = cls._drivers.get(loop)
+        if driver is None:
+            driver = cls._drivers[loop] = cls()
+        return driver
+
+    def watch(self, clock: VirtualClock) -> None:
+        self._clocks[clock] = None
+        self._turns = 0
+        if not self._polling:
+            self._polling = True
+            asyncio.get_running_loop().call_soon(self._poll)
+
+    def _poll(self) -> None:
+        loop: Any = asyncio.get_running_loop()
+        self._turns += 1
+        ready = getattr(loop, "_ready", None)
+        if self._turns > self._PATIENCE if ready is None else not ready:
+            self._turns = 0
+            for clock in [clock for clock in self._clocks if clock.stuck]:
+                del self._clocks[clock]
+            for clock in list(self._clocks):
+                clock.advance()
+        self._polling = bool(self._clocks)
+        if self._polling:
+            loop.call_soon(self._poll)
+
+
+class Deadline:
+    """`async with Deadline(clock, seconds) as deadline`: cancel the body once time is up.
+
+    Leaving the block swallows that cancellation, and `expired` tells. Cancellations from outside
+    pass through. None means no deadline.
+    """
+
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
+        self.expired = False
+        self._clock = clock
+        self._seconds = seconds
+        self._handle: Handle | None = None
+
+    async def __aenter__(self) -> Deadline:
+        if self._seconds is not None:
+            task = asyncio.current_task()
+            assert task is not None, "a deadline needs a task to cancel"
+            self._task, self._cancelling = task, task.cancelling()
+            self._handle = self._clock.call_later(self._seconds, self._expire)
+        return self
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if self._handle is not None:
+            self._handle.cancel()
+        if not self.expired:
+            return False
+        outside = self._task.uncancel() > self._cancelling
+        return not outside and kind is not None and issubclass(kind, asyncio.CancelledError)
