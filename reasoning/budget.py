@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import asdict, dataclass, fields
+from typing import Literal
 
 
 @dataclass(slots=True)
@@ -45,13 +46,14 @@ class Usage:
 
 
 class Lease:
-    """A right to spend up to `amount`, held until settled; `meter` records spending as it happens."""
+    """A right to spend up to `amount`, held until settled; `meter` records spending."""
 
-    __slots__ = ("_purse", "amount", "used")
+    __slots__ = ("_purse", "amount", "short", "used")
 
-    def __init__(self, purse: Purse, amount: int) -> None:
+    def __init__(self, purse: Purse, amount: int, *, short: bool = False) -> None:
         self._purse = purse
         self.amount = amount
+        self.short = short  # less than was asked for, because no more was left
         self.used = 0
 
     def meter(self, count: int) -> None:
@@ -63,7 +65,10 @@ class Lease:
 
 
 class Purse:
-    """A limit on one kind of spending; None means no limit."""
+    """A limit on one kind of spending; None means no limit.
+
+    `exhausted` tells that somebody was refused, or cut off by getting less than was asked for.
+    """
 
     def __init__(self, limit: int | None = None) -> None:
         if limit is not None and limit < 0:
@@ -71,7 +76,7 @@ class Purse:
         self.limit = limit
         self.spent = 0
         self.reserved = 0
-        self.refused = False
+        self.exhausted = False
         self._queue: deque[tuple[int, asyncio.Future[Lease | None]]] = deque()
 
     @property
@@ -80,7 +85,7 @@ class Purse:
         return None if self.limit is None else max(0, self.limit - self.spent - self.reserved)
 
     async def lease(self, amount: int) -> Lease | None:
-        """Wait for a turn. The whole amount where it fits, else what is left; None if nothing is."""
+        """Wait for a turn, then the whole amount if it fits, else what is left; None for nothing."""
         if not self._queue and self._fits(amount):
             return self._grant(amount)
         future: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
@@ -108,13 +113,14 @@ class Purse:
     def _fits(self, amount: int) -> bool:
         return self.limit is None or self.spent + self.reserved + amount <= self.limit
 
-    def _grant(self, amount: int) -> Lease:
+    def _grant(self, amount: int, *, short: bool = False) -> Lease:
         self.reserved += amount
-        return Lease(self, amount)
+        return Lease(self, amount, short=short)
 
     def _settle(self, lease: Lease) -> None:
         self.reserved -= lease.amount
         self.spent += lease.used
+        self.exhausted |= lease.short and lease.used >= lease.amount
         if self._queue:
             self._serve()
 
@@ -124,15 +130,16 @@ class Purse:
             if future.done():
                 self._queue.popleft()
                 continue
-            if not self._fits(amount):
+            short = not self._fits(amount)
+            if short:
                 if self.reserved:
                     return  # somebody ahead may yet give back enough
                 amount = self.remaining or 0
             self._queue.popleft()
             if amount:
-                future.set_result(self._grant(amount))
+                future.set_result(self._grant(amount, short=short))
             else:
-                self.refused = True
+                self.exhausted = True
                 future.set_result(None)
 
 
@@ -156,9 +163,10 @@ class Budget:
         return parts
 
     @property
-    def refused(self) -> str | None:
-        """The kind of spending that was refused here or in a part, tokens first; None if none was."""
-        for kind in ("tokens", "verifier_calls"):
-            if getattr(self, kind).refused or any(part.refused == kind for part in self._parts):
+    def exhausted(self) -> Literal["tokens", "verifier_calls"] | None:
+        """The kind of spending that ran out here or in a part, tokens first; None if none did."""
+        kinds: tuple[Literal["tokens", "verifier_calls"], ...] = ("tokens", "verifier_calls")
+        for kind in kinds:
+            if getattr(self, kind).exhausted or any(p.exhausted == kind for p in self._parts):
                 return kind
         return None

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 
 class Handle(Protocol):
@@ -79,7 +79,12 @@ class VirtualClock:
 
     async def sleep(self, delay: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        handle = self.call_later(delay, lambda: future.done() or future.set_result(None))
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        handle = self.call_later(delay, wake)
         self._sleepers += 1
         _Driver.here().watch(self)
         try:
@@ -105,7 +110,7 @@ class VirtualClock:
         return not self._sleepers or self._holds > 0
 
     def advance(self) -> None:
-        """Jump to the next entry and ring everything due at that moment, in the order it was set."""
+        """Jump to the next entry; ring all that is due at that moment, in the order it was set."""
         while self._agenda and self._agenda[0][2].callback is None:
             heapq.heappop(self._agenda)
         if not self._agenda:
@@ -117,10 +122,22 @@ class VirtualClock:
                 callback()
 
 
+class ClockPerProblem:
+    """Virtual clocks by problem id, each kept for as long as a search uses it."""
+
+    def __init__(self) -> None:
+        self._clocks: WeakValueDictionary[str, VirtualClock] = WeakValueDictionary()
+
+    def __call__(self, problem_id: str) -> VirtualClock:
+        clock = self._clocks.get(problem_id)
+        if clock is None:
+            clock = self._clocks[problem_id] = VirtualClock()
+        return clock
+
+
 class _Driver:
     """Moves the virtual clocks of one event loop whenever that loop has nothing else to run."""
 
-    _drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Driver] = WeakKeyDictionary()
     _PATIENCE = 50  # idle turns that mean quiet on loops that hide their queue (uvloop)
 
     def __init__(self) -> None:
@@ -132,9 +149,9 @@ class _Driver:
     @classmethod
     def here(cls) -> _Driver:
         loop = asyncio.get_running_loop()
-        driver = cls._drivers.get(loop)
+        driver = _drivers.get(loop)
         if driver is None:
-            driver = cls._drivers[loop] = cls()
+            driver = _drivers[loop] = cls()
         return driver
 
     def watch(self, clock: VirtualClock) -> None:
@@ -157,6 +174,25 @@ class _Driver:
         self._polling = bool(self._clocks)
         if self._polling:
             loop.call_soon(self._poll)
+
+
+_drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Driver] = WeakKeyDictionary()
+
+
+async def stream(
+    tokens: int, token_seconds: float, clock: Clock, meter: Callable[[int], None]
+) -> None:
+    """Let `tokens` arrive one after another; if cancelled, those that had arrived are metered."""
+    if not token_seconds:
+        meter(tokens)
+        return
+    start = clock.now()
+    try:
+        await clock.sleep(tokens * token_seconds)
+    except asyncio.CancelledError:
+        meter(min(tokens, int((clock.now() - start) / token_seconds + 1e-9)))
+        raise
+    meter(tokens)
 
 
 class Deadline:

@@ -1,7 +1,7 @@
 """Every exception this framework raises on purpose.
 
     ReasoningError
-    ├── UserError               a mistake in what was asked for; the message names the value, the rule, the cure
+    ├── UserError               a mistake of the caller's; names the value, the rule, the cure
     │   ├── RecipeError         a recipe, a parameter or a name that cannot be used
     │   ├── TaskError           problems that cannot be loaded
     │   └── StoreError          an output folder that cannot be read or written

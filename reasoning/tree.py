@@ -51,8 +51,8 @@ class Sample:
     generated_tokens: int = 0
     info: Mapping[str, Any] | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; unset fields are left out, logprobs keep five decimals."""
+    def to_json(self, *, digits: int | None = 5) -> dict[str, Any]:
+        """Plain JSON values; unset fields are left out, logprobs rounded (exact if None)."""
         out: dict[str, Any] = {"text": self.text, "finish": self.finish}
         for name in ("prompt_tokens", "cached_tokens", "generated_tokens"):
             if value := getattr(self, name):
@@ -61,7 +61,8 @@ class Sample:
             out["token_ids"] = [int(i) for i in self.token_ids]
         for name in ("logprobs", "confidence"):
             if (array := getattr(self, name)) is not None:
-                out[name] = [round(float(x), 5) for x in array]
+                values = array.astype(float)
+                out[name] = (values if digits is None else values.round(digits)).tolist()
         if self.info:
             out["info"] = dict(self.info)
         return out
@@ -82,7 +83,9 @@ _ROOT = Sample("", token_ids=(), finish="stop")
 
 
 class Node:
-    """One sample in its place. `key` seeds the calls below it; `scores` holds step scores by verifier.
+    """One sample in its place.
+
+    `key` seeds the calls below it; `scores` holds the scores of its steps by verifier.
 
     A node that holds one step has one score; one that holds a whole solution has one for each of
     its steps; a verifier of outcomes gives one either way.

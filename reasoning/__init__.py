@@ -1,0 +1,84 @@
+"""Make a language model answer better by spending compute when it answers.
+
+>>> import reasoning
+>>> result = reasoning.solve("What is 12 * 7 + 5?", searcher="best_of_n", n=8,
+...                          generator="nano", verifier="nano_prm")
+>>> result.answer, result.usage, result.tree, result.stop_reason
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reasoning.aggregate import Candidate
+    from reasoning.answers import Answer
+    from reasoning.api import Limits, Result, solve, solve_async
+    from reasoning.budget import Budget, Usage
+    from reasoning.generate import Generator, Prompt, Sampling
+    from reasoning.problem import Problem
+    from reasoning.search import Search, Step, race
+    from reasoning.tree import Node, RolloutTree, Sample
+    from reasoning.verify import Verdict, Verifier
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "answers",
+    "Budget": "budget",
+    "Candidate": "aggregate",
+    "Generator": "generate",
+    "Limits": "api",
+    "Node": "tree",
+    "Problem": "problem",
+    "Prompt": "generate",
+    "Result": "api",
+    "RolloutTree": "tree",
+    "Sample": "tree",
+    "Sampling": "generate",
+    "Search": "search",
+    "Step": "search",
+    "Usage": "budget",
+    "Verdict": "verify",
+    "Verifier": "verify",
+    "race": "search",
+    "solve": "api",
+    "solve_async": "api",
+}
+
+__all__ = [
+    "Answer",
+    "Budget",
+    "Candidate",
+    "Generator",
+    "Limits",
+    "Node",
+    "Problem",
+    "Prompt",
+    "Result",
+    "RolloutTree",
+    "Sample",
+    "Sampling",
+    "Search",
+    "Step",
+    "Usage",
+    "Verdict",
+    "Verifier",
+    "race",
+    "solve",
+    "solve_async",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that the import itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reasoning' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"reasoning.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

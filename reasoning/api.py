@@ -1,0 +1,197 @@
+"""Solve one problem: the Python API, and the one place where a search starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from reasoning import names
+from reasoning.aggregate import Aggregator, Candidate
+from reasoning.answers import Answer
+from reasoning.budget import Budget, Usage
+from reasoning.clock import Clock, Deadline, RealClock
+from reasoning.errors import EngineError, UserError
+from reasoning.generate import Generator, Sampling
+from reasoning.grading import group
+from reasoning.problem import Problem
+from reasoning.search import Search, Searcher, Step
+from reasoning.tree import RolloutTree
+from reasoning.verify import Verifier
+
+T = TypeVar("T")
+StopReason: TypeAlias = Literal["finished", "tokens", "verifier_calls", "seconds"]
+"""The searcher returned by itself, or which limit ended or curtailed it."""
+
+Named: TypeAlias = str | Mapping[str, Any]
+"""A name, or a mapping with `name` and options, as in a recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one search may spend; None means no limit. Tokens are generated tokens."""
+
+    tokens: int | None = None
+    verifier_calls: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a search. `answer` is None if no candidate had one."""
+
+    answer: str | None
+    stop_reason: StopReason
+    usage: Usage
+    candidates: list[Candidate]
+    tree: RolloutTree = field(repr=False)
+    failures: list[str] = field(default_factory=list)
+
+
+async def run_search(
+    search: Search, searcher: Searcher, aggregator: Aggregator, seconds: float | None = None
+) -> Result:
+    """Await the searcher under its deadline, then turn its candidates into an answer.
+
+    Whatever ends the searcher, what it has emitted is aggregated. Raises UserError or EngineError
+    as they are, out of whatever task group they happened in.
+    """
+    start = search.clock.now()
+    try:
+        async with Deadline(search.clock, seconds) as deadline:
+            await searcher(search)
+    except BaseExceptionGroup as errors:
+        raise _cause(errors) from errors
+    search.usage.seconds = search.clock.now() - start
+    candidates = await _grouped(search.candidates)
+    answer = aggregator(candidates)
+    stop: StopReason = "seconds" if deadline.expired else search.budget.exhausted or "finished"
+    return Result(
+        answer=answer.text if answer else None,
+        stop_reason=stop,
+        usage=search.usage,
+        candidates=candidates,
+        tree=search.tree,
+        failures=search.failures,
+    )
+
+
+async def solve_async(
+    question: str | Problem,
+    *,
+    searcher: str | Searcher,
+    generator: Named | Generator,
+    verifier: Named | Verifier | None = None,
+    aggregator: Named | Aggregator | None = None,
+    sampling: Sampling | Mapping[str, Any] | None = None,
+    step: Step | Mapping[str, Any] | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **params: Any,
+) -> Result:
+    """Solve one question; `params` go to the searcher. Names and objects may be mixed freely.
+
+    >>> await solve_async("What is 12 * 7 + 5?", searcher="self_consistency", n=8, generator="nano")
+
+    Raises RecipeError for a name or parameter that does not exist, EngineError if the engine dies.
+    """
+    problem = question if isinstance(question, Problem) else Problem("question", question)
+    strategy = names.bind_searcher(searcher, params)
+    vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
+    source = names.build("generator", generator)
+    scorer = None if verifier is None else names.build("verifier", verifier)
+    search = Search(
+        problem,
+        source,
+        verifier=scorer,
+        sampling=_made(Sampling, sampling, default_sampling(source)),
+        step=_made(Step, step, Step()),
+        budget=_budget(bounds := _made(Limits, limits, Limits())),
+        seed=seed,
+        clock=clock_of(source, problem),
+    )
+    try:
+        return await run_search(search, strategy, vote, bounds.seconds)
+    finally:
+        if source is not generator:
+            await close(source)
+        if scorer is not None and scorer is not verifier:
+            await close(scorer)
+
+
+@functools.wraps(solve_async, assigned=("__doc__",))
+def solve(*args: Any, **kwargs: Any) -> Result:
+    return run_sync(solve_async(*args, **kwargs))
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop already runs (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    outcome: list[T | BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=elsewhere, name="reasoning-solve")
+    thread.start()
+    thread.join()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def clock_of(generator: Generator, problem: Problem) -> Clock:
+    """The clock a search of `problem` runs on: the generator's own if it keeps one."""
+    keeps: Callable[[Problem], Clock] | None = getattr(generator, "clock", None)
+    return keeps(problem) if keeps else RealClock()
+
+
+def default_sampling(generator: Generator) -> Sampling:
+    """The generator's own defaults, else temperature 1 and 1,024 tokens a solution."""
+    own: Sampling | None = getattr(generator, "sampling", None)
+    return own or Sampling(max_tokens=1024)
+
+
+async def close(plugin: object) -> None:
+    """Let a generator or verifier give back what it holds, if it holds anything."""
+    if aclose := getattr(plugin, "aclose", None):
+        await aclose()
+
+
+def _made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
+    if isinstance(value, Mapping):
+        return replace(default, **names.checked(kind, value))  # type: ignore[type-var]
+    return default if value is None else value
+
+
+def _budget(limits: Limits) -> Budget:
+    return Budget(limits.tokens, limits.verifier_calls)
+
+
+async def _grouped(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with equal answers under one key, that of the earliest."""
+    keys = list(dict.fromkeys(c.answer.key for c in candidates if c.answer))
+    if len(keys) < 2:
+        return list(candidates)
+    key_of = {key: keys[first] for key, first in zip(keys, await group(keys), strict=True)}
+    return [
+        replace(c, answer=Answer(c.answer.text, key_of[c.answer.key])) if c.answer else c
+        for c in candidates
+    ]
+
+
+def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error on purpose inside nested groups, else the group itself."""
+    found = errors.subgroup((UserError, EngineError))
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]  # type: ignore[assignment]
+    return found or errors

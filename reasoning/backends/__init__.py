@@ -1,0 +1,1 @@
+"""Generators. `reasoning/backends/<name>.py` defines `<name>`, a factory of keyword options."""

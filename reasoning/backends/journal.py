@@ -1,0 +1,177 @@
+"""Records what a generator gave, and gives it again for free."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+from reasoning import names
+from reasoning.clock import Clock, ClockPerProblem, RealClock, VirtualClock, stream
+from reasoning.errors import StoreError
+from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.tree import Sample
+
+log = logging.getLogger(__name__)
+
+
+def journal(
+    *,
+    generator: str | dict[str, Any],
+    path: str | None = None,
+    shared: bool = False,
+    tokens_per_second: float = 50.0,
+) -> Journal:
+    """Wraps any generator: records by (prefix, params, seed) and replays; a rerun pays nothing.
+
+    `path` is the JSONL file to keep, memory alone without one. With `shared`, strategies that draw
+    the same samples pay for what they would have used alone: whole solutions arrive in virtual
+    time, token by token, so that races come out as they would live.
+    """
+    return Journal(
+        names.build("generator", generator),
+        path=Path(path) if path else None,
+        shared=shared,
+        token_seconds=1 / tokens_per_second,
+    )
+
+
+class Journal:
+    """`paid_tokens` and `paid_calls` count what the wrapped generator really was asked for."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        path: Path | None = None,
+        shared: bool = False,
+        token_seconds: float = 1 / 50,
+    ) -> None:
+        self.generator = generator
+        self.shared = shared
+        self.token_seconds = token_seconds
+        self.paid_tokens = 0
+        self.paid_calls = 0
+        self._clocks = ClockPerProblem()
+        self._known: dict[str, dict[str, Sample]] = {}
+        self._path = path
+        self._file: IO[str] | None = None
+        if path is not None and path.exists():
+            self._load(path)
+
+    def __getattr__(self, name: str) -> Any:
+        # Everything else a generator may tell of itself (sampling, notes, problem_ids).
+        return getattr(self.generator, name)
+
+    def clock(self, problem: Problem) -> Clock:
+        if self.shared:
+            return self._clocks(problem.id)
+        own = getattr(self.generator, "clock", None)
+        return own(problem) if own else RealClock()
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        # What continues a path is seldom shared and never raced: it need not be paced.
+        paced = self.shared and prompt.parent.parent is None
+        clock = self._clocks(prompt.problem.id) if paced else None
+        sample = self._recall(prompt, params, seed)
+        if sample is None:
+            sample = await self._pay(prompt, params, seed, meter, clock)
+            if clock is None:
+                return sample
+        if clock is None:
+            meter(sample.generated_tokens)
+        else:
+            await stream(sample.generated_tokens, self.token_seconds, clock, meter)
+        return sample
+
+    def forget(self, problem: Problem) -> None:
+        """Drop from memory what is known of a problem that is done."""
+        self._known.pop(problem.id, None)
+
+    async def aclose(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        if close := getattr(self.generator, "aclose", None):
+            await close()
+
+    async def _pay(
+        self,
+        prompt: Prompt,
+        params: Sampling,
+        seed: int,
+        meter: Meter,
+        clock: VirtualClock | None,
+    ) -> Sample:
+        """Ask the generator. A paced call is metered when it is replayed, or now if it fails."""
+        used = 0
+
+        def count(tokens: int) -> None:
+            nonlocal used
+            used += tokens
+            self.paid_tokens += tokens
+            if clock is None:
+                meter(tokens)
+
+        self.paid_calls += 1
+        try:
+            with clock.hold() if clock else nullcontext():
+                sample = await self.generator.generate(prompt, params, seed=seed, meter=count)
+        except BaseException:
+            if clock is not None:
+                meter(used)
+            raise
+        self._record(prompt, params, seed, sample)
+        return sample
+
+    def _recall(self, prompt: Prompt, params: Sampling, seed: int) -> Sample | None:
+        known = self._known.get(prompt.problem.id)
+        if not known:
+            return None
+        sample = known.get(_key(prompt, params, seed, cut=False))
+        if sample is not None and sample.generated_tokens <= params.max_tokens:
+            return sample
+        return known.get(_key(prompt, params, seed, cut=True))
+
+    def _record(self, prompt: Prompt, params: Sampling, seed: int, sample: Sample) -> None:
+        key = _key(prompt, params, seed, cut=sample.finish == "length")
+        self._known.setdefault(prompt.problem.id, {})[key] = sample
+        if self._path is None:
+            return
+        line = {"problem": prompt.problem.id, "key": key, "sample": sample.to_json(digits=None)}
+        try:
+            if self._file is None:
+                self._file = self._path.open("a", encoding="utf-8")
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise StoreError(f"the journal {self._path} cannot be written: {error}") from error
+
+    def _load(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                sample = Sample.from_json(entry["sample"])
+                self._known.setdefault(entry["problem"], {})[entry["key"]] = sample
+            except (ValueError, KeyError, TypeError):
+                log.warning("%s, line %d is damaged and will be drawn again", path, number)
+        if text and not text.endswith("\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+
+
+def _key(prompt: Prompt, params: Sampling, seed: int, *, cut: bool) -> str:
+    """What identifies a call. A sample that ended by itself serves every larger token limit."""
+    drawn: Mapping[str, Any] = {k: v for k, v in asdict(params).items() if cut or k != "max_tokens"}
+    ids = prompt.token_ids
+    prefix = prompt.text if ids is None else ids
+    parts = (prompt.problem.system, prompt.problem.prompt, prefix, prompt.slot, drawn, seed)
+    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

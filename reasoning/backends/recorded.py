@@ -1,0 +1,166 @@
+"""Replays stored samples of real models, in virtual time.
+
+A file holds one problem a line (JSON, optionally gzip): `id`, `question`, `answer`, `samples`; a
+sample has `text` and, where known, `n_tokens`, `finish_reason`, `scores` (one a step) or
+`score_last`, `n_prompt_tokens`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reasoning.clock import Clock, ClockPerProblem, stream
+from reasoning.errors import RecipeError
+from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.tree import Finish, Sample
+
+CHARS_A_TOKEN = 3.5
+"""For samples without a token count: characters of English mathematics a token, about."""
+
+
+def recorded(
+    *, path: str, tokens_per_second: float = 50.0, where: dict[str, str] | None = None
+) -> Recorded:
+    """Stored samples of real models: slot i of a problem returns its i-th sample.
+
+    Time is virtual: a sample takes its number of tokens divided by `tokens_per_second`. `where`
+    keeps the rows and samples whose fields have the given values, say {run: data/n16}.
+    """
+    if tokens_per_second <= 0:
+        raise RecipeError(f"tokens_per_second is more than 0, not {tokens_per_second:g}")
+    return Recorded(read(Path(path), where or {}), path, 1 / tokens_per_second)
+
+
+class Recorded:
+    """Samples by problem id. Ignores seeds and temperatures: what was drawn was drawn."""
+
+    def __init__(
+        self, samples: Mapping[str, list[dict[str, Any]]], source: str, token_seconds: float
+    ) -> None:
+        self.samples = samples
+        self.source = source
+        self.token_seconds = token_seconds
+        self.sampling = Sampling(max_tokens=1_000_000)
+        self._clocks = ClockPerProblem()
+
+    @property
+    def problem_ids(self) -> frozenset[str]:
+        """The problems there are samples for."""
+        return frozenset(self.samples)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers has to know."""
+        rows = [sample for samples in self.samples.values() for sample in samples]
+        guessed = sum(_count(sample)[1] for sample in rows)
+        if not guessed:
+            return []
+        return [
+            f"{guessed} of {len(rows)} recorded samples have no token count; theirs is estimated "
+            f"at {CHARS_A_TOKEN} characters a token"
+        ]
+
+    def clock(self, problem: Problem) -> Clock:
+        """Every problem has a time of its own."""
+        return self._clocks(problem.id)
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        del seed
+        stored = self.samples.get(prompt.problem.id)
+        if stored is None:
+            raise RecipeError(
+                f"{self.source} has no samples of problem {prompt.problem.id!r}; "
+                "is it a recording of this task?"
+            )
+        if prompt.parent.parent is not None or params.stop:
+            raise RecipeError(
+                "recorded samples are whole solutions and cannot be continued step by step; use a "
+                "live generator, or a strategy over whole solutions such as self_consistency"
+            )
+        if prompt.slot >= len(stored):
+            raise RecipeError(
+                f"sample number {prompt.slot + 1} of problem {prompt.problem.id!r} was asked for, "
+                f"and {self.source} has {len(stored)}; lower n to at most {len(stored)}"
+            )
+        sample = replayed(stored[prompt.slot], params.max_tokens)
+        await stream(sample.generated_tokens, self.token_seconds, self.clock(prompt.problem), meter)
+        return sample
+
+
+def read(path: Path, where: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """Samples by problem id; rows that share an id are joined in the order of the file.
+
+    Raises RecipeError for a file that is missing, damaged or without a sample that `where` keeps.
+    """
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for number, row in enumerate(_rows(path), start=1):
+        try:
+            kept = [s for s in row["samples"] if _keeps({**row, **s}, where)]
+            if kept:
+                samples.setdefault(str(row["id"]), []).extend(kept)
+        except (TypeError, KeyError) as error:
+            raise RecipeError(
+                f"{path}, line {number}: not a problem with id and samples ({error!r})"
+            ) from error
+    if not samples:
+        raise RecipeError(f"{path} holds no sample" + (f" with {dict(where)}" if where else ""))
+    return samples
+
+
+def replayed(stored: Mapping[str, Any], max_tokens: int) -> Sample:
+    """The sample as a model limited to `max_tokens` would have given it.
+
+    A longer one is cut where that share of its characters ends, and is not finished.
+    """
+    tokens, _ = _count(stored)
+    text = stored.get("text")
+    if text is None:
+        # Some recordings keep the answer only.
+        text = f"\\boxed{{{stored['answer']}}}" if stored.get("answer") else ""
+    reason = str(stored.get("finish_reason") or "")
+    finish: Finish = "length" if reason.startswith("length") or tokens >= max_tokens else "end"
+    if tokens > max_tokens:
+        text, tokens = text[: len(text) * max_tokens // tokens], max_tokens
+    return Sample(
+        text,
+        finish=finish,
+        prompt_tokens=int(stored.get("n_prompt_tokens") or 0),
+        generated_tokens=tokens,
+        info={k: stored[k] for k in ("scores", "score_last") if stored.get(k) is not None} or None,
+    )
+
+
+def _count(stored: Mapping[str, Any]) -> tuple[int, bool]:
+    """Tokens of a stored sample, and whether that is a guess."""
+    if stored.get("n_tokens") is not None:
+        return int(stored["n_tokens"]), False
+    text = str(stored.get("text") or stored.get("answer") or "")
+    return max(1, round(len(text) / CHARS_A_TOKEN)), True
+
+
+def _keeps(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
+    return all(str(fields.get(name)) == value for name, value in where.items())
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)
+    except OSError as error:
+        raise RecipeError(
+            f"recorded samples cannot be read from {path}: {error.strerror or error}; set "
+            "generator.path to a .jsonl or .jsonl.gz file"
+        ) from error
+    except (ValueError, EOFError, zlib.error) as error:
+        raise RecipeError(f"{path} is not readable JSON lines: {error}") from error

@@ -1,0 +1,136 @@
+"""The programmable fake: says what it is told, when it is told, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from reasoning.clock import Clock, ClockPerProblem, stream
+from reasoning.errors import GenerationError
+from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.seeds import fold
+from reasoning.seeds import generator as numpy_generator
+from reasoning.tree import Finish, Sample
+
+Reply: TypeAlias = str | Sample | Exception
+Script: TypeAlias = Sequence[Reply] | Callable[[Prompt, int], Reply]
+"""A list (slot i below any node says entry i modulo its length) or a function of prompt and seed."""
+
+
+def scripted(
+    *,
+    replies: list[str] | None = None,
+    delay: float = 0.0,
+    token_seconds: float = 0.0,
+    fail_every: int = 0,
+) -> Scripted:
+    """The programmable fake: replies from a list, else small sums with honest mistakes.
+
+    A token is a word with the blanks before it. A call takes `delay` seconds and `token_seconds`
+    more for each token, on a virtual clock. Every `fail_every`-th seed fails (0: none).
+    """
+
+    def failure(prompt: Prompt, seed: int) -> Exception | None:
+        del prompt
+        return GenerationError("told to fail") if fail_every and seed % fail_every == 0 else None
+
+    return Scripted(
+        replies or _sums, delay=lambda _: delay, token_seconds=token_seconds, failure=failure
+    )
+
+
+class Scripted:
+    """The fake behind `scripted`, with functions where a recipe has numbers.
+
+    `delay(seed)` is the time to the first token in virtual seconds, `failure(prompt, seed)` an
+    exception to raise after it, or None. `live` counts the calls in flight.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        delay: Callable[[int], float] | None = None,
+        token_seconds: float = 0.0,
+        failure: Callable[[Prompt, int], Exception | None] | None = None,
+    ) -> None:
+        self.script = script
+        self.delay = delay
+        self.token_seconds = token_seconds
+        self.failure = failure
+        self.calls = 0
+        self.live = 0
+        self.metered = 0
+        self._clocks = ClockPerProblem()
+
+    def clock(self, problem: Problem) -> Clock:
+        return self._clocks(problem.id)
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        self.calls += 1
+        self.live += 1
+
+        def count(tokens: int) -> None:
+            self.metered += tokens
+            meter(tokens)
+
+        try:
+            if self.delay and (pause := self.delay(seed)):
+                await self.clock(prompt.problem).sleep(pause)
+            if self.failure and (error := self.failure(prompt, seed)):
+                raise error
+            script = self.script
+            reply = script(prompt, seed) if callable(script) else script[prompt.slot % len(script)]
+            if isinstance(reply, Exception):
+                raise reply
+            sample = cut(reply, params) if isinstance(reply, str) else reply
+            clock = self.clock(prompt.problem)
+            await stream(sample.generated_tokens, self.token_seconds, clock, count)
+            return sample
+        finally:
+            self.live -= 1
+
+
+def words(text: str) -> list[str]:
+    """Split into words with the blanks before them; their concatenation is the text."""
+    parts: list[str] = []
+    start = 0
+    for i in range(1, len(text)):
+        if text[i].isspace() and not text[i - 1].isspace():
+            parts.append(text[start:i])
+            start = i
+    return [*parts, text[start:]] if text else []
+
+
+def cut(text: str, params: Sampling) -> Sample:
+    """The sample a model would give that wants to say `text`, under `params`; words are tokens."""
+    ends = [at + len(s) for s in params.stop if (at := text.find(s)) >= 0]
+    said = text[: min(ends)] if ends else text
+    tokens = words(said)[: params.max_tokens]
+    kept = "".join(tokens)
+    finish: Finish = "length" if kept != said else "stop" if ends else "end"
+    ids = tuple(fold(0, token) % 50_000 for token in tokens)
+    logprobs = np.asarray([-(i % 997) / 997 for i in ids], dtype=np.float32)
+    return Sample(
+        kept,
+        token_ids=ids,
+        logprobs=logprobs,
+        confidence=-logprobs if params.confidence_k else None,
+        finish=finish,
+        generated_tokens=len(tokens),
+    )
+
+
+def _sums(prompt: Prompt, seed: int) -> str:
+    """A few steps of addition; wrong now and then, and never the same for two seeds."""
+    rng = numpy_generator(seed)
+    total, depth = len(prompt.problem.question), prompt.parent.depth
+    if depth or rng.random() < 0.1:
+        total += int(rng.integers(0, 3))
+    steps = [f"Add {i} to get {total + i}." for i in range(depth, 1 + int(rng.integers(1, 5)))]
+    return "\n\n".join([*steps, f"The answer is \\boxed{{{total}}}"])

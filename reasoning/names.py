@@ -1,0 +1,180 @@
+"""From names in a recipe to objects: no registry, the file's name is the plug-in's name.
+
+`searchers/astar.py` defines `astar`, so a recipe says `astar`; `package.module:function` names
+anybody else's. The keyword-only parameters of the function are the recipe's schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from reasoning.errors import RecipeError, unknown
+
+Kind: TypeAlias = Literal["searcher", "verifier", "aggregator", "generator", "task"]
+
+PACKAGES: Mapping[Kind, str] = {
+    "searcher": "searchers",
+    "verifier": "verifiers",
+    "generator": "reasoning.backends",
+    "task": "evals",
+    "aggregator": "reasoning.aggregate",
+}
+_AGGREGATORS = ("first", "best", "majority", "weighted_majority")
+
+
+def known(kind: Kind) -> list[str]:
+    """The names that come with the framework: the public modules that define their own name."""
+    if kind == "aggregator":
+        return list(_AGGREGATORS)
+    package = _our_package(PACKAGES[kind])
+    names = [m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_"]
+    return sorted(name for name in names if _defines(package, name))
+
+
+def find(kind: Kind, name: str) -> Callable[..., Any]:
+    """The function behind `name`. Raises RecipeError naming the nearest valid name."""
+    if ":" in name:
+        return _foreign(kind, name)
+    if name not in known(kind):
+        raise RecipeError(unknown(kind, name, known(kind)))
+    package = PACKAGES[kind]
+    module = importlib.import_module(package if kind == "aggregator" else f"{package}.{name}")
+    function: Callable[..., Any] = getattr(module, name)
+    return function
+
+
+def build(kind: Kind, spec: object) -> Any:
+    """The object a name, or a mapping of `name` and options, stands for; objects pass through."""
+    if isinstance(spec, str):
+        spec = {"name": spec}
+    if not isinstance(spec, Mapping):
+        return spec
+    factory, options = _split(kind, spec)
+    return factory(**options)
+
+
+def bind_searcher(searcher: str | Callable[..., Any], params: Mapping[str, Any]) -> Any:
+    """The searcher with its parameters checked and filled in."""
+    function = find("searcher", searcher) if isinstance(searcher, str) else searcher
+    return functools.partial(function, **checked(function, params))
+
+
+def bind_aggregator(spec: object) -> Any:
+    """The aggregator a name, or a mapping of `name` and parameters, stands for."""
+    if isinstance(spec, str):
+        spec = {"name": spec}
+    if not isinstance(spec, Mapping):
+        return spec
+    function, options = _split("aggregator", spec)
+    return functools.partial(function, **options)
+
+
+def default_aggregator(searcher: Any) -> str:
+    """What the searcher's file names as AGGREGATOR, else majority."""
+    function = searcher.func if isinstance(searcher, functools.partial) else searcher
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    return getattr(module, "AGGREGATOR", "majority")
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters: what a recipe may set."""
+    found = inspect.signature(function).parameters.values()
+    only = inspect.Parameter.KEYWORD_ONLY
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD if isinstance(function, type) else only
+    return {p.name: p for p in found if p.kind in (only, positional)}
+
+
+def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` fit for `function`, converted to its annotations where that loses nothing.
+
+    Raises RecipeError for an unknown or missing parameter, or a value of the wrong type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    owner = getattr(function, "__name__", str(function))
+    allowed = parameters(function)
+    hints = get_type_hints(function)
+    fit = {}
+    for name, value in values.items():
+        if name not in allowed:
+            raise RecipeError(unknown(f"parameter of {owner}", name, allowed))
+        try:
+            fit[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise RecipeError(f"{owner}: {name}={value!r} does not fit: {why}") from None
+    if not isinstance(function, type):
+        needed = [n for n, p in allowed.items() if p.default is p.empty and n not in fit]
+        if needed:
+            wants = ", ".join(needed)
+            raise RecipeError(f"{owner} needs {wants}; set it, for example {needed[0]}: 8")
+    return fit
+
+
+def summary(function: Callable[..., Any]) -> str:
+    """The first sentence of a plug-in's documentation."""
+    lines = (inspect.getdoc(function) or "").split("\n\n")[0].split()
+    return " ".join(lines)
+
+
+def _split(kind: Kind, spec: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    options = dict(spec)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"a {kind} is a name or a mapping with a name, not {dict(spec)!r}")
+    function = find(kind, name)
+    return function, checked(function, options)
+
+
+def _defines(package: ModuleType, name: str) -> bool:
+    """Whether module `name` defines a function `name`, told from its text: no import, no cost."""
+    spec = importlib.util.find_spec(f"{package.__name__}.{name}")
+    if spec is None or spec.origin is None:
+        return False
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    return any(f"\n{word} {name}(" in text for word in ("def", "async def"))
+
+
+def _our_package(name: str) -> ModuleType:
+    """Import one of our packages; refuse a stranger of the same name."""
+    module = importlib.import_module(name)
+    here = Path(__file__).resolve().parent.parent
+    origins = [Path(p).resolve() for p in getattr(module, "__path__", [])]
+    if not any(origin.is_relative_to(here) for origin in origins):
+        raise RecipeError(
+            f"the package {name!r} that Python finds is not ours but {origins or module}; "
+            f"uninstall it or move it behind {here} on sys.path"
+        )
+    return module
+
+
+def _foreign(kind: Kind, name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"{kind} {name!r} cannot be imported: {error}") from error
+    if not callable(function):
+        raise RecipeError(f"{kind} {name!r} is not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def help_lines(functions: Iterable[Callable[..., Any]]) -> list[tuple[str, str]]:
+    """Signature and first sentence of each, for listings."""
+    lines = []
+    for function in functions:
+        shown = ", ".join(
+            n if p.default is p.empty else f"{n}={p.default!r}"
+            for n, p in parameters(function).items()
+        )
+        lines.append((f"{function.__name__}({shown})", summary(function)))
+    return lines

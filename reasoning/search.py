@@ -1,0 +1,331 @@
+"""The only door to the outside that a searcher sees, and the race between calls."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+from asyncio import TaskGroup
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from reasoning.aggregate import Candidate
+from reasoning.answers import Answer, extract
+from reasoning.budget import Budget, Lease, Usage
+from reasoning.clock import Clock, RealClock
+from reasoning.errors import (
+    EngineError,
+    RecipeError,
+    TransientError,
+    UserError,
+    VerificationError,
+)
+from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.seeds import fold
+from reasoning.seeds import generator as numpy_generator
+from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.verify import Verdict, Verifier
+
+T = TypeVar("T")
+Until: TypeAlias = Literal["step", "end"]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What ends one reasoning step: any of the `stop` strings, or `max_tokens`."""
+
+    stop: tuple[str, ...] = ("\n\n",)
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Transient failures are tried again `attempts` times in all.
+
+    The pause is what the server asked for, else `pause` seconds doubled each time, shortened by
+    up to half at random (seeded), and never above `longest`.
+    """
+
+    attempts: int = 4
+    pause: float = 0.5
+    longest: float = 30.0
+
+    def delay(self, attempt: int, asked: float | None, u: float) -> float:
+        """Seconds to wait after failed attempt number `attempt` (from 0); `u` is in [0, 1)."""
+        wait = asked if asked is not None else self.pause * 2**attempt * (1 - u / 2)
+        return min(self.longest, wait)
+
+
+class Search:
+    """One problem being searched: its tree, its budget, its candidates.
+
+    All randomness is derived from `seed`, the problem's id and the place in the tree. Results
+    come back in the order they were asked for, whatever order they arrived in.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        generator: Generator,
+        *,
+        verifier: Verifier | None = None,
+        sampling: Sampling | None = None,
+        step: Step | None = None,
+        budget: Budget | None = None,
+        seed: int = 0,
+        retry: Retry | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.problem = problem
+        self.generator = generator
+        self.verifier = verifier
+        self.sampling = sampling or Sampling(max_tokens=1024)
+        self.step = step or Step()
+        self.budget = budget or Budget()
+        self.seed = seed
+        self.retry = retry or Retry()
+        self.clock: Clock = clock or RealClock()
+        self.tree = RolloutTree(problem.id, seed)
+        self.usage = Usage()
+        self.failures: list[str] = []
+        self._emitted: list[Node] = []
+        self._slots: dict[Node, int] = {}
+        self._scoring: dict[Node, asyncio.Future[None]] = {}
+
+    @property
+    def root(self) -> Node:
+        return self.tree.root
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """What has been emitted, ordered by path."""
+        name = self.verifier.name if self.verifier else ""
+        found = []
+        for node in self._emitted:
+            assert node.emitted is not None
+            weight, rank = node.emitted
+            steps = node.step_scores(name)
+            found.append(Candidate(node.path, self.answer(node), weight, rank, steps))
+        return sorted(found, key=lambda candidate: candidate.path)
+
+    async def extend(
+        self, node: Node, slot: int, *, until: Until = "step", temperature: float | None = None
+    ) -> Node | None:
+        """Draw the sample that belongs in `slot` below `node`; one step, or all the way to the end.
+
+        None if the budget or the path's token limit is used up, or if the call failed for good.
+        """
+        params = self._params(node, until, temperature)
+        if params.max_tokens < 1:
+            return None
+        for attempt in range(self.retry.attempts):
+            lease = await self.budget.tokens.lease(params.max_tokens)
+            if lease is None:
+                return None
+            granted = replace(params, max_tokens=lease.amount)
+            try:
+                child = await self._call(Prompt(self.problem, node, slot), granted, lease)
+            except TransientError as error:
+                self._waste(lease)
+                if attempt + 1 == self.retry.attempts:
+                    self._fail(node, slot, error, lease.used)
+                    return None
+                self.usage.retried_calls += 1
+                pause = self.retry.delay(
+                    attempt,
+                    error.retry_after,
+                    self.rng("retry", *node.path, slot, attempt).random(),
+                )
+            else:
+                return child if child.sample.finish != "failed" else None
+            finally:
+                lease.settle()
+            await self.clock.sleep(pause)
+        return None
+
+    async def expand(
+        self, node: Node, n: int, *, until: Until = "step", temperature: float | None = None
+    ) -> list[Node]:
+        """Draw `n` more children of `node`, side by side; fewer if the budget runs out."""
+        first = self._slots.get(node, len(node.children))
+        self._slots[node] = first + n
+        async with TaskGroup() as group:
+            tasks = [
+                group.create_task(self.extend(node, slot, until=until, temperature=temperature))
+                for slot in range(first, first + n)
+            ]
+        return [child for task in tasks if (child := task.result()) is not None]
+
+    async def score(self, *nodes: Node) -> None:
+        """Have the verifier score each node once; one whose scoring fails has no score."""
+        if self.verifier is None:
+            raise RecipeError(
+                "this searcher scores its nodes and there is no verifier; name one, for example "
+                "verifier: logprob (`reasoning list verifiers` shows all)"
+            )
+        todo = [node for node in nodes if self.verifier.name not in node.scores]
+        if len(todo) == 1:
+            await self._score_once(todo[0], self.verifier)
+        elif todo:
+            async with TaskGroup() as group:
+                for node in todo:
+                    group.create_task(self._score_once(node, self.verifier))
+
+    def answer(self, node: Node) -> Answer | None:
+        """The answer the path ends in; a path cut off has one only if it is marked as such."""
+        fallback = self.problem.fallback if node.finished else None
+        found = extract(node.text, fallback)
+        return Answer.of(found) if found else None
+
+    def emit(self, node: Node, weight: float = 1.0, *, rank: float = 0.0) -> None:
+        """Put `node` forward as a candidate; emitting it again replaces its weight and rank."""
+        if node.emitted is None:
+            self._emitted.append(node)
+        node.emitted = (weight, rank)
+
+    def split(self, n: int) -> list[Search]:
+        """`n` views of this search that share out its budget, for subtrees that run ahead."""
+        views = []
+        for part in self.budget.split(n):
+            view = copy.copy(self)
+            view.budget = part
+            views.append(view)
+        return views
+
+    def rng(self, *key: str | int) -> np.random.Generator:
+        """Random numbers for this problem and `key`, the same in every run with this seed."""
+        return numpy_generator(self.seed, self.problem.id, "rng", *key)
+
+    def _params(self, node: Node, until: Until, temperature: float | None) -> Sampling:
+        room = self.sampling.max_tokens - node.generated_tokens
+        changes: dict[str, Any] = {"max_tokens": room}
+        if until == "step":
+            stop = self.sampling.stop + self.step.stop
+            changes = {"max_tokens": min(room, self.step.max_tokens), "stop": stop}
+        if temperature is not None:
+            changes["temperature"] = temperature
+        return replace(self.sampling, **changes)
+
+    async def _call(self, prompt: Prompt, params: Sampling, lease: Lease) -> Node:
+        """One attempt. Whatever it comes to is paid for and, unless worth a retry, filed."""
+        node, slot = prompt.parent, prompt.slot
+        self.usage.calls += 1
+        try:
+            sample = await self.generator.generate(
+                prompt, params, seed=fold(node.key, slot), meter=lease.meter
+            )
+        except asyncio.CancelledError:
+            self._waste(lease)
+            self.usage.cancelled_calls += 1
+            self._file(node, slot, Sample("", finish="cancelled", generated_tokens=lease.used))
+            raise
+        except (TransientError, EngineError, UserError):
+            raise
+        except Exception as error:
+            self._waste(lease)
+            return self._fail(node, slot, error, lease.used)
+        lease.used = max(lease.used, sample.generated_tokens)
+        self.usage.generated_tokens += lease.used
+        self.usage.prompt_tokens += sample.prompt_tokens
+        self.usage.cached_tokens += sample.cached_tokens
+        return self._file(node, slot, sample)
+
+    def _file(self, node: Node, slot: int, sample: Sample) -> Node:
+        child = self.tree.add(node, slot, sample)
+        self.usage.critical_tokens = max(self.usage.critical_tokens, child.generated_tokens)
+        return child
+
+    def _waste(self, lease: Lease) -> None:
+        self.usage.generated_tokens += lease.used
+        self.usage.wasted_tokens += lease.used
+
+    def _fail(self, node: Node, slot: int, error: Exception, tokens: int) -> Node:
+        self._note_failure(f"generating {(*node.path, slot)}", error)
+        info = {"error": f"{type(error).__name__}: {error}"}
+        return self._file(
+            node, slot, Sample("", finish="failed", generated_tokens=tokens, info=info)
+        )
+
+    def _note_failure(self, what: str, error: Exception) -> None:
+        self.usage.failed_calls += 1
+        self.failures.append(f"{what}: {type(error).__name__}: {error}")
+        log.warning("problem %s, %s failed: %s", self.problem.id, what, error)
+
+    async def _score_once(self, node: Node, verifier: Verifier) -> None:
+        if pending := self._scoring.get(node):
+            await asyncio.wait([pending])
+            return
+        done = self._scoring[node] = asyncio.get_running_loop().create_future()
+        try:
+            verdict = await self._verdict(node, verifier)
+            if verdict is not None:
+                node.scores[verifier.name] = verdict.steps
+        finally:
+            del self._scoring[node]
+            done.set_result(None)
+
+    async def _verdict(self, node: Node, verifier: Verifier) -> Verdict | None:
+        for attempt in range(self.retry.attempts):
+            lease = await self.budget.verifier_calls.lease(1)
+            if lease is None:
+                return None
+            lease.used = 1
+            self.usage.verifier_calls += 1
+            try:
+                verdict = await verifier.score(self.problem, node)
+                if not all(map(math.isfinite, verdict.steps)):
+                    raise VerificationError(f"a score is not a finite number: {verdict.steps}")
+                self.usage.verifier_tokens += verdict.tokens
+                return verdict
+            except (EngineError, UserError):
+                raise
+            except TransientError as error:
+                if attempt + 1 == self.retry.attempts:
+                    self._note_failure(f"scoring {node.path}", error)
+                    break
+                self.usage.retried_calls += 1
+                u = self.rng("retry", "score", *node.path, attempt).random()
+                pause = self.retry.delay(attempt, error.retry_after, u)
+            except Exception as error:
+                self._note_failure(f"scoring {node.path}", error)
+                break
+            finally:
+                lease.settle()
+            await self.clock.sleep(pause)
+        return Verdict(())
+
+
+class Searcher(Protocol):
+    """A strategy: emits candidates, returns when it has done what it can."""
+
+    async def __call__(self, search: Search, /, **params: Any) -> None: ...
+
+
+async def race(k: int, runs: Sequence[Callable[[], Awaitable[T | None]]]) -> list[T]:
+    """Start all runs, return the first `k` results that are not None, in order of arrival.
+
+    The losers are cancelled and have ended when this returns. Fewer than `k` if fewer succeed.
+    """
+    if k < 1:
+        raise ValueError(f"a race has 1 winner or more, not {k}")
+    winners: list[T] = []
+
+    async def enter(run: Callable[[], Awaitable[T | None]]) -> None:
+        result = await run()
+        if result is None or len(winners) == k:
+            return
+        winners.append(result)
+        if len(winners) == k:
+            for task in tasks:
+                if task is not asyncio.current_task():
+                    task.cancel()
+
+    async with TaskGroup() as group:
+        tasks = [group.create_task(enter(run)) for run in runs]
+    return winners

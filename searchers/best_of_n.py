@@ -1,0 +1,29 @@
+"""Best-of-N by a verifier (Cobbe et al., 2021, arXiv:2110.14168)."""
+
+from __future__ import annotations
+
+from asyncio import TaskGroup
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning.search import Search
+
+AGGREGATOR = "best"
+
+
+async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
+    """Sample n whole solutions in parallel and score each as it lands; the best score wins.
+
+    With aggregator weighted_majority this is weighted best-of-N (Li et al., 2022,
+    arXiv:2206.02336).
+    """
+
+    async def rollout(slot: int) -> None:
+        if node := await search.extend(search.root, slot, until="end"):
+            search.emit(node)
+            await search.score(node)
+
+    async with TaskGroup() as group:
+        for slot in range(n):
+            group.create_task(rollout(slot))

@@ -1,0 +1,17 @@
+"""Self-consistency (Wang et al., 2022, arXiv:2203.11171)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning.search import Search
+
+AGGREGATOR = "majority"
+
+
+async def self_consistency(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
+    """Sample n whole solutions in parallel; the most frequent answer wins."""
+    for node in await search.expand(search.root, n, until="end"):
+        search.emit(node)

@@ -1,0 +1,39 @@
+"""short-m@k (Hassid et al., 2025, arXiv:2505.17813)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning.errors import RecipeError
+from reasoning.search import Search, race
+from reasoning.tree import Node
+
+AGGREGATOR = "majority"
+
+
+async def short_m_at_k(
+    search: Search, *, k: Annotated[int, Field(ge=1)], m: Annotated[int, Field(ge=1)] = 3
+) -> None:
+    """Race k whole solutions, stop when the first m have ended, vote among those m.
+
+    A tie goes to the shortest trace. The tokens of the k - m cancelled traces are paid for. A
+    truncated trace and one without an answer do not finish.
+    """
+    if m > k:
+        raise RecipeError(f"short_m_at_k waits for m of k solutions: m={m} is more than k={k}")
+    await finishers(search, winners=m, runners=k)
+
+
+async def finishers(search: Search, *, winners: int, runners: int) -> None:
+    """Race `runners` whole solutions and emit the first `winners`, ranked by their length."""
+
+    async def run(slot: int) -> Node | None:
+        node = await search.extend(search.root, slot, until="end")
+        return node if node and node.finished and search.answer(node) else None
+
+    runs = [partial(run, slot) for slot in range(runners)]
+    for node in await race(winners, runs):
+        search.emit(node, rank=node.generated_tokens)
