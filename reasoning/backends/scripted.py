@@ -84,16 +84,20 @@ class Scripted:
                 await self.clock(prompt.problem).sleep(pause)
             if self.failure and (error := self.failure(prompt, seed)):
                 raise error
-            script = self.script
-            reply = script(prompt, seed) if callable(script) else script[prompt.slot % len(script)]
-            if isinstance(reply, Exception):
-                raise reply
-            sample = cut(reply, params) if isinstance(reply, str) else reply
+            sample = self.reply(prompt, params, seed)
             clock = self.clock(prompt.problem)
             await stream(sample.generated_tokens, self.token_seconds, clock, count)
             return sample
         finally:
             self.live -= 1
+
+    def reply(self, prompt: Prompt, params: Sampling, seed: int) -> Sample:
+        """What to give, or raise, as the script has it."""
+        script = self.script
+        reply = script(prompt, seed) if callable(script) else script[prompt.slot % len(script)]
+        if isinstance(reply, Exception):
+            raise reply
+        return cut(reply, params) if isinstance(reply, str) else reply
 
 
 def words(text: str) -> list[str]:
