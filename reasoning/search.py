@@ -9,9 +9,10 @@ import math
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+from pydantic import Field
 
 from reasoning.aggregate import Candidate
 from reasoning.answers import Answer, extract
@@ -29,7 +30,7 @@ from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict, Verifier
+from reasoning.verify import Verifier
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["step", "end"]
@@ -41,7 +42,7 @@ class Step:
     """What ends one reasoning step: any of the `stop` strings, or `max_tokens`."""
 
     stop: tuple[str, ...] = ("\n\n",)
-    max_tokens: int = 256
+    max_tokens: Annotated[int, Field(ge=1)] = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,6 @@ class Search:
             try:
                 child = await self._call(Prompt(self.problem, node, slot), granted, lease)
             except TransientError as error:
-                self._waste(lease)
                 if attempt + 1 == self.retry.attempts:
                     self._fail(node, slot, error, lease.used)
                     return None
@@ -153,14 +153,18 @@ class Search:
         self, node: Node, n: int, *, until: Until = "step", temperature: float | None = None
     ) -> list[Node]:
         """Draw `n` more children of `node`, side by side; fewer if the budget runs out."""
-        first = self._slots.get(node, len(node.children))
-        self._slots[node] = first + n
         async with TaskGroup() as group:
             tasks = [
                 group.create_task(self.extend(node, slot, until=until, temperature=temperature))
-                for slot in range(first, first + n)
+                for slot in self.slots(node, n)
             ]
         return [child for task in tasks if (child := task.result()) is not None]
+
+    def slots(self, node: Node, n: int) -> range:
+        """Set aside the next `n` free slots below `node`, for `extend`."""
+        first = self._slots.get(node, len(node.children))
+        self._slots[node] = first + n
+        return range(first, first + n)
 
     async def score(self, *nodes: Node) -> None:
         """Have the verifier score each node once; one whose scoring fails has no score."""
@@ -187,7 +191,7 @@ class Search:
         """Put `node` forward as a candidate; emitting it again replaces its weight and rank."""
         if node.emitted is None:
             self._emitted.append(node)
-        node.emitted = (weight, rank)
+        node.emitted = (float(weight), float(rank))
 
     def split(self, n: int) -> list[Search]:
         """`n` views of this search that share out its budget, for subtrees that run ahead."""
@@ -226,6 +230,7 @@ class Search:
             self._file(node, slot, Sample("", finish="cancelled", generated_tokens=lease.used))
             raise
         except (TransientError, EngineError, UserError):
+            self._waste(lease)
             raise
         except Exception as error:
             self._waste(lease)
@@ -258,19 +263,21 @@ class Search:
         log.warning("problem %s, %s failed: %s", self.problem.id, what, error)
 
     async def _score_once(self, node: Node, verifier: Verifier) -> None:
-        if pending := self._scoring.get(node):
+        while pending := self._scoring.get(node):
             await asyncio.wait([pending])
-            return
+            if verifier.name in node.scores:
+                return
         done = self._scoring[node] = asyncio.get_running_loop().create_future()
         try:
-            verdict = await self._verdict(node, verifier)
-            if verdict is not None:
-                node.scores[verifier.name] = verdict.steps
+            steps = await self._steps(node, verifier)
+            if steps is not None:
+                node.scores[verifier.name] = steps
         finally:
             del self._scoring[node]
             done.set_result(None)
 
-    async def _verdict(self, node: Node, verifier: Verifier) -> Verdict | None:
+    async def _steps(self, node: Node, verifier: Verifier) -> tuple[float, ...] | None:
+        """The scores of the node's steps, none if scoring failed; None if it was not allowed."""
         for attempt in range(self.retry.attempts):
             lease = await self.budget.verifier_calls.lease(1)
             if lease is None:
@@ -279,10 +286,11 @@ class Search:
             self.usage.verifier_calls += 1
             try:
                 verdict = await verifier.score(self.problem, node)
-                if not all(map(math.isfinite, verdict.steps)):
-                    raise VerificationError(f"a score is not a finite number: {verdict.steps}")
+                steps = tuple(map(float, verdict.steps))
+                if not all(map(math.isfinite, steps)):
+                    raise VerificationError(f"a score is not a finite number: {steps}")
                 self.usage.verifier_tokens += verdict.tokens
-                return verdict
+                return steps
             except (EngineError, UserError):
                 raise
             except TransientError as error:
@@ -298,7 +306,7 @@ class Search:
             finally:
                 lease.settle()
             await self.clock.sleep(pause)
-        return Verdict(())
+        return ()
 
 
 class Searcher(Protocol):
