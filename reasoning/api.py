@@ -7,14 +7,16 @@ import functools
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import Field
 
 from reasoning import names
 from reasoning.aggregate import Aggregator, Candidate
 from reasoning.answers import Answer
 from reasoning.budget import Budget, Usage
 from reasoning.clock import Clock, Deadline, RealClock
-from reasoning.errors import EngineError, UserError
+from reasoning.errors import cause
 from reasoning.generate import Generator, Sampling
 from reasoning.grading import group
 from reasoning.problem import Problem
@@ -34,9 +36,9 @@ Named: TypeAlias = str | Mapping[str, Any]
 class Limits:
     """What one search may spend; None means no limit. Tokens are generated tokens."""
 
-    tokens: int | None = None
-    verifier_calls: int | None = None
-    seconds: float | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    verifier_calls: Annotated[int, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ async def run_search(
         async with Deadline(search.clock, seconds) as deadline:
             await searcher(search)
     except BaseExceptionGroup as errors:
-        raise _cause(errors) from errors
+        raise cause(errors) from errors
     search.usage.seconds = search.clock.now() - start
     candidates = await _grouped(search.candidates)
     answer = aggregator(candidates)
@@ -103,13 +105,14 @@ async def solve_async(
     vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
     source = names.build("generator", generator)
     scorer = None if verifier is None else names.build("verifier", verifier)
+    bounds = made(Limits, limits, Limits())
     search = Search(
         problem,
         source,
         verifier=scorer,
-        sampling=_made(Sampling, sampling, default_sampling(source)),
-        step=_made(Step, step, Step()),
-        budget=_budget(bounds := _made(Limits, limits, Limits())),
+        sampling=sampling_for(source, sampling),
+        step=made(Step, step, Step()),
+        budget=Budget(bounds.tokens, bounds.verifier_calls),
         seed=seed,
         clock=clock_of(source, problem),
     )
@@ -149,16 +152,16 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
+def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:
+    """The generator's own defaults (else temperature 1, 1,024 tokens a solution), changed."""
+    own: Sampling = getattr(generator, "sampling", None) or Sampling(max_tokens=1024)
+    return made(Sampling, changes, own)
+
+
 def clock_of(generator: Generator, problem: Problem) -> Clock:
     """The clock a search of `problem` runs on: the generator's own if it keeps one."""
     keeps: Callable[[Problem], Clock] | None = getattr(generator, "clock", None)
     return keeps(problem) if keeps else RealClock()
-
-
-def default_sampling(generator: Generator) -> Sampling:
-    """The generator's own defaults, else temperature 1 and 1,024 tokens a solution."""
-    own: Sampling | None = getattr(generator, "sampling", None)
-    return own or Sampling(max_tokens=1024)
 
 
 async def close(plugin: object) -> None:
@@ -167,14 +170,11 @@ async def close(plugin: object) -> None:
         await aclose()
 
 
-def _made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
+def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
+    """`value`, or `default` with the fields that a mapping changes; RecipeError for a misfit."""
     if isinstance(value, Mapping):
         return replace(default, **names.checked(kind, value))  # type: ignore[type-var]
     return default if value is None else value
-
-
-def _budget(limits: Limits) -> Budget:
-    return Budget(limits.tokens, limits.verifier_calls)
 
 
 async def _grouped(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -187,11 +187,3 @@ async def _grouped(candidates: Sequence[Candidate]) -> list[Candidate]:
         replace(c, answer=Answer(c.answer.text, key_of[c.answer.key])) if c.answer else c
         for c in candidates
     ]
-
-
-def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error on purpose inside nested groups, else the group itself."""
-    found = errors.subgroup((UserError, EngineError))
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]  # type: ignore[assignment]
-    return found or errors

@@ -67,6 +67,13 @@ class EngineError(ReasoningError):
     """The engine behind a generator or verifier is gone for good."""
 
 
+def cause(errors: BaseException) -> BaseException:
+    """What to report of an exception group: its first UserError or EngineError, else its first."""
+    if not isinstance(errors, BaseExceptionGroup):
+        return errors
+    return cause((errors.subgroup((UserError, EngineError)) or errors).exceptions[0])
+
+
 def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
     """The message for a name that is not one of `valid`: the nearest one, then all of them."""
     names = sorted(valid)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
+
+from pydantic import Field
 
 from reasoning.problem import Problem
 from reasoning.tree import Node, Path, Sample
@@ -49,12 +51,12 @@ class Sampling:
     `confidence_k` > 0 asks for minus the mean of the top-k logprobs of every token.
     """
 
-    max_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
+    max_tokens: Annotated[int, Field(ge=1)]
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
     stop: tuple[str, ...] = ()
-    confidence_k: int = 0
+    confidence_k: Annotated[int, Field(ge=0)] = 0
 
 
 class Generator(Protocol):

@@ -93,6 +93,11 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in found if p.kind in (only, positional)}
 
 
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The parameters that need not be given, and what they are then."""
+    return {n: p.default for n, p in parameters(function).items() if p.default is not p.empty}
+
+
 def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` fit for `function`, converted to its annotations where that loses nothing.
 
@@ -102,7 +107,7 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
 
     owner = getattr(function, "__name__", str(function))
     allowed = parameters(function)
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     fit = {}
     for name, value in values.items():
         if name not in allowed:

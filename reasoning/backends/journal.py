@@ -96,9 +96,13 @@ class Journal:
         """Drop from memory what is known of a problem that is done."""
         self._known.pop(problem.id, None)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Close the file; what was recorded is on disk already."""
         if self._file is not None:
             self._file.close()
+
+    async def aclose(self) -> None:
+        self.close()
         if close := getattr(self.generator, "aclose", None):
             await close()
 

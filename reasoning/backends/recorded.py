@@ -40,6 +40,8 @@ def recorded(
 class Recorded:
     """Samples by problem id. Ignores seeds and temperatures: what was drawn was drawn."""
 
+    replays = True
+
     def __init__(
         self, samples: Mapping[str, list[dict[str, Any]]], source: str, token_seconds: float
     ) -> None:

@@ -17,7 +17,8 @@ from reasoning.tree import Finish, Sample
 
 Reply: TypeAlias = str | Sample | Exception
 Script: TypeAlias = Sequence[Reply] | Callable[[Prompt, int], Reply]
-"""A list (slot i below any node says entry i modulo its length) or a function of prompt and seed."""
+"""A list (slot i below any node says entry i modulo its length), or a function of prompt and
+seed."""
 
 
 def scripted(

@@ -1,0 +1,205 @@
+"""The command line: run, solve, check, list.
+
+Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
+130 interrupted. Everything finished is on disk in every case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reasoning.errors import EngineError, UserError, cause
+
+if TYPE_CHECKING:
+    from reasoning.names import Kind
+    from reasoning.recipe import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""Make a language model answer better by spending compute when it answers.
+
+Start with `reasoning run quickstart`: several strategies side by side on the embedded model.
+""",
+)
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. task.limit=50."),
+]
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the results [runs/NAME].")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems.")] = None,
+    sets: Sets = None,
+) -> None:
+    """Run a recipe: every strategy on every problem, with a table, a plot and files.
+
+    The folder gets `manifest.json`, `results.jsonl`, `trees/`, `summary.json` and `accuracy.png`.
+    Interrupt it whenever you like: the same command completes the rest.
+
+    A recipe names a task, a generator, perhaps a verifier, and strategies:
+
+        task: {name: nano, n: 100}
+
+        generator: nano
+
+        verifier: nano_prm
+
+        strategies: [{searcher: self_consistency, n: [1, 4, 16]}, {searcher: best_of_n, n: 16}]
+    """
+    from reasoning import runner
+    from reasoning.recipe import load
+    from reasoning.show import ProgressLine, show_summary
+
+    loaded = load(recipe, sets or ())
+    folder = out or Path("runs") / loaded.name
+    with ProgressLine(loaded.name) as line:
+        summary = asyncio.run(
+            runner.run(loaded, folder, limit=limit, watch=line.update, command=sys.argv)
+        )
+    show_summary(summary, folder)
+
+
+@app.command()
+def solve(
+    question: Annotated[
+        str, typer.Argument(help="The question; '-' reads it from standard input.")
+    ],
+    searcher: Annotated[str, typer.Option(help="See `reasoning list searchers`.")] = "best_of_n",
+    generator: Annotated[str, typer.Option(help="See `reasoning list generators`.")] = "nano",
+    verifier: Annotated[
+        str | None, typer.Option(help="See `reasoning list verifiers` [nano_prm with nano].")
+    ] = None,
+    aggregator: Annotated[
+        str | None, typer.Option(help="See `reasoning list aggregators`.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same answer.")] = 0,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A searcher's parameter or sampling.*."),
+    ] = None,
+) -> None:
+    """Solve one question and print the answer.
+
+    Example: reasoning solve "What is 12 * 7 + 5?" --searcher self_consistency --set n=16
+    """
+    from reasoning.recipe import parse, strategies, with_sets
+    from reasoning.show import show_result
+
+    if question == "-":
+        question = sys.stdin.read()
+    if not question.strip():
+        raise typer.BadParameter("the question is empty", param_hint="QUESTION")
+    entry: dict[str, Any] = {"searcher": searcher, "aggregator": aggregator}
+    data = {
+        "task": "jsonl",
+        "generator": generator,
+        "verifier": verifier or ("nano_prm" if generator == "nano" else None),
+        "seed": seed,
+        "strategies": [entry],
+    }
+    top = ("sampling.", "limits.", "step.", "generator.", "verifier.")
+    changes = [s if s.startswith(top) else f"strategies.0.{s}" for s in sets or ()]
+    if searcher in ("best_of_n", "self_consistency", "first_finish"):
+        entry["n"] = 8
+    recipe = parse(with_sets(data, changes))
+    strategy, *others = strategies(recipe)
+    if others:
+        raise typer.BadParameter(
+            "solve takes one strategy; use `run` for a sweep", param_hint="--set"
+        )
+    result = asyncio.run(_solve(question, recipe, strategy))
+    show_result(result)
+    raise typer.Exit(0 if result.answer is not None else 1)
+
+
+@app.command()
+def check(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    sets: Sets = None,
+) -> None:
+    """Check a recipe without running it: names, parameters, files; show what would run."""
+    from reasoning import runner
+    from reasoning.recipe import load
+    from reasoning.show import show_plan
+
+    show_plan(runner.plan(load(recipe, sets or ())))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="searchers, verifiers, aggregators, generators or tasks; all if left out."
+        ),
+    ] = None,
+) -> None:
+    """List what a recipe can name, with parameters and defaults."""
+    from reasoning import names
+    from reasoning.errors import RecipeError, unknown
+    from reasoning.show import show_names
+
+    kinds: dict[str, Kind] = {f"{k}s": k for k in names.PACKAGES}
+    if kind is not None and kind not in kinds:
+        raise RecipeError(unknown("kind", kind, kinds))
+    for plural in [kind] if kind else list(kinds):
+        functions = [names.find(kinds[plural], name) for name in names.known(kinds[plural])]
+        show_names(plural, names.help_lines(functions))
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from reasoning import __version__
+
+        typer.echo(f"reasoning {__version__}")
+        raise typer.Exit
+
+
+async def _solve(question: str, recipe: Recipe, strategy: Any) -> Any:
+    from reasoning.api import solve_async
+
+    return await solve_async(
+        question,
+        searcher=strategy.run,
+        generator=recipe.generator,
+        verifier=recipe.verifier,
+        aggregator=strategy.vote,
+        sampling=recipe.sampling,
+        step=recipe.step,
+        limits=recipe.limits,
+        seed=recipe.seed,
+    )
+
+
+def main() -> None:
+    """The `reasoning` command. One clear line for a mistake, no traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.secho("interrupted; what is finished is stored, the same command continues", err=True)
+        sys.exit(130)
+    except (UserError, EngineError, ExceptionGroup) as error:
+        reason = cause(error)
+        if not isinstance(reason, (UserError, EngineError)):
+            raise
+        typer.secho(f"error: {reason}", fg="red", err=True)
+        sys.exit(2 if isinstance(reason, UserError) else 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What people see in a terminal: the progress line and the tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from reasoning.api import Result
+    from reasoning.runner import Plan
+    from reasoning.runner import Progress as RunProgress
+
+console = Console()
+_EVERY = 15.0  # seconds between progress lines where there is no terminal to redraw
+
+
+class ProgressLine:
+    """Problems done, accuracy so far, tokens a second, time left; on standard error."""
+
+    def __init__(self, name: str) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn(escape(name)),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, facts="")
+        self._said = time.monotonic()
+
+    def __enter__(self) -> ProgressLine:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, progress: RunProgress) -> None:
+        facts = facts_line(progress)
+        self._bar.update(
+            self._task, total=progress.problems, completed=progress.done, facts=escape(facts)
+        )
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said > _EVERY:
+            self._said = now
+            left = (now - progress.started) / max(1, progress.new_done)
+            left *= progress.problems - progress.done
+            self._console.print(
+                f"{progress.done}/{progress.problems} problems, {facts}, about {left:.0f} s left"
+            )
+
+
+def facts_line(progress: RunProgress) -> str:
+    """Accuracy over all strategies so far, generated tokens a second, failures if any."""
+    facts = []
+    if progress.graded:
+        facts.append(f"accuracy {progress.correct / progress.graded:.3f}")
+    elapsed = max(1e-9, time.monotonic() - progress.started)
+    facts.append(f"{progress.new_tokens / elapsed:,.0f} tokens/s")
+    if progress.failed_calls:
+        facts.append(f"{progress.failed_calls} failed calls")
+    return ", ".join(facts)
+
+
+def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """The table of a run, its notes, and where its files are."""
+    from evals.plot import accuracy_plot  # resolved late: evals build on reasoning
+
+    console.print(summary_table(summary))
+    for note in summary["notes"]:
+        console.print(f"note: {escape(note)}")
+    files = ["summary.json", "results.jsonl", "trees/", "manifest.json"]
+    if accuracy_plot(summary, folder / "accuracy.png"):
+        files.insert(0, "accuracy.png")
+    console.print(f"{escape(str(folder))}: {', '.join(files)}", soft_wrap=True)
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """One row a strategy."""
+    table = Table(title=f"{summary['name']}: {summary['task']}, {summary['problems']} problems")
+    table.add_column("strategy", overflow="fold")
+    for head in ("accuracy", "95 % interval", "tokens/problem", "wasted", "verifier", "failed"):
+        table.add_column(head, justify="right")
+    averages = any("avg_at_n" in s for s in summary["strategies"])
+    if averages:
+        table.add_column("avg@n", justify="right")
+    for s in summary["strategies"]:
+        count = max(1, s["problems"])
+        wasted = s["wasted_tokens"] / max(1, s["generated_tokens"])
+        row = [
+            escape(s["name"]),
+            "-" if s["accuracy"] is None else f"{s['accuracy']:.3f}",
+            "-" if s["ci95"] is None else f"{s['ci95'][0]:.3f} to {s['ci95'][1]:.3f}",
+            f"{s['generated_tokens'] / count:,.0f}",
+            f"{wasted:.0%}",
+            f"{s['verifier_calls'] / count:,.1f}",
+            str(s["failed_calls"]),
+        ]
+        if averages:
+            average = s.get("avg_at_n")
+            row.append(f"{average['mean']:.3f} (n={average['n']})" if average else "-")
+        table.add_row(*row)
+    return table
+
+
+def show_result(result: Result) -> None:
+    """The answer, and what it cost."""
+    answer = "no answer" if result.answer is None else result.answer
+    console.print(escape(answer), style="bold", soft_wrap=True)
+    usage = result.usage
+    console.print(
+        f"{len(result.candidates)} candidates, {usage.generated_tokens:,} tokens generated "
+        f"({usage.wasted_tokens:,} wasted), {usage.verifier_calls} verifier calls, "
+        f"{usage.seconds:.1f} s; stopped: {result.stop_reason}",
+        style="dim",
+    )
+    for failure in result.failures[:3]:
+        console.print(f"failed: {escape(failure)}", style="yellow")
+
+
+def show_plan(plan: Plan) -> None:
+    """What a recipe would run."""
+    recipe = plan.recipe
+    table = Table(title=f"{recipe.name}: {plan.task.name}, {len(plan.problems)} problems")
+    for head in ("strategy", "searcher", "parameters", "aggregator"):
+        table.add_column(head, overflow="fold")
+    for s in plan.strategies:
+        params = ", ".join(f"{k}={v}" for k, v in s.params.items())
+        table.add_row(*map(escape, (s.name, s.searcher, params, s.aggregator)))
+    console.print(table)
+    for kind, spec in (("generator", recipe.generator), ("verifier", recipe.verifier)):
+        console.print(f"{kind}: {escape(str(spec))}")
+    for note in plan.notes:
+        console.print(f"note: {escape(note)}")
+    console.print("The recipe is fine.")
+
+
+def show_names(title: str, lines: Iterable[tuple[str, str]]) -> None:
+    """Names with their parameters and what they do."""
+    console.print(f"[bold]{title}[/bold]")
+    for signature, text in lines:
+        console.print(f"  {escape(signature)}", soft_wrap=True, highlight=False)
+        console.print(f"      {escape(text)}", style="dim", highlight=False)
