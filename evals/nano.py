@@ -23,6 +23,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from evals.tasks import Task
+from reasoning.answers import last_number
+from reasoning.errors import TaskError
+from reasoning.problem import Problem
+
 Split = Literal["train", "test"]
 T = TypeVar("T")
 
@@ -330,7 +335,7 @@ def problem(
     return NanoProblem(f"nano-{split}-{seed}-{index}", question, answer, operations, steps)
 
 
-def nano(
+def problems(
     n: int = 200, *, split: Split = "test", seed: int = 0, difficulty: int | None = None
 ) -> Iterator[NanoProblem]:
     """The first `n` problems of a split, without repeated questions."""
@@ -445,3 +450,39 @@ def _same(gold: Equation, other: Equation) -> bool:
         return False
     pair = (other.left, other.right)
     return pair == (gold.left, gold.right) or (gold.op != "-" and pair == (gold.right, gold.left))
+
+
+def nano(
+    *,
+    n: int = 200,
+    split: Split = "test",
+    seed: int = 0,
+    difficulty: int | None = None,
+    system: str | None = None,
+) -> Task:
+    """Word arithmetic for the embedded model: `n` generated problems, nothing to download.
+
+    difficulty: the number of operations (1 to 8) of every problem, instead of the split's mix.
+    The prompt is the bare question, which is what the model was trained on.
+    """
+    if n < 1:
+        raise TaskError(f"nano: n is {n}; it must be at least 1")
+    if difficulty is not None and not 1 <= difficulty <= 8:
+        raise TaskError(f"nano: difficulty is {difficulty}; it is a number of operations, 1 to 8")
+    items = list(problems(n, split=split, seed=seed, difficulty=difficulty))
+    digest = hashlib.sha256("\n".join(f"{i.question} {i.answer}" for i in items).encode())
+    return Task(
+        "nano",
+        [
+            Problem(
+                id=item.id,
+                question=item.question,
+                gold=item.answer,
+                system=system,
+                meta={"difficulty": item.difficulty},
+                fallback=last_number,
+            )
+            for item in items
+        ],
+        f"nano {split} seed {seed}, generated, sha256:{digest.hexdigest()}",
+    )

@@ -15,15 +15,15 @@ from evals.nano import (
     NanoProblem,
     carry,
     gold_equations,
-    nano,
     problem,
+    problems,
     slip,
     solution,
     split_of,
     step_labels,
 )
 
-PROBLEMS = [problem("train", i) for i in range(400)] + list(nano(100))
+PROBLEMS = [problem("train", i) for i in range(400)] + list(problems(100))
 SAMPLE = NanoProblem(
     "x",
     "What is 12 * 7 + 5?",
@@ -71,7 +71,7 @@ def follow(event: str, totals: dict[str, int]) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_splits_are_disjoint_by_construction(seed: int) -> None:
     train = {problem("train", i, seed).question for i in range(300)}
-    test = {item.question for item in nano(100, seed=seed)}
+    test = {item.question for item in problems(100, seed=seed)}
     assert not train & test
     assert {split_of(question) for question in train} == {"train"}
     assert {split_of(question) for question in test} == {"test"}
@@ -82,7 +82,7 @@ def test_split_ignores_how_an_expression_is_asked_for() -> None:
 
 
 def test_same_arguments_give_the_same_problem_in_every_process() -> None:
-    code = "from evals.nano import nano; print(list(nano(20, seed=3)))"
+    code = "from evals.nano import problems; print(list(problems(20, seed=3)))"
     outputs = [
         subprocess.run(
             [sys.executable, "-c", code],
@@ -93,12 +93,12 @@ def test_same_arguments_give_the_same_problem_in_every_process() -> None:
         ).stdout.strip()
         for hash_seed in ("1", "2")
     ]
-    assert outputs == [str(list(nano(20, seed=3)))] * 2
+    assert outputs == [str(list(problems(20, seed=3)))] * 2
 
 
 def test_seeds_and_indices_matter() -> None:
     assert problem("train", 0, 0).question != problem("train", 0, 1).question
-    assert len({item.question for item in nano(200)}) == 200
+    assert len({item.question for item in problems(200)}) == 200
 
 
 def test_answers_agree_with_an_independent_reading() -> None:
@@ -115,7 +115,7 @@ def test_gold_solutions_are_labelled_right() -> None:
 
 @pytest.mark.parametrize("difficulty", range(1, 9))
 def test_difficulty_is_the_number_of_operations(difficulty: int) -> None:
-    for item in nano(5, difficulty=difficulty):
+    for item in problems(5, difficulty=difficulty):
         assert item.difficulty == len(gold_equations(item)) == difficulty
 
 
