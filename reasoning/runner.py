@@ -38,6 +38,11 @@ PACKAGES = (
     "vllm",
 )
 
+SHARED_NOTE = (
+    "strategies share samples: each is drawn once, and every strategy is charged what it would "
+    "have used alone; seconds are virtual, 50 tokens a second in each stream"
+)
+
 
 @dataclass(slots=True)
 class Progress:
@@ -66,6 +71,8 @@ class Plan:
     problems: list[Problem]
     generator: Generator
     verifier: Verifier | None
+    limits: Limits
+    shared: bool
     notes: list[str]
 
 
@@ -90,7 +97,16 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
                 f"{len(kept)} of {len(problems)} problems are recorded; the rest is left out"
             )
         problems = kept
-    return Plan(recipe, chosen, task, problems[:limit], generator, verifier, notes)
+    limits = made(Limits, recipe.limits, Limits())
+    shared = recipe.share_samples
+    if shared is None:
+        # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
+        shared = len(chosen) > 1 and limits.seconds is None
+    # A recording needs no sharing: it is shared by its nature.
+    shared = shared and not getattr(generator, "replays", False)
+    if shared:
+        notes.append(SHARED_NOTE)
+    return Plan(recipe, chosen, task, problems[:limit], generator, verifier, limits, shared, notes)
 
 
 async def run(
@@ -127,22 +143,15 @@ class _Run:
 
     def __init__(self, plan: Plan, store: Store, watch: Watcher) -> None:
         recipe = plan.recipe
-        share = recipe.share_samples
-        limits = made(Limits, recipe.limits, Limits())
-        if share is None:
-            # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
-            share = len(plan.strategies) > 1 and limits.seconds is None
         self.plan = plan
         self.store = store
         self.watch = watch
-        self.limits = limits
+        self.limits = plan.limits
         self.sampling = sampling_for(plan.generator, recipe.sampling)
         self.step = made(Step, recipe.step, Step())
-        # A recording needs no journal: it is one.
-        recording = getattr(plan.generator, "replays", False)
-        self.journal = (
-            None if recording else Journal(plan.generator, path=store.journal, shared=share)
-        )
+        self.journal = None
+        if not getattr(plan.generator, "replays", False):
+            self.journal = Journal(plan.generator, path=store.journal, shared=plan.shared)
         self.verifier = Cached(plan.verifier) if plan.verifier else None
         self.progress = Progress(len(plan.problems))
 

@@ -92,30 +92,36 @@ def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """One row a strategy."""
+    """One row a strategy; tokens and calls are means over problems."""
+    rows = summary["strategies"]
+    optional = {
+        "verifier calls": any(s["verifier_calls"] for s in rows),
+        "failed calls": any(s["failed_calls"] for s in rows),
+        "avg@n": any("avg_at_n" in s for s in rows),
+    }
     table = Table(title=f"{summary['name']}: {summary['task']}, {summary['problems']} problems")
-    table.add_column("strategy", overflow="fold")
-    for head in ("accuracy", "95 % interval", "tokens/problem", "wasted", "verifier", "failed"):
+    table.add_column("strategy", overflow="fold", min_width=20)
+    table.add_column("accuracy (95 %)", justify="right", no_wrap=True)
+    for head in ("tokens", "wasted", *(head for head, wanted in optional.items() if wanted)):
         table.add_column(head, justify="right")
-    averages = any("avg_at_n" in s for s in summary["strategies"])
-    if averages:
-        table.add_column("avg@n", justify="right")
-    for s in summary["strategies"]:
+    for s in rows:
         count = max(1, s["problems"])
-        wasted = s["wasted_tokens"] / max(1, s["generated_tokens"])
-        row = [
+        accuracy = "-"
+        if s["accuracy"] is not None:
+            accuracy = f"{s['accuracy']:.3f} ({s['ci95'][0]:.2f}-{s['ci95'][1]:.2f})"
+        average = s.get("avg_at_n")
+        cells = {
+            "verifier calls": f"{s['verifier_calls'] / count:,.1f}",
+            "failed calls": str(s["failed_calls"]),
+            "avg@n": f"{average['mean']:.3f} (n={average['n']})" if average else "-",
+        }
+        table.add_row(
             escape(s["name"]),
-            "-" if s["accuracy"] is None else f"{s['accuracy']:.3f}",
-            "-" if s["ci95"] is None else f"{s['ci95'][0]:.3f} to {s['ci95'][1]:.3f}",
+            accuracy,
             f"{s['generated_tokens'] / count:,.0f}",
-            f"{wasted:.0%}",
-            f"{s['verifier_calls'] / count:,.1f}",
-            str(s["failed_calls"]),
-        ]
-        if averages:
-            average = s.get("avg_at_n")
-            row.append(f"{average['mean']:.3f} (n={average['n']})" if average else "-")
-        table.add_row(*row)
+            f"{s['wasted_tokens'] / max(1, s['generated_tokens']):.0%}",
+            *(cells[head] for head, wanted in optional.items() if wanted),
+        )
     return table
 
 

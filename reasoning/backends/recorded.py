@@ -61,12 +61,13 @@ class Recorded:
         """What a reader of the numbers has to know."""
         rows = [sample for samples in self.samples.values() for sample in samples]
         guessed = sum(_count(sample)[1] for sample in rows)
-        if not guessed:
-            return []
-        return [
-            f"{guessed} of {len(rows)} recorded samples have no token count; theirs is estimated "
-            f"at {CHARS_A_TOKEN} characters a token"
-        ]
+        notes = [f"seconds are virtual: {1 / self.token_seconds:g} tokens a second in each stream"]
+        if guessed:
+            notes.append(
+                f"{guessed} of {len(rows)} recorded samples have no token count; theirs is estimated "
+                f"at {CHARS_A_TOKEN} characters a token"
+            )
+        return notes
 
     def clock(self, problem: Problem) -> Clock:
         """Every problem has a time of its own."""
