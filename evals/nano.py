@@ -422,8 +422,8 @@ def step_labels(problem: NanoProblem, solution_text: str) -> list[int]:
 
     An equation is right if the gold solution has it (same owner, operands, operator
     and value; sums and products in either order).  Any other equation breaks the
-    track of its owner, and every later step is labelled 0 until a right equation of
-    that owner mends it.  The answer step is right if the boxed number is.
+    track of its owner, and every later step is labelled 0 until the right equation of
+    that owner is written.  The answer step is right if the boxed number is.
     """
     gold = gold_equations(problem)
     left = list(gold)
@@ -436,12 +436,22 @@ def step_labels(problem: NanoProblem, solution_text: str) -> list[int]:
             if match is None:
                 broken.add(equation.owner)
             elif match in left:
+                if match == gold[-1]:
+                    broken.clear()
+                elif _mends(match, gold, left):
+                    broken.discard(match.owner)
                 left.remove(match)
-                broken = set() if match == gold[-1] else broken - {match.owner}
         if not found and not boxed and re.search(r"\d", step):
             broken.add("")
         labels.append(int(boxed[-1] == problem.answer if boxed else not broken))
     return labels
+
+
+def _mends(match: Equation, gold: list[Equation], left: list[Equation]) -> bool:
+    """Whether `match` shows that its owner is on track: it comes next or uses a right value."""
+    own = [equation for equation in gold if equation.owner == match.owner]
+    due = next(equation for equation in left if equation.owner == match.owner)
+    return match == due or match.left in {g.value for g in own[: own.index(match)]}
 
 
 def _same(gold: Equation, other: Equation) -> bool:

@@ -165,6 +165,15 @@ def test_labels_of_written_examples(text: str, labels: list[int]) -> None:
     assert step_labels(SAMPLE, text) == labels
 
 
+def test_a_side_product_does_not_mend_the_track() -> None:
+    steps = ("3 * 7 = 21.", "90 - 21 = 69.", "4 * 8 = 32.", "69 - 32 = 37.")
+    item = NanoProblem("x", "", "37", 4, (*steps, r"The answer is \boxed{37}."))
+    wrong = [steps[0], "90 - 21 = 79.", steps[2], "79 - 32 = 47."]
+    assert step_labels(item, STEP_BREAK.join(wrong)) == [1, 0, 0, 0]
+    mended = [*wrong[:3], "Wait, that is wrong. 90 - 21 = 69.", steps[3]]
+    assert step_labels(item, STEP_BREAK.join(mended)) == [1, 0, 0, 1, 1]
+
+
 def test_labels_tell_two_owners_apart() -> None:
     item = next(item for item in PROBLEMS if any(": " in step for step in item.steps))
     owner = item.steps[0].split(":")[0]
