@@ -1,0 +1,72 @@
+"""Tokens and text: the chat format, and decoding by table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+
+def chat(prompt: str, system: str | None = None) -> str:
+    """The ChatML text that asks the assistant for an answer to `prompt`."""
+    before = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    return f"{before}<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+
+
+class Text:
+    """The tokenizer of a checkpoint folder (byte-level BPE).
+
+    `pieces[id]` are the bytes of a token, empty for special ones, so that the text of any tokens
+    is the concatenation of their pieces.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        self._tokenizer = Tokenizer.from_file(str(path))
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if (raw.get("decoder") or {}).get("type") != "ByteLevel":
+            raise ValueError(f"{path}: the decoder must be ByteLevel")
+        added = {token["id"]: token["special"] for token in raw["added_tokens"]}
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        table = _byte_of_character()
+        self.pieces = [b""] * (1 + max(vocabulary.values()))
+        for token, index in vocabulary.items():
+            if index in added:
+                self.pieces[index] = b"" if added[index] else token.encode()
+            else:
+                self.pieces[index] = bytes(table[character] for character in token)
+        self.encode_chat = lru_cache(maxsize=4096)(self._encode_chat)
+
+    def token(self, text: str) -> int:
+        """The id of the token that is written `text`."""
+        index = self._tokenizer.token_to_id(text)
+        if index is None:
+            raise ValueError(f"the tokenizer has no token {text!r}")
+        return int(index)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of `text`; special tokens written out in it count as such."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`; bytes that are not UTF-8 become U+FFFD."""
+        return b"".join(self.piece(token) for token in tokens).decode("utf-8", errors="replace")
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token; padding of the vocabulary has none."""
+        return self.pieces[token] if token < len(self.pieces) else b""
+
+    def _encode_chat(self, prompt: str, system: str | None) -> tuple[int, ...]:
+        return self.encode(chat(prompt, system))
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's table: printable bytes stand for themselves, the others for U+0100 and up."""
+    kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = [byte for byte in range(256) if byte not in set(kept)]
+    table = {chr(byte): byte for byte in kept}
+    table.update({chr(0x100 + i): byte for i, byte in enumerate(moved)})
+    return table
