@@ -15,16 +15,17 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import Clock
-from reasoning.generate import Prompt, Sampling
+from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
-from reasoning.tree import Node, Sample
+from reasoning.tree import FloatArray, Node, Sample
 from reasoning.verify import Verdict
 
 T = TypeVar("T")
@@ -50,9 +51,16 @@ class ToyModel:
         branch: Callable[[Steps], Mapping[str, float]],
         reward: Callable[[Steps], float] = one,
     ) -> None:
-        self._branch = branch
+        self._of = branch
+        self._known: dict[Steps, Mapping[str, float]] = {}
+        self._values: dict[Steps, float] = {}
         self.reward = reward
         self.problem = Problem("toy", "A toy question.")
+
+    def _branch(self, steps: Steps) -> Mapping[str, float]:
+        if steps not in self._known:
+            self._known[steps] = self._of(steps)
+        return self._known[steps]
 
     def step_distribution(self, steps: Steps = ()) -> list[tuple[str, float]]:
         """The possible next steps with their probabilities; empty if `steps` is complete."""
@@ -83,7 +91,10 @@ class ToyModel:
 
     def value(self, steps: Steps = ()) -> float:
         """The expected reward once `steps` are taken: the exact process reward."""
-        return math.fsum(p * self.reward(whole) for whole, p in self.complete(steps))
+        if steps not in self._values:
+            terms = [p * self.reward(whole) for whole, p in self.complete(steps)]
+            self._values[steps] = math.fsum(terms)
+        return self._values[steps]
 
     def best_rest(self, steps: Steps = ()) -> float:
         """The probability of the likeliest completion given `steps`: the exact A* heuristic."""
@@ -119,14 +130,19 @@ class ToyModel:
 
 
 def markov(
-    transitions: Mapping[str, Mapping[str, float]],
-    reward: Callable[[Steps], float] = one,
+    transitions: Mapping[str, Mapping[str, float]], reward: Callable[[Steps], float] = one
 ) -> ToyModel:
     """A model whose next step depends on the last one only; "" is the start.
 
     A step without transitions ends the solution.
     """
-    return ToyModel(lambda steps: transitions.get(steps[-1] if steps else "", {}), reward)
+    return ToyModel(partial(_markov_branch, transitions), reward)
+
+
+def _markov_branch(
+    transitions: Mapping[str, Mapping[str, float]], steps: Steps
+) -> Mapping[str, float]:
+    return transitions.get(steps[-1] if steps else "", {})
 
 
 def random_tree(seed: int, *, depth: int = 3, width: int = 3, answers: int = 3) -> ToyModel:
@@ -134,24 +150,26 @@ def random_tree(seed: int, *, depth: int = 3, width: int = 3, answers: int = 3) 
 
     Answers are "0" to `answers` - 1; the reward is 1 for "0" and 0 for the others.
     """
+    return ToyModel(partial(_random_branch, seed, depth, width, answers), zero_is_right)
 
-    def branch(steps: Steps) -> Mapping[str, float]:
-        if steps and steps[-1].isdigit():
-            return {}
-        rng = np.random.Generator(np.random.PCG64(fold(seed, *steps)))
-        weights = rng.dirichlet(np.ones(width))
-        last = len(steps) + 1 >= depth
-        names = []
-        for i in range(width):
-            ends = last or rng.random() < 0.2
-            word = "abcdefghijklmnopqrstuvwxyz"[i]
-            names.append(str(i % answers) if ends else " ".join([word] * int(rng.integers(1, 5))))
-        out: dict[str, float] = {}
-        for name, weight in zip(names, weights, strict=True):
-            out[name] = out.get(name, 0.0) + float(weight)
-        return out
 
-    return ToyModel(branch, lambda steps: float(steps[-1] == "0"))
+def zero_is_right(steps: Steps) -> float:
+    """The reward of `random_tree`."""
+    return float(steps[-1] == "0")
+
+
+def _random_branch(
+    seed: int, depth: int, width: int, answers: int, steps: Steps
+) -> Mapping[str, float]:
+    if steps and steps[-1].isdigit():
+        return {}
+    rng = np.random.Generator(np.random.PCG64(fold(seed, *steps)))
+    branches: dict[str, float] = {}
+    for i, weight in enumerate(rng.dirichlet(np.ones(width)).tolist()):
+        ends = len(steps) + 1 >= depth or rng.random() < 0.2
+        name = str(i % answers) if ends else " ".join(["abcdefgh"[i % 8]] * int(rng.integers(1, 5)))
+        branches[name] = branches.get(name, 0.0) + weight
+    return branches
 
 
 class ToyGenerator(Scripted):
@@ -201,6 +219,23 @@ class ToyGenerator(Scripted):
             generated_tokens=len(tokens),
         )
 
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        """Without the question, all options of a step are equally likely."""
+        read = await super().score_text(prompt, sample, question=question, meter=meter)
+        if question:
+            return read
+        before, begun = self.model.parse(prompt.text)
+        steps, _ = self.model.parse(prompt.text + sample.text)
+        parts = []
+        for i in range(len(before), len(steps)):
+            options = self.model.step_distribution(steps[:i])
+            piece = self.model.piece(steps[:i], steps[i])[len(begun) :]
+            parts.append((piece, -math.log(len(options))))
+            begun = ""
+        return _spread(parts, _tokens(sample.text))
+
     def _next(self, steps: Steps, begun: str, temperature: float, seed: int) -> tuple[str, float]:
         """One step, drawn at `temperature`, and its log-probability at temperature 1."""
         options = [
@@ -222,7 +257,7 @@ def _tokens(text: str) -> list[str]:
     return re.findall(r"\s*\S+\s*|\s+", text)
 
 
-def _spread(parts: Sequence[tuple[str, float]], tokens: Sequence[str]) -> np.ndarray:
+def _spread(parts: Sequence[tuple[str, float]], tokens: Sequence[str]) -> FloatArray:
     """Log-probabilities [tokens]: each step's on the token its text begins in."""
     starts = list(itertools.accumulate((len(token) for token in tokens), initial=0))
     values = np.zeros(len(tokens), dtype=np.float32)

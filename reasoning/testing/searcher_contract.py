@@ -1,0 +1,443 @@
+"""What every searcher promises, checked on toys in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reasoning.backends.journal import Journal
+from reasoning.budget import Budget, Lease, Purse
+from reasoning.clock import Deadline, VirtualClock
+from reasoning.errors import (
+    EngineError,
+    GenerationError,
+    ReasoningError,
+    TransientError,
+    UserError,
+    VerificationError,
+    cause,
+)
+from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.search import Search, Step
+from reasoning.testing.toys import (
+    Steps,
+    ToyGenerator,
+    ToyModel,
+    ToyVerifier,
+    random_tree,
+    shuffled_delays,
+)
+from reasoning.tree import Node, RolloutTree
+from reasoning.verify import Verifier
+
+MOST_REQUESTS = 20_000
+"""A searcher that asks more often than this on a toy will not end by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A searcher with the setting it is checked in.
+
+    `races` exempts one whose paper has it look at arrival from independence of latency: it must
+    still give the same trace whenever the delays are the same.
+    """
+
+    searcher: Callable[..., Awaitable[None]]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    races: bool = False
+    model: ToyModel = field(default_factory=lambda: random_tree(7, depth=4))
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=14))
+    step: Step = field(default_factory=lambda: Step(max_tokens=6))
+    seed: int = 1
+
+    @property
+    def name(self) -> str:
+        return getattr(self.searcher, "__name__", repr(self.searcher))
+
+
+class WatchedPurse(Purse):
+    """A purse that notices a task which asks while it holds, and one that asks for ever."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        super().__init__(limit)
+        self._holders: dict[Lease, asyncio.Task[Any] | None] = {}
+        self._requests = 0
+
+    async def lease(self, amount: int) -> Lease | None:
+        task = asyncio.current_task()
+        assert task not in self._holders.values(), "a task asked for a lease while holding one"
+        self._requests += 1
+        assert self._requests < MOST_REQUESTS, f"{MOST_REQUESTS} requests: does this ever end?"
+        lease = await super().lease(amount)
+        if lease is not None:
+            self._holders[lease] = task
+        return lease
+
+    def _settle(self, lease: Lease) -> None:
+        super()._settle(lease)
+        self._holders.pop(lease, None)
+
+    @property
+    def idle(self) -> bool:
+        return not self.reserved and not self._queue
+
+
+class Run:
+    """One run of a case, to be looked at afterwards."""
+
+    def __init__(
+        self,
+        case: Case,
+        *,
+        tokens: int | None = None,
+        verifier_calls: int | None = None,
+        delays: int | None = None,
+        generator: Generator | None = None,
+        verifier: Verifier | None = None,
+        failure: Callable[[Prompt, int], Exception | None] | None = None,
+    ) -> None:
+        delay = None if delays is None else shuffled_delays(delays)
+        self.case = case
+        self.toy = ToyGenerator(
+            case.model,
+            delay=delay,
+            token_seconds=0.0 if delays is None else 0.1,
+            failure=failure,
+        )
+        self.clock = VirtualClock()
+        self.toy.clock = self._clock_of  # type: ignore[method-assign]
+        self.verifier = verifier or ToyVerifier(case.model, delay=delay, clock=self._clock_of)
+        budget = Budget()
+        budget.tokens = WatchedPurse(tokens)
+        budget.verifier_calls = WatchedPurse(verifier_calls)
+        self.search = Search(
+            case.model.problem,
+            generator or self.toy,
+            verifier=self.verifier,
+            sampling=case.sampling,
+            step=case.step,
+            budget=budget,
+            seed=case.seed,
+            clock=self.clock,
+        )
+
+    def _clock_of(self, problem: Problem) -> VirtualClock:
+        del problem
+        return self.clock
+
+    def __call__(self, *, seconds: float | None = None, cancel_at: float | None = None) -> Run:
+        """Run to the end, the deadline, or a cancellation from outside."""
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._run(seconds, cancel_at))
+        self.check_sound()
+        return self
+
+    async def _run(self, seconds: float | None, cancel_at: float | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if cancel_at is not None:
+            self.clock.call_later(cancel_at, task.cancel)
+        try:
+            async with Deadline(self.clock, seconds):
+                await self.case.searcher(self.search, **self.case.params)
+        finally:
+            # While the loop still runs: closing it would cancel, and so hide, what was left.
+            left = asyncio.all_tasks() - {task}
+            assert not left, f"{self.case.name} left {len(left)} tasks behind: {left}"
+
+    @property
+    def trace(self) -> str:
+        """All that must not depend on latency: tree, candidates, usage but for the time it took."""
+        lines = [repr(candidate) for candidate in self.search.candidates]
+        usage = replace(self.search.usage, seconds=0.0)
+        return "\n".join([self.search.tree.to_jsonl(), *lines, repr(usage)])
+
+    def check_sound(self) -> None:
+        """What holds at the end of every run, whichever way it ended."""
+        name, search = self.case.name, self.search
+        assert self.toy.live == 0, f"{name} left {self.toy.live} calls to the generator live"
+        assert not getattr(self.verifier, "live", 0), f"{name} left calls to the verifier live"
+        for kind in ("tokens", "verifier_calls"):
+            for purse in purses(search.budget, kind):
+                assert purse.idle, f"{name} left a lease of {kind} open or somebody waiting"
+                if purse.limit is not None:
+                    assert purse.spent <= purse.limit, (
+                        f"{name} spent {purse.spent} of {purse.limit} {kind}"
+                    )
+        check_accounts(search)
+        for candidate in search.candidates:
+            assert search.tree[candidate.path].emitted is not None
+        again = RolloutTree.from_jsonl(search.tree.to_jsonl())
+        assert again.to_jsonl() == search.tree.to_jsonl(), f"{name}: the tree does not round-trip"
+
+
+def check_accounts(search: Search) -> None:
+    """Tree, usage and budget tell the same story."""
+    usage, nodes = search.usage, list(search.tree)
+    spent = sum(purse.spent for purse in purses(search.budget, "tokens"))
+    assert usage.generated_tokens == spent, (
+        f"usage has {usage.generated_tokens} generated tokens, the budget {spent}"
+    )
+    lost = [n for n in nodes if n.sample.finish in ("cancelled", "failed")]
+    filed = sum(n.sample.generated_tokens for n in nodes)
+    retried = usage.wasted_tokens - sum(n.sample.generated_tokens for n in lost)
+    assert retried >= 0, f"wasted tokens in the tree are missing from usage: {usage}"
+    assert filed + retried == usage.generated_tokens, (
+        f"nodes hold {filed} tokens, {retried} went into retries, "
+        f"but usage has {usage.generated_tokens}"
+    )
+    calls = sum(purse.spent for purse in purses(search.budget, "verifier_calls"))
+    assert usage.verifier_calls == calls, (
+        f"usage has {usage.verifier_calls} verifier calls, the budget {calls}"
+    )
+    deepest = max((n.generated_tokens for n in nodes), default=0)
+    assert usage.critical_tokens == deepest, (
+        f"usage has {usage.critical_tokens} critical tokens, the deepest path {deepest}"
+    )
+
+
+def purses(budget: Budget, kind: str) -> list[WatchedPurse]:
+    """The purse of this kind and those split off it, all the way down."""
+    below = [purse for part in budget._parts for purse in purses(part, kind)]
+    return [getattr(budget, kind), *below]
+
+
+def check_delivers(case: Case) -> None:
+    """Without limits a searcher emits something, and gives the same again."""
+    run = Run(case)()
+    assert run.search.candidates, f"{case.name} emitted nothing though nothing limited it"
+    assert_same(case, "a second run", run, Run(case)())
+
+
+def check_latency(case: Case, seeds: Iterable[int] = range(12)) -> None:
+    """The order in which calls come back changes nothing."""
+    first = None
+    for delays in seeds:
+        run = Run(case, delays=delays)()
+        if case.races:
+            assert_same(case, f"the same delays ({delays})", run, Run(case, delays=delays)())
+            continue
+        first = first or run
+        assert_same(case, f"other delays ({delays})", first, run)
+
+
+def check_token_limits(case: Case, *, points: int = 40, seeds: Sequence[int] = (3, 4, 5)) -> None:
+    """At any limit: spending stays within it, and latency decides nothing about what it buys."""
+    for limit in sweep(Run(case)().search.usage.generated_tokens, points):
+        _check_limit(case, seeds, tokens=limit)
+
+
+def check_verifier_limits(
+    case: Case, *, points: int = 16, seeds: Sequence[int] = (3, 4, 5)
+) -> None:
+    """The same for limits on verifier calls."""
+    for limit in sweep(Run(case)().search.usage.verifier_calls, points):
+        _check_limit(case, seeds, verifier_calls=limit)
+
+
+def _check_limit(case: Case, seeds: Sequence[int], **limits: Any) -> None:
+    runs = [Run(case, delays=delays, **limits)() for delays in seeds]
+    for run in runs[1:] if not case.races else ():
+        assert_same(case, f"other delays under {limits}", runs[0], run)
+
+
+def check_deadlines(case: Case, *, points: int = 40) -> None:
+    """Cut short at any instant, it leaks nothing, keeps what it had and counts what it paid."""
+    whole = Run(case, delays=1)()
+    for i in range(points + 1):
+        moment = whole.clock.now() * i / points
+        run = Run(case, delays=1)(seconds=moment)
+        _check_part_of(case, run, whole, f"a deadline at {moment:g}")
+
+
+def check_cancellation(case: Case, *, points: int = 20) -> None:
+    """Cancelled from outside at any instant, likewise."""
+    whole = Run(case, delays=2)()
+    for i in range(points):
+        moment = whole.clock.now() * i / points
+        run = Run(case, delays=2)(cancel_at=moment)
+        _check_part_of(case, run, whole, f"cancellation at {moment:g}")
+
+
+def _check_part_of(case: Case, run: Run, whole: Run, what: str) -> None:
+    """Every call that came back before the cut gave what it gives in the uncut run."""
+    for node in run.search.tree:
+        if node.sample.finish == "cancelled":
+            continue
+        same = whole.search.tree[node.path].sample.to_json()
+        assert node.sample.to_json() == same, (
+            f"{case.name}, {what}: {node.path} holds {node.sample.to_json()}, uncut it is {same}"
+        )
+
+
+def check_generator_failures(case: Case) -> None:
+    """Calls that fail, once or for good, some or all, fail their nodes and never the searcher."""
+    tried: set[tuple[Any, ...]] = set()
+
+    def once(prompt: Prompt, seed: int) -> Exception | None:
+        if prompt.path in tried or seed % 3:
+            return None
+        tried.add(prompt.path)
+        return TransientError("try again", retry_after=0.5)
+
+    failures: list[Callable[[Prompt, int], Exception | None]] = [
+        lambda _, seed: GenerationError("told to fail") if seed % 3 == 0 else None,
+        lambda _, seed: RuntimeError("a bug in a backend") if seed % 4 == 0 else None,
+        lambda _, seed: TransientError("busy for ever") if seed % 5 == 0 else None,
+        lambda prompt, _: GenerationError("no second step") if prompt.parent.depth else None,
+        once,
+    ]
+    for failure in failures:
+        Run(case, delays=3, failure=failure)()
+    for error in (GenerationError("down"), TransientError("busy")):
+        run = Run(case, delays=3, failure=lambda _, __, error=error: error)()  # type: ignore[misc]
+        assert not run.search.candidates, f"{case.name} emitted though every call failed"
+
+
+def check_verifier_failures(case: Case) -> None:
+    """A verifier that raises, gives no number, or cannot tell good from bad does no harm."""
+    errors: list[Exception] = [
+        VerificationError("told to fail"),
+        TransientError("busy"),
+        RuntimeError("a bug in a verifier"),
+    ]
+    for error in errors:
+        for every in (1, 2):
+
+            def failure(node: Node, error: Exception = error, every: int = every) -> Any:
+                return error if node.key % every == 0 else None
+
+            Run(case, verifier=ToyVerifier(case.model, failure=failure))()
+    for value in (math.nan, math.inf, 0.0, 0.5, 1.0):
+
+        def constant(_: Steps, value: float = value) -> float:
+            return value
+
+        run = Run(case, verifier=ToyVerifier(case.model, constant))()
+        assert run.search.candidates, f"{case.name} emitted nothing with all scores {value}"
+
+
+def check_fatal_errors(case: Case) -> None:
+    """An engine that is gone, or a mistake of the user's, ends the run and is told as it is."""
+    for error in (EngineError("gone"), UserError("a mistake")):
+        raised: BaseException | None = None
+        try:
+            Run(case, delays=3, failure=lambda _, __, error=error: error)()  # type: ignore[misc]
+        except (ReasoningError, ExceptionGroup) as caught:
+            raised = cause(caught)
+        assert raised is error, f"{case.name} turned {error!r} into {raised!r}"
+
+
+def check_replay(case: Case) -> None:
+    """Run again on the journal of a run, it gives the same and pays nothing."""
+    first = Run(case)
+    journal = Journal(first.toy, shared=case.races)
+    first.search.generator = journal
+    first.clock = first.search.clock = _clock(journal, case, first)
+    first()
+    paid = journal.paid_calls
+    again = Run(case, generator=journal)
+    again.clock = again.search.clock = _clock(journal, case, again)
+    again()
+    assert_same(case, "a replay", first, again)
+    assert journal.paid_calls == paid, f"{case.name}: a replay paid {journal.paid_calls - paid}"
+
+
+def _clock(journal: Journal, case: Case, run: Run) -> VirtualClock:
+    clock = journal.clock(case.model.problem)
+    return clock if isinstance(clock, VirtualClock) else run.clock
+
+
+def check_resume(case: Case, *, points: int = 8) -> None:
+    """Cut short and run again on its journal, it comes to where the uncut run came."""
+    if case.races:
+        return  # what arrives first after a cut is not what arrived first before it
+    whole = Run(case, delays=1)()
+    for i in range(1, points):
+        cut = Run(case, delays=1)
+        journal = Journal(cut.toy)
+        cut.search.generator = journal
+        cut(seconds=whole.clock.now() * i / points)
+        before = journal.paid_tokens
+        again = Run(case, generator=journal)()
+        assert_same(case, "a resumed run", whole, again)
+        assert journal.paid_tokens - before <= whole.search.usage.generated_tokens
+
+
+def check_other_process(*cases: Case) -> None:
+    """Another process, where strings hash otherwise, gives the same trace.
+
+    The searchers have to be importable, as plug-ins are. One process does for many cases.
+    """
+    code = (
+        "import pickle, sys\n"
+        "from reasoning.testing.searcher_contract import Run\n"
+        "cases = pickle.load(sys.stdin.buffer)\n"
+        "traces = [Run(case, delays=6)().trace for case in cases]\n"
+        "pickle.dump(traces, sys.stdout.buffer)\n"
+    )
+    other = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(cases),
+        env={**os.environ, "PYTHONHASHSEED": other, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"in another process: {done.stderr.decode()}"
+    for case, trace in zip(cases, pickle.loads(done.stdout), strict=True):
+        here = Run(case, delays=6)().trace
+        assert trace == here, f"{case.name} gives another trace in another process"
+
+
+SEARCHER_CHECKS: tuple[Callable[[Case], None], ...] = (
+    check_delivers,
+    check_latency,
+    check_token_limits,
+    check_verifier_limits,
+    check_deadlines,
+    check_cancellation,
+    check_generator_failures,
+    check_verifier_failures,
+    check_fatal_errors,
+    check_replay,
+    check_resume,
+    check_other_process,
+)
+
+
+def check_searcher(
+    searcher: Callable[..., Awaitable[None]],
+    params: Mapping[str, Any] | None = None,
+    **setting: Any,
+) -> None:
+    """All of `SEARCHER_CHECKS`; `setting` goes to `Case`."""
+    case = Case(searcher=searcher, params=params or {}, **setting)
+    for check in SEARCHER_CHECKS:
+        check(case)
+
+
+def assert_same(case: Case, what: str, expected: Run, got: Run) -> None:
+    """Compare two traces; the message holds the first line that differs."""
+    left, right = expected.trace.split("\n"), got.trace.split("\n")
+    for a, b in zip(left, right, strict=False):
+        assert a == b, f"{case.name}: {what} changed the trace:\n  {a}\n  {b}"
+    assert len(left) == len(right), (
+        f"{case.name}: {what} changed the trace from {len(left)} lines to {len(right)}"
+    )
+
+
+def sweep(total: int, points: int) -> list[int]:
+    """Limits from 0 past `total`: all of the small ones, then about `points` in even steps."""
+    small = range(min(total, points // 2) + 1)
+    even = (round(total * i / points) for i in range(points + 1))
+    return sorted({*small, *even, total + 1})
