@@ -85,7 +85,7 @@ class Purse:
         return None if self.limit is None else max(0, self.limit - self.spent - self.reserved)
 
     async def lease(self, amount: int) -> Lease | None:
-        """Wait for a turn, then the whole amount if it fits, else what is left; None for nothing."""
+        """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
         if not self._queue and self._fits(amount):
             return self._grant(amount)
         future: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
@@ -104,9 +104,9 @@ class Purse:
     def split(self, n: int) -> list[Purse]:
         """Hand all that is left to `n` purses in equal parts, the first ones rounded up."""
         if self.remaining is None:
-            return [Purse() for _ in range(n)]
+            return [type(self)() for _ in range(n)]
         share, extra = divmod(self.remaining, n)
-        parts = [Purse(share + (i < extra)) for i in range(n)]
+        parts = [type(self)(share + (i < extra)) for i in range(n)]
         self.limit = self.spent + self.reserved
         return parts
 

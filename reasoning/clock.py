@@ -190,7 +190,7 @@ async def stream(
     try:
         await clock.sleep(tokens * token_seconds)
     except asyncio.CancelledError:
-        meter(min(tokens, int((clock.now() - start) / token_seconds + 1e-9)))
+        meter(min(tokens, int((clock.now() - start) / token_seconds + 1e-6)))
         raise
     meter(tokens)
 

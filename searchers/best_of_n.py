@@ -19,11 +19,16 @@ async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
     arXiv:2206.02336).
     """
 
+    limited = search.budget.verifier_calls.limit is not None
+
     async def rollout(slot: int) -> None:
         if node := await search.extend(search.root, slot, until="end"):
             search.emit(node)
-            await search.score(node)
+            if not limited:
+                await search.score(node)
 
     async with TaskGroup() as group:
         for slot in range(n):
             group.create_task(rollout(slot))
+    if limited:  # who is scored must not depend on who lands first
+        await search.score(*(node for node in search.root.children if node.emitted))
