@@ -15,7 +15,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -63,7 +63,8 @@ class Store:
         finally:
             for file in (self._results, self._lock):
                 if file is not None:
-                    file.close()
+                    with suppress(OSError):  # a full disk has been reported where it was met
+                        file.close()
             (self.folder / ".lock").unlink(missing_ok=True)
 
     def append(self, result: Mapping[str, Any], tree: RolloutTree) -> None:
