@@ -1,0 +1,62 @@
+"""The contract of all searchers: one row each."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from reasoning import names
+from reasoning.testing.contracts import SEARCHER_CHECKS, Case
+from reasoning.testing.searcher_contract import check_other_process
+
+ROWS: dict[str, dict[str, Any]] = {
+    "sample": {},
+    "self_consistency": {"n": 4},
+    "best_of_n": {"n": 4},
+    "first_finish": {"n": 4},
+    "short_m_at_k": {"k": 5, "m": 3},
+    "beam_search": {"width": 2, "expansions": 2, "lookahead": 1},
+    "dvts": {"subtrees": 2, "expansions": 2},
+    "rebase": {"width": 6},
+    "particle_filter": {"n": 4},
+    "particle_gibbs": {"n": 3, "sweeps": 2},
+    "twisted_smc": {"n": 4},
+}
+RACES = {"first_finish", "short_m_at_k"}
+
+CHECKS = [check for check in SEARCHER_CHECKS if check is not check_other_process]
+
+
+def case(name: str) -> Case:
+    searcher = getattr(importlib.import_module(f"searchers.{name}"), name)
+    return Case(searcher=searcher, params=ROWS[name], races=name in RACES)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Failures on demand are logged thousands of times."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", ROWS)
+def test_contract(name: str, check: Callable[[Case], None]) -> None:
+    check(case(name))
+
+
+def test_other_process() -> None:
+    check_other_process(*map(case, ROWS))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_are_recipes(name: str) -> None:
+    """The row is what a recipe may say, and every parameter is explained by its signature."""
+    function = names.find("searcher", name)
+    assert names.checked(function, ROWS[name]) == ROWS[name]
+    assert function.__doc__
