@@ -9,7 +9,7 @@ from typing import Annotated, Protocol, TypeAlias
 from pydantic import Field
 
 from reasoning.problem import Problem
-from reasoning.tree import Node, Path, Sample
+from reasoning.tree import FloatArray, Node, Path, Sample
 
 Meter: TypeAlias = Callable[[int], None]
 """Called with the number of newly generated tokens as they arrive. What a cancelled call had
@@ -22,11 +22,15 @@ class Prompt:
 
     The result will be filed in `slot` below `parent`. Backends put `problem.prompt` through the
     chat template once and continue with the path's own tokens where they are known.
+
+    With `afresh` nothing is continued: the text starts over, and `problem.prompt` is the message
+    that asks for it. Backends that go by `text`, `token_ids` and `problem` need not care.
     """
 
     problem: Problem
     parent: Node
     slot: int
+    afresh: bool = False
 
     @property
     def path(self) -> Path:
@@ -36,12 +40,12 @@ class Prompt:
     @property
     def text(self) -> str:
         """The assistant's text so far."""
-        return self.parent.text
+        return "" if self.afresh else self.parent.text
 
     @property
     def token_ids(self) -> tuple[int, ...] | None:
         """The assistant's tokens so far, exactly as produced; None if any are unknown."""
-        return self.parent.token_ids
+        return () if self.afresh else self.parent.token_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,18 @@ class Generator(Protocol):
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample: ...
+
+
+class TextScorer(Protocol):
+    """A generator that can also tell how likely a given text is."""
+
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        """The log-probabilities [tokens] of the tokens of `sample` after `prompt`, in nats.
+
+        Without `question` the messages and their template are left out, as if the document began
+        with the path's own text. `meter` is told the number of tokens read, all of the input.
+        Raises what `generate` raises.
+        """
+        ...

@@ -65,6 +65,8 @@ def build(kind: Kind, spec: object) -> Any:
 def bind_searcher(searcher: str | Callable[..., Any], params: Mapping[str, Any]) -> Any:
     """The searcher with its parameters checked and filled in."""
     function = find("searcher", searcher) if isinstance(searcher, str) else searcher
+    if isinstance(function, functools.partial):
+        function, params = function.func, {**function.keywords, **params}
     return functools.partial(function, **checked(function, params))
 
 
@@ -107,7 +109,8 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
 
     owner = getattr(function, "__name__", str(function))
     allowed = parameters(function)
-    hints = get_type_hints(function, include_extras=True)
+    plain = inspect.isroutine(function) or isinstance(function, type)
+    hints = get_type_hints(function if plain else type(function).__call__, include_extras=True)
     fit = {}
     for name, value in values.items():
         if name not in allowed:

@@ -9,7 +9,7 @@ import math
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 from pydantic import Field
@@ -25,11 +25,11 @@ from reasoning.errors import (
     UserError,
     VerificationError,
 )
-from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.generate import Generator, Prompt, Sampling, TextScorer
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
-from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.tree import FloatArray, Node, RolloutTree, Sample
 from reasoning.verify import Verifier
 
 T = TypeVar("T")
@@ -116,13 +116,22 @@ class Search:
         return sorted(found, key=lambda candidate: candidate.path)
 
     async def extend(
-        self, node: Node, slot: int, *, until: Until = "step", temperature: float | None = None
+        self,
+        node: Node,
+        slot: int,
+        *,
+        until: Until = "step",
+        temperature: float | None = None,
+        message: str | None = None,
     ) -> Node | None:
         """Draw the sample that belongs in `slot` below `node`; one step, or all the way to the end.
 
-        None if the budget or the path's token limit is used up, or if the call failed for good.
+        With `message` the model is asked that instead of the problem's prompt, and its answer
+        starts over: a refinement of what `node` holds, say. None if the budget or the path's token
+        limit is used up, or if the call failed for good.
         """
-        params = self._params(node, until, temperature)
+        prompt = self._prompt(node, slot, message)
+        params = self._params(prompt, until, temperature)
         if params.max_tokens < 1:
             return None
         for attempt in range(self.retry.attempts):
@@ -131,10 +140,10 @@ class Search:
                 return None
             granted = replace(params, max_tokens=lease.amount)
             try:
-                child = await self._call(Prompt(self.problem, node, slot), granted, lease)
+                child = await self._call(prompt, granted, lease)
             except TransientError as error:
                 if attempt + 1 == self.retry.attempts:
-                    self._fail(node, slot, error, lease.used)
+                    self._fail(prompt, error, lease.used)
                     return None
                 self.usage.retried_calls += 1
                 pause = self.retry.delay(
@@ -181,6 +190,45 @@ class Search:
                 for node in todo:
                     group.create_task(self._score_once(node, self.verifier))
 
+    async def likelihood(self, node: Node, *, question: bool = True) -> FloatArray | None:
+        """The log-probabilities [tokens] of the node's own tokens after what stands before them.
+
+        Without `question`, how likely they are if the model does not know what was asked. The
+        generator reads the text anew: a call, and prompt tokens, but no generated ones, so the
+        budget is not touched. None if it fails. Raises RecipeError if the generator cannot.
+        """
+        if not hasattr(self.generator, "score_text"):
+            raise RecipeError(
+                "this searcher asks the generator how likely given text is, and "
+                f"{type(self.generator).__name__} has no score_text; use generator nano or vllm"
+            )
+        assert node.parent is not None, "the root holds no text"
+        scorer = cast(TextScorer, self.generator)
+        prompt = self._prompt(node.parent, node.slot, node.message)
+        for attempt in range(self.retry.attempts):
+            self.usage.calls += 1
+            try:
+                return await scorer.score_text(
+                    prompt, node.sample, question=question, meter=self._count_prompt
+                )
+            except (EngineError, UserError):
+                raise
+            except TransientError as error:
+                if attempt + 1 == self.retry.attempts:
+                    self._note_failure(f"reading {node.path}", error)
+                    break
+                self.usage.retried_calls += 1
+                u = self.rng("retry", "likelihood", *node.path, attempt).random()
+                pause = self.retry.delay(attempt, error.retry_after, u)
+            except Exception as error:
+                self._note_failure(f"reading {node.path}", error)
+                break
+            await self.clock.sleep(pause)
+        return None
+
+    def _count_prompt(self, tokens: int) -> None:
+        self.usage.prompt_tokens += tokens
+
     def answer(self, node: Node) -> Answer | None:
         """The answer the path ends in; a path cut off has one only if it is marked as such."""
         fallback = self.problem.fallback if node.finished else None
@@ -206,8 +254,17 @@ class Search:
         """Random numbers for this problem and `key`, the same in every run with this seed."""
         return numpy_generator(self.seed, self.problem.id, "rng", *key)
 
-    def _params(self, node: Node, until: Until, temperature: float | None) -> Sampling:
-        room = self.sampling.max_tokens - node.generated_tokens
+    def _prompt(self, node: Node, slot: int, message: str | None) -> Prompt:
+        """What the model sees: the message asked for, else the one that `node`'s text answers."""
+        if message is not None:
+            return Prompt(replace(self.problem, prompt=message), node, slot, afresh=True)
+        asked = next((part.message for part in node.attempt()), None)
+        problem = self.problem if asked is None else replace(self.problem, prompt=asked)
+        return Prompt(problem, node, slot)
+
+    def _params(self, prompt: Prompt, until: Until, temperature: float | None) -> Sampling:
+        written = [] if prompt.afresh else prompt.parent.attempt()
+        room = self.sampling.max_tokens - sum(node.sample.generated_tokens for node in written)
         changes: dict[str, Any] = {"max_tokens": room}
         if until == "step":
             stop = self.sampling.stop + self.step.stop
@@ -218,31 +275,30 @@ class Search:
 
     async def _call(self, prompt: Prompt, params: Sampling, lease: Lease) -> Node:
         """One attempt. Whatever it comes to is paid for and, unless worth a retry, filed."""
-        node, slot = prompt.parent, prompt.slot
         self.usage.calls += 1
+        seed = fold(prompt.parent.key, prompt.slot)
         try:
-            sample = await self.generator.generate(
-                prompt, params, seed=fold(node.key, slot), meter=lease.meter
-            )
+            sample = await self.generator.generate(prompt, params, seed=seed, meter=lease.meter)
         except asyncio.CancelledError:
             self._waste(lease)
             self.usage.cancelled_calls += 1
-            self._file(node, slot, Sample("", finish="cancelled", generated_tokens=lease.used))
+            self._file(prompt, Sample("", finish="cancelled", generated_tokens=lease.used))
             raise
         except (TransientError, EngineError, UserError):
             self._waste(lease)
             raise
         except Exception as error:
             self._waste(lease)
-            return self._fail(node, slot, error, lease.used)
+            return self._fail(prompt, error, lease.used)
         lease.used = max(lease.used, sample.generated_tokens)
         self.usage.generated_tokens += lease.used
         self.usage.prompt_tokens += sample.prompt_tokens
         self.usage.cached_tokens += sample.cached_tokens
-        return self._file(node, slot, sample)
+        return self._file(prompt, sample)
 
-    def _file(self, node: Node, slot: int, sample: Sample) -> Node:
-        child = self.tree.add(node, slot, sample)
+    def _file(self, prompt: Prompt, sample: Sample) -> Node:
+        message = prompt.problem.prompt if prompt.afresh else None
+        child = self.tree.add(prompt.parent, prompt.slot, sample, message)
         self.usage.critical_tokens = max(self.usage.critical_tokens, child.generated_tokens)
         return child
 
@@ -250,12 +306,10 @@ class Search:
         self.usage.generated_tokens += lease.used
         self.usage.wasted_tokens += lease.used
 
-    def _fail(self, node: Node, slot: int, error: Exception, tokens: int) -> Node:
-        self._note_failure(f"generating {(*node.path, slot)}", error)
+    def _fail(self, prompt: Prompt, error: Exception, tokens: int) -> Node:
+        self._note_failure(f"generating {prompt.path}", error)
         info = {"error": f"{type(error).__name__}: {error}"}
-        return self._file(
-            node, slot, Sample("", finish="failed", generated_tokens=tokens, info=info)
-        )
+        return self._file(prompt, Sample("", finish="failed", generated_tokens=tokens, info=info))
 
     def _note_failure(self, what: str, error: Exception) -> None:
         self.usage.failed_calls += 1

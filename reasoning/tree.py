@@ -56,7 +56,7 @@ class Sample:
         out: dict[str, Any] = {"text": self.text, "finish": self.finish}
         for name in ("prompt_tokens", "cached_tokens", "generated_tokens"):
             if value := getattr(self, name):
-                out[name] = value
+                out[name] = int(value)
         if self.token_ids is not None:
             out["token_ids"] = [int(i) for i in self.token_ids]
         for name in ("logprobs", "confidence"):
@@ -89,15 +89,31 @@ class Node:
 
     A node that holds one step has one score; one that holds a whole solution has one for each of
     its steps; a verifier of outcomes gives one either way.
+
+    `message` is None where the node goes on with its parent's text. A node that starts over (a
+    refinement, say) holds the user message it answers instead of the problem's.
     """
 
-    __slots__ = ("_children", "depth", "emitted", "key", "parent", "sample", "scores", "slot")
+    __slots__ = (
+        "_children",
+        "depth",
+        "emitted",
+        "key",
+        "message",
+        "parent",
+        "sample",
+        "scores",
+        "slot",
+    )
 
-    def __init__(self, parent: Node | None, slot: int, sample: Sample, key: int) -> None:
+    def __init__(
+        self, parent: Node | None, slot: int, sample: Sample, key: int, message: str | None = None
+    ) -> None:
         self.parent = parent
         self.slot = slot
         self.sample = sample
         self.key = key
+        self.message = message
         self.depth: int = parent.depth + 1 if parent else 0
         self.scores: dict[str, tuple[float, ...]] = {}
         self.emitted: tuple[float, float] | None = None  # (weight, rank) of a candidate
@@ -115,6 +131,16 @@ class Node:
             node = node.parent
         return nodes[::-1]
 
+    def attempt(self) -> list[Node]:
+        """The end of the lineage that makes up one text: from the last node that starts over."""
+        nodes, node = [], self
+        while node.parent is not None:
+            nodes.append(node)
+            if node.message is not None:
+                break
+            node = node.parent
+        return nodes[::-1]
+
     @property
     def children(self) -> list[Node]:
         """In slot order."""
@@ -122,14 +148,14 @@ class Node:
 
     @property
     def text(self) -> str:
-        """The text of the whole path, prompt excluded."""
-        return "".join(node.sample.text for node in self.lineage())
+        """The text of the whole attempt, prompt excluded."""
+        return "".join(node.sample.text for node in self.attempt())
 
     @property
     def token_ids(self) -> tuple[int, ...] | None:
-        """The tokens of the whole path, exactly as produced; None if any part is unknown."""
+        """The tokens of the whole attempt, exactly as produced; None if any part is unknown."""
         ids: list[int] = []
-        for node in self.lineage():
+        for node in self.attempt():
             if node.sample.token_ids is None:
                 return None
             ids.extend(node.sample.token_ids)
@@ -137,7 +163,7 @@ class Node:
 
     @property
     def generated_tokens(self) -> int:
-        """Tokens generated along the path."""
+        """Tokens generated along the path, earlier attempts included."""
         return sum(node.sample.generated_tokens for node in self.lineage())
 
     @property
@@ -146,8 +172,8 @@ class Node:
         return self.sample.finish == "end"
 
     def step_scores(self, verifier: str) -> tuple[float, ...]:
-        """The scores of all steps along the path, in order; steps without one are left out."""
-        return tuple(s for node in self.lineage() for s in node.scores.get(verifier, ()))
+        """The scores of all steps of the attempt, in order; steps without one are left out."""
+        return tuple(s for node in self.attempt() for s in node.scores.get(verifier, ()))
 
     def __repr__(self) -> str:
         return f"Node({self.path}, {self.sample.finish}, {self.sample.text[:40]!r})"
@@ -162,13 +188,16 @@ class RolloutTree:
         self.root = Node(None, 0, _ROOT, fold(seed, problem_id))
         self._size = 0
 
-    def add(self, parent: Node, slot: int, sample: Sample) -> Node:
-        """File `sample` in `slot` below `parent`. O(1). Raises ValueError if the slot is filled."""
+    def add(self, parent: Node, slot: int, sample: Sample, message: str | None = None) -> Node:
+        """File `sample` in `slot` below `parent`. O(1). Raises ValueError if the slot is filled.
+
+        With `message` it answers that, and its text starts over.
+        """
         if parent._children is None:
             parent._children = {}
         if slot in parent._children:
             raise ValueError(f"slot {slot} below {parent.path} is filled; the tree is append-only")
-        node = Node(parent, slot, sample, fold(parent.key, slot))
+        node = Node(parent, slot, sample, fold(parent.key, slot), message)
         parent._children[slot] = node
         self._size += 1
         return node
@@ -195,34 +224,44 @@ class RolloutTree:
         return node
 
     def to_jsonl(self) -> str:
-        """One header line, then one line a node, parents first."""
-        lines = [{"problem": self.problem_id, "seed": self.seed}]
+        """One header line, then one line a node, parents first. Plain ASCII, whatever the texts."""
+        lines: list[dict[str, Any]] = [{"problem": self.problem_id, "seed": self.seed}]
         for node in self:
             line: dict[str, Any] = {"path": list(node.path), **node.sample.to_json()}
+            if node.message is not None:
+                line["message"] = node.message
             if node.scores:
                 line["scores"] = {name: list(steps) for name, steps in node.scores.items()}
             if node.emitted is not None:
                 line["weight"], line["rank"] = node.emitted
             lines.append(line)
-        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        return "".join(json.dumps(line) + "\n" for line in lines)
 
     @classmethod
-    def from_jsonl(cls, lines: Iterable[str]) -> RolloutTree:
-        """The inverse of `to_jsonl`. Raises StoreError naming the line that cannot be read."""
-        tree = cls()
-        for number, text in enumerate(lines, start=1):
+    def from_jsonl(cls, lines: str | Iterable[str]) -> RolloutTree:
+        """The inverse of `to_jsonl`, from its text or the lines of a file.
+
+        Raises StoreError naming the line that cannot be read.
+        """
+        tree = None
+        for number, text in enumerate(lines.splitlines() if isinstance(lines, str) else lines, 1):
             try:
                 line = json.loads(text)
-                if number == 1:
+                if tree is None:
                     tree = cls(line["problem"], line["seed"])
                     continue
                 *parent, slot = line["path"]
-                node = tree.add(tree[parent], slot, Sample.from_json(line))
+                sample = Sample.from_json(line)
+                node = tree.add(tree[parent], slot, sample, line.get("message"))
                 node.scores = {k: tuple(v) for k, v in line.get("scores", {}).items()}
                 if "weight" in line:
                     node.emitted = (line["weight"], line["rank"])
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreError(f"line {number} of a stored tree is damaged: {error}") from error
+        if tree is None:
+            raise StoreError(
+                "a stored tree is empty: not even its header line is there"
+            )
         return tree
 
     @classmethod

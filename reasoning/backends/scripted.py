@@ -13,7 +13,7 @@ from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
-from reasoning.tree import Finish, Sample
+from reasoning.tree import Finish, FloatArray, Sample
 
 Reply: TypeAlias = str | Sample | Exception
 Script: TypeAlias = Sequence[Reply] | Callable[[Prompt, int], Reply]
@@ -99,6 +99,27 @@ class Scripted:
         if isinstance(reply, Exception):
             raise reply
         return cut(reply, params) if isinstance(reply, str) else reply
+
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        """With the question what the sample was drawn with; without it, made up word by word."""
+        self.calls += 1
+        self.live += 1
+        try:
+            seed = fold(prompt.parent.key, prompt.slot, "read")
+            if self.delay and (pause := self.delay(seed)):
+                await self.clock(prompt.problem).sleep(pause)
+            if self.failure and (error := self.failure(prompt, seed)):
+                raise error
+            asked = [prompt.problem.system or "", prompt.problem.prompt] if question else []
+            meter(sum(len(words(text)) for text in [*asked, prompt.text, sample.text]))
+            if question and sample.logprobs is not None:
+                return sample.logprobs
+            marks = (fold(0, "unasked", word) % 997 for word in words(sample.text))
+            return np.asarray([-mark / 997 for mark in marks], dtype=np.float32)
+        finally:
+            self.live -= 1
 
 
 def words(text: str) -> list[str]:
