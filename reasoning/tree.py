@@ -152,6 +152,11 @@ class Node:
         return "".join(node.sample.text for node in self.attempt())
 
     @property
+    def before(self) -> str:
+        """The text that this node's own follows; none if it starts over."""
+        return "" if self.parent is None or self.message is not None else self.parent.text
+
+    @property
     def token_ids(self) -> tuple[int, ...] | None:
         """The tokens of the whole attempt, exactly as produced; None if any part is unknown."""
         ids: list[int] = []
@@ -259,9 +264,7 @@ class RolloutTree:
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreError(f"line {number} of a stored tree is damaged: {error}") from error
         if tree is None:
-            raise StoreError(
-                "a stored tree is empty: not even its header line is there"
-            )
+            raise StoreError("a stored tree is empty: not even its header line is there")
         return tree
 
     @classmethod

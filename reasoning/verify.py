@@ -114,8 +114,7 @@ class Cached:
 
     async def score(self, problem: Problem, node: Node) -> Verdict:
         known = self._known.setdefault(problem.id, {})
-        before = node.parent.text if node.parent else ""
-        key = (before, node.sample.text)
+        key = (node.before, node.sample.text)
         if key not in known:
             self.paid_calls += 1
             known[key] = await self._verifier.score(problem, node)

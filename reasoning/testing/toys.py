@@ -317,7 +317,7 @@ class ToyVerifier:
                 await self.clock(problem).sleep(self.delay(fold(node.key, "verify")))
             if self.failure and (error := self.failure(node)):
                 raise error
-            before = len(self.model.parse(node.parent.text)[0]) if node.parent else 0
+            before = len(self.model.parse(node.before)[0])
             steps, _ = self.model.parse(node.text)
             ends = range(before + 1, len(steps) + 1)
             if self.outcome or not ends:
