@@ -1,0 +1,97 @@
+"""The embedded process reward model: how likely each step is right, given the ones before it.
+
+A step ends at a blank line, in training and here. Math-Shepherd (arXiv:2312.08935) describes the
+kind of model; this one is small and knows the word arithmetic of `evals.nano` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from reasoning.backends.nano import reward
+from reasoning.backends.nano.reward import RewardModel, marked
+from reasoning.errors import RecipeError, VerificationError
+from reasoning.problem import Problem
+from reasoning.tree import Node
+from reasoning.verify import Verdict
+
+STEP_BREAK = "\n\n"
+
+
+def nano_prm(
+    *,
+    path: str | Path = reward.WEIGHTS,
+    max_batch: int = 64,
+    cache_tokens: int = 32768,
+) -> NanoPRM:
+    """The embedded process reward model: one score in (0, 1) for every step of a node.
+
+    path: a checkpoint folder instead of the bundled one. max_batch: nodes computed at once.
+    cache_tokens: tokens of shared beginnings that are kept, so that only new steps are computed.
+    """
+    if max_batch < 1:
+        raise RecipeError(f"nano_prm: max_batch is {max_batch}; it must be at least 1")
+    try:
+        model = RewardModel(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
+    except Exception as error:  # tokenizers and safetensors raise kinds of their own
+        raise RecipeError(
+            f"nano_prm: {path} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
+            "verifier.path out for the bundled one"
+        ) from error
+    return NanoPRM(model)
+
+
+def steps_of(text: str) -> list[str]:
+    """The steps of a solution: what blank lines separate, stripped, without empty ones."""
+    return [step for part in text.split(STEP_BREAK) if (step := part.strip())]
+
+
+def new_steps(before: str, text: str) -> tuple[list[str], int]:
+    """All steps of `before + text`, and how many of the last ones have a part in `text`."""
+    old, steps = steps_of(before), steps_of(before + text)
+    intact = len(old) if steps[: len(old)] == old else len(old) - 1  # a step may go on in `text`
+    return steps, len(steps) - intact
+
+
+class NanoPRM:
+    """Scores the steps in a node's sample, given the question and the path that leads there.
+
+    Calls that wait together are computed together, by the model itself. `Verdict.tokens` counts
+    question, path and steps in full, also where the model still knew their beginning, so that it
+    does not depend on what was scored before.
+    """
+
+    name = "nano_prm"
+
+    def __init__(self, model: RewardModel) -> None:
+        self._model = model
+        self._longest = max(map(len, model.text.pieces))
+
+    async def score(self, problem: Problem, node: Node) -> Verdict:
+        """Raises VerificationError for a node without a step, or a path beyond the context."""
+        before = node.parent.text if node.parent else ""
+        steps, new = new_steps(before, node.sample.text)
+        if new == 0:
+            raise VerificationError(f"problem {problem.id!r}: a node without text has no step")
+        self._refuse_hopeless(problem, steps)
+        scores = await self._model.score(problem.question, steps)
+        tokens, _ = marked(self._model.text, problem.question, steps)
+        return Verdict(tuple(float(score) for score in scores[-new:]), tokens=len(tokens))
+
+    async def aclose(self) -> None:
+        """Give back the model's cache and thread; no later call succeeds."""
+        await asyncio.to_thread(self._model.close)
+
+    def _refuse_hopeless(self, problem: Problem, steps: list[str]) -> None:
+        """Spare the tokenizer what cannot be encoded, or cannot fit however it is encoded."""
+        try:
+            size = sum(len(part.encode()) for part in (problem.question, *steps))
+        except UnicodeEncodeError as error:
+            raise VerificationError(f"problem {problem.id!r}: not valid text: {error}") from None
+        # Unicode's normal form C, which the tokenizer works on, may be up to a third as long.
+        if size > 3 * self._longest * self._model.context:
+            raise VerificationError(
+                f"problem {problem.id!r}: question and steps have {size} bytes; the model reads at "
+                f"most {self._model.context} tokens"
+            )

@@ -1,0 +1,38 @@
+"""The oracle: compares an answer with the gold answer. An upper bound for other verifiers."""
+
+from __future__ import annotations
+
+from reasoning.answers import extract
+from reasoning.errors import VerificationError
+from reasoning.grading import equivalent
+from reasoning.problem import Problem
+from reasoning.tree import Node
+from reasoning.verify import Verdict
+
+
+def oracle() -> Oracle:
+    """1 for an answer equivalent to the gold one, else 0. Its results are upper bounds."""
+    return Oracle()
+
+
+class Oracle:
+    """Scores a path 1 if its answer is right and 0 if it is wrong or has none (yet).
+
+    Everything made with it carries its note.
+    """
+
+    name = "oracle"
+
+    def __init__(self) -> None:
+        self.notes = ["verifier oracle looks at the gold answers: an upper bound, not a result"]
+
+    async def score(self, problem: Problem, node: Node) -> Verdict:
+        """Raises VerificationError if the problem has no gold answer."""
+        if problem.gold is None:
+            raise VerificationError(
+                f"problem {problem.id!r} has no gold answer, which is all the oracle goes by; "
+                "use another verifier"
+            )
+        answer = extract(node.text, problem.fallback if node.finished else None)
+        right = answer is not None and await equivalent(problem.gold, answer)
+        return Verdict((float(right),))
