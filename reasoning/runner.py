@@ -212,7 +212,10 @@ class _Run:
         result = await run_search(search, strategy.run, strategy.vote, self.limits.seconds)
         record = await _record(problem, strategy, result)
         self.store.append(record, result.tree)
-        self.progress.new_tokens += result.usage.generated_tokens
+        if self.journal is not None:
+            self.progress.new_tokens = self.journal.paid_tokens
+        else:
+            self.progress.new_tokens += result.usage.generated_tokens
         self.progress.failed_calls += result.usage.failed_calls
         return record
 
@@ -229,6 +232,7 @@ async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[
     return {
         "problem": problem.id,
         "strategy": strategy.name,
+        "question": problem.question,
         "answer": result.answer,
         "gold": problem.gold,
         "correct": by_text.get(result.answer or "", False) if known else None,
