@@ -112,7 +112,7 @@ def test_any_interleaving_stays_within_the_limit(
             if amount % 2:  # else what follows happens before anybody woke up
                 await settled()
                 collect()
-            assert 0 <= purse.reserved
+            assert purse.reserved >= 0
             assert purse.spent + purse.reserved <= limit
         while True:
             await settled()

@@ -1,0 +1,485 @@
+"""The search context: what is paid, retried, filed, scored and emitted."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from reasoning.backends.scripted import Scripted
+from reasoning.budget import Budget
+from reasoning.errors import (
+    EngineError,
+    GenerationError,
+    RecipeError,
+    TransientError,
+    UserError,
+    VerificationError,
+)
+from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.search import Retry, Search, Step
+from reasoning.seeds import fold
+from reasoning.testing import ToyGenerator, ToyVerifier, markov
+from reasoning.testing.contracts import check_accounts
+from reasoning.tree import Node, Sample
+from reasoning.verify import Verdict
+
+T = TypeVar("T")
+PROBLEM = Problem("p", "question")
+
+
+def search(generator: Any = None, **settings: Any) -> Search:
+    generator = generator or Scripted(["one two\n\nthree four"])
+    settings.setdefault("sampling", Sampling(max_tokens=20))
+    made = Search(PROBLEM, generator, **settings)
+    if hasattr(generator, "clock"):
+        made.clock = generator.clock(PROBLEM)
+    return made
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+class Flaky:
+    """Fails as told, attempt by attempt, after metering two tokens; then says `ok`."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.seeds: list[int] = []
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        self.seeds.append(seed)
+        meter(2)
+        if self.errors:
+            raise self.errors.pop(0)
+        return Sample("ok", generated_tokens=2)
+
+
+class Waits:
+    """A clock that notes how long it is told to wait, and does not."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return sum(self.waits)
+
+    async def sleep(self, delay: float) -> None:
+        self.waits.append(delay)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Any:
+        raise NotImplementedError
+
+
+# ------------------------------------------------------------------------------ extend
+
+
+def test_a_step_stops_where_it_should_and_the_end_is_the_end() -> None:
+    found = search()
+    step = run(found.extend(found.root, 0))
+    whole = run(found.extend(found.root, 1, until="end"))
+    assert step
+    assert whole
+    assert (step.sample.text, step.sample.finish) == ("one two\n\n", "stop")
+    assert (whole.sample.text, whole.sample.finish) == ("one two\n\nthree four", "end")
+    assert step.finished is False
+    assert whole.finished is True
+
+
+def test_limits_of_a_step_and_of_a_path() -> None:
+    found = search(
+        Scripted(["a b c d e f g"]), sampling=Sampling(max_tokens=5), step=Step(max_tokens=3)
+    )
+    one = run(found.extend(found.root, 0))
+    assert one
+    assert (one.sample.text, one.sample.finish) == ("a b c", "length")
+    two = run(found.extend(one, 0))
+    assert two
+    assert two.sample.generated_tokens == 2
+    assert run(found.extend(two, 0)) is None  # the path is full
+    assert found.budget.exhausted is None
+    assert found.usage.calls == 2
+    assert found.usage.critical_tokens == 5
+
+
+def test_the_seed_of_a_call_is_its_place() -> None:
+    seeds = []
+    for run_seed in (1, 2):
+        generator = Flaky()
+        found = search(generator, seed=run_seed)
+        node = run(found.extend(found.root, 3, until="end"))
+        assert node
+        run(found.extend(node, 1, until="end"))
+        seeds.append(generator.seeds)
+    assert seeds[0] == [fold(fold(1, "p"), 3), fold(fold(fold(1, "p"), 3), 1)]
+    assert not set(seeds[0]) & set(seeds[1])
+
+
+def test_temperature_of_one_call() -> None:
+    given: list[float] = []
+
+    class Asks(Flaky):
+        async def generate(self, prompt: Prompt, params: Sampling, **kwargs: Any) -> Sample:
+            given.append(params.temperature)
+            return await super().generate(prompt, params, **kwargs)
+
+    found = search(Asks(), sampling=Sampling(max_tokens=9, temperature=0.7))
+    run(found.extend(found.root, 0))
+    run(found.extend(found.root, 1, temperature=0.0))
+    assert given == [0.7, 0.0]
+
+
+def test_a_filled_slot_is_an_error() -> None:
+    found = search()
+    run(found.extend(found.root, 0))
+    with pytest.raises(ValueError, match="slot 0"):
+        run(found.extend(found.root, 0))
+    assert found.budget.tokens.reserved == 0
+
+
+def test_expand_continues_where_it_was() -> None:
+    found = search(Scripted(["a", "b", "c", "d", "e"]))
+
+    async def work() -> list[list[str]]:
+        async with TaskGroup() as group:
+            tasks = [group.create_task(found.expand(found.root, n)) for n in (2, 1)]
+        last = await found.expand(found.root, 2)
+        return [[n.text for n in nodes] for nodes in (*(t.result() for t in tasks), last)]
+
+    assert run(work()) == [["a", "b"], ["c"], ["d", "e"]]
+    assert [n.path for n in found.tree] == [(i,) for i in range(5)]
+
+
+def test_expand_goes_past_slots_filled_by_hand() -> None:
+    found = search()
+    run(found.extend(found.root, 1))
+    assert [n.slot for n in run(found.expand(found.root, 2))] == [2, 3]
+
+
+def test_a_message_starts_over() -> None:
+    prompts: list[tuple[str, str]] = []
+
+    def script(prompt: Prompt, seed: int) -> str:
+        prompts.append((prompt.problem.prompt, prompt.text))
+        return "again." if prompt.afresh else "first. " if not prompt.text else "more. "
+
+    found = search(Scripted(script))
+
+    async def work() -> None:
+        one = await found.extend(found.root, 0)
+        assert one
+        two = await found.extend(one, 0, message="improve it")
+        assert two
+        three = await found.extend(two, 0)
+        assert three
+        assert (two.text, three.text) == ("again.", "again.more. ")
+
+    run(work())
+    expected = [("question", ""), ("improve it", ""), ("improve it", "again.")]
+    assert prompts == expected
+
+
+# ------------------------------------------------------------------------------ failures
+
+
+def test_transient_failures_are_tried_again() -> None:
+    clock = Waits()
+    generator = Flaky(TransientError("busy", retry_after=7.0), TransientError("busy"))
+    found = search(generator, clock=clock)
+    node = run(found.extend(found.root, 0))
+    assert node
+    assert node.text == "ok"
+    assert len(set(generator.seeds)) == 1  # the same sample, not another
+    assert clock.waits[0] == 7.0
+    assert 0.5 <= clock.waits[1] <= 1.0
+    usage = found.usage
+    assert (usage.generated_tokens, usage.wasted_tokens, usage.retried_calls) == (6, 4, 2)
+    assert (usage.calls, usage.failed_calls) == (3, 0)
+    assert found.failures == []
+    check_accounts(found)
+
+
+def test_pauses_are_bounded_jittered_and_the_same_every_time() -> None:
+    retry = Retry(attempts=6, pause=1.0, longest=5.0)
+    assert [retry.delay(i, None, 0.0) for i in range(5)] == [1, 2, 4, 5, 5]
+    assert retry.delay(1, None, 0.999) == pytest.approx(1.001)
+    assert retry.delay(0, 100.0, 0.5) == 5.0
+    assert retry.delay(4, 0.0, 0.5) == 0.0
+    waits = []
+    for _ in range(2):
+        clock = Waits()
+        found = search(Flaky(*[TransientError("busy")] * 5), clock=clock, retry=retry)
+        assert run(found.extend(found.root, 0))
+        waits.append(clock.waits)
+    assert waits[0] == waits[1]
+    assert all(max(1, 2**i) / 2 <= w <= 5 for i, w in enumerate(waits[0]) if i < 3)
+
+
+def test_a_call_that_never_succeeds_is_a_failed_node() -> None:
+    clock = Waits()
+    found = search(Flaky(*[TransientError("busy")] * 9), clock=clock)
+    assert run(found.extend(found.root, 0)) is None
+    (node,) = found.tree
+    assert node.sample.finish == "failed"
+    assert node.sample.info == {"error": "TransientError: busy"}
+    assert len(clock.waits) == 3
+    assert found.failures == ["generating (0,): TransientError: busy"]
+    assert (found.usage.generated_tokens, found.usage.wasted_tokens) == (8, 8)
+    check_accounts(found)
+
+
+@pytest.mark.parametrize("error", [GenerationError("no"), RuntimeError("bug"), KeyError("x")])
+def test_other_failures_fail_at_once(error: Exception) -> None:
+    generator = Flaky(error)
+    found = search(generator)
+    assert run(found.expand(found.root, 2)) == [found.tree[(1,)]]
+    assert len(generator.seeds) == 2
+    assert found.usage.failed_calls == 1
+    assert found.candidates == []
+    check_accounts(found)
+
+
+@pytest.mark.parametrize("error", [EngineError("gone"), UserError("mistake"), RecipeError("n")])
+def test_errors_that_end_the_run_do(error: Exception) -> None:
+    found = search(Flaky(error))
+    with pytest.raises(type(error)) as caught:
+        run(found.extend(found.root, 0))
+    assert caught.value is error
+    assert found.budget.tokens.reserved == 0
+    check_accounts(found)
+
+
+def test_waste_counts_against_the_limit() -> None:
+    found = search(Flaky(*[TransientError("busy")] * 9), clock=Waits(), budget=Budget(5))
+    assert run(found.extend(found.root, 0)) is None
+    assert found.budget.tokens.spent <= 6  # this fake says more than it was granted
+    assert found.budget.exhausted == "tokens"
+
+
+# ------------------------------------------------------------------------------- limits
+
+
+def test_running_out_is_no_exception() -> None:
+    found = search(Scripted(["a b c"]), budget=Budget(7), sampling=Sampling(max_tokens=4))
+    nodes = run(found.expand(found.root, 4, until="end"))
+    assert [n.sample.generated_tokens for n in nodes] == [3, 3, 1]
+    assert [n.sample.finish for n in nodes] == ["end", "end", "length"]
+    assert found.budget.exhausted == "tokens"
+    assert run(found.extend(found.root, 9)) is None
+    assert found.usage.calls == 3
+    check_accounts(found)
+
+
+def test_views_share_the_tree_and_split_the_budget() -> None:
+    found = search(Scripted(["a b c"]), budget=Budget(5, 3))
+    one, two = found.split(2)
+    assert [v.budget.tokens.limit for v in (one, two)] == [3, 2]
+    for view, slot in ((one, 0), (two, 1)):
+        node = run(view.extend(view.root, slot, until="end"))
+        assert node
+        view.emit(node)
+    assert [c.path for c in found.candidates] == [(0,), (1,)]
+    assert found.usage.generated_tokens == 5
+    assert found.budget.exhausted == "tokens"
+    assert run(found.extend(found.root, 2)) is None
+    check_accounts(found)
+
+
+# ------------------------------------------------------------------------------ scoring
+
+
+MODEL = markov({"": {"a": 0.5, "b": 0.5}, "a": {"1": 1.0}, "b": {"1": 0.5, "2": 0.5}})
+
+
+def test_a_node_is_scored_once_however_many_ask() -> None:
+    generator = ToyGenerator(MODEL)
+    verifier = ToyVerifier(MODEL, delay=lambda _: 1.0, clock=generator.clock)
+    found = search(generator, verifier=verifier)
+
+    async def work() -> None:
+        nodes = await found.expand(found.root, 3, until="end")
+        async with TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(found.score(*nodes, nodes[0]))
+        assert all(node.scores["toy"] for node in nodes)
+        await found.score(*nodes)
+
+    run(work())
+    assert verifier.calls == found.usage.verifier_calls == 3
+
+
+def test_who_waits_for_a_score_survives_whoever_was_getting_it() -> None:
+    generator = ToyGenerator(MODEL)
+    verifier = ToyVerifier(MODEL, delay=lambda _: 1.0, clock=generator.clock)
+    found = search(generator, verifier=verifier)
+
+    async def work() -> None:
+        node = await found.extend(found.root, 0)
+        assert node
+        first, second = (asyncio.ensure_future(found.score(node)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first, second])
+        assert first.cancelled()
+        assert node.scores["toy"]
+
+    run(work())
+    assert found.usage.verifier_calls == 2
+    assert found.budget.verifier_calls.reserved == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(float("nan"), "not a finite number"), (float("inf"), "not a finite number")],
+)
+def test_scores_that_are_no_numbers_are_failures(value: float, message: str) -> None:
+    found = search(ToyGenerator(MODEL), verifier=ToyVerifier(MODEL, lambda _: value))
+    (node,) = run(found.expand(found.root, 1))
+    run(found.score(node))
+    run(found.score(node))
+    assert node.scores == {"toy": ()}
+    assert message in found.failures[0]
+    assert found.usage.verifier_calls == 1  # a failure is not tried for ever
+    found.emit(node)
+    assert found.candidates[0].steps == ()
+
+
+@pytest.mark.parametrize("given", [0.5, None, "high"])
+def test_what_is_no_verdict_is_a_failure(given: object) -> None:
+    class Wrong:
+        name = "wrong"
+
+        async def score(self, problem: Problem, node: Node) -> Verdict:
+            return given  # type: ignore[return-value]
+
+    found = search(verifier=Wrong())
+    (node,) = run(found.expand(found.root, 1))
+    run(found.score(node))
+    assert node.scores == {"wrong": ()}
+    assert found.usage.failed_calls == 1
+
+
+def test_numpy_scores_can_be_stored() -> None:
+    found = search(ToyGenerator(MODEL), verifier=ToyVerifier(MODEL, lambda _: np.float32(0.5)))
+    (node,) = run(found.expand(found.root, 1))
+    run(found.score(node))
+    found.emit(node, np.float32(0.25), rank=np.int64(3))
+    assert '"scores": {"toy": [0.5]}, "weight": 0.25, "rank": 3.0' in found.tree.to_jsonl()
+
+
+def test_verifier_calls_are_limited_and_retried() -> None:
+    errors: list[Exception | None] = [TransientError("busy"), None, VerificationError("no")]
+    found = search(
+        ToyGenerator(MODEL),
+        verifier=ToyVerifier(MODEL, failure=lambda _: errors.pop(0)),
+        budget=Budget(verifier_calls=3),
+        clock=Waits(),
+    )
+    found.clock = Waits()
+    nodes = run(found.expand(found.root, 3))
+    for node in nodes:
+        run(found.score(node))
+    assert [node.scores.get("toy") for node in nodes][1:] == [(), None]
+    assert found.usage.verifier_calls == 3
+    assert found.usage.retried_calls == 1
+    assert found.budget.exhausted == "verifier_calls"
+
+
+def test_without_a_verifier_nothing_can_be_scored() -> None:
+    found = search()
+    with pytest.raises(RecipeError, match="there is no verifier; name one"):
+        run(found.score(found.root))
+
+
+# --------------------------------------------------------------------------- likelihood
+
+
+def test_likelihood_with_and_without_the_question() -> None:
+    found = search(ToyGenerator(MODEL))
+
+    async def work() -> None:
+        step = await found.extend(found.root, 0)
+        assert step
+        whole = await found.extend(step, 0, until="end")
+        assert whole
+        with_question = await found.likelihood(whole)
+        without = await found.likelihood(whole, question=False)
+        options = len(MODEL.step_distribution((step.text.strip(),)))
+        assert with_question is not None
+        assert without is not None
+        assert with_question.tolist() == whole.sample.logprobs.tolist()  # type: ignore[union-attr]
+        assert without.sum() == pytest.approx(-np.log(options))
+        assert len(without) == whole.sample.generated_tokens
+
+    run(work())
+    assert found.usage.prompt_tokens > 0
+    assert found.budget.tokens.spent == found.usage.generated_tokens
+
+
+def test_not_every_generator_tells_likelihoods() -> None:
+    found = search(Flaky())
+    node = run(found.extend(found.root, 0))
+    assert node
+    with pytest.raises(RecipeError, match="Flaky has no score_text"):
+        run(found.likelihood(node))
+
+
+# --------------------------------------------------------------------------- candidates
+
+
+def test_candidates_are_ordered_by_path_and_told_once() -> None:
+    found = search(Scripted([f"\\boxed{{{i}}}" for i in range(4)]))
+    nodes = run(found.expand(found.root, 4, until="end"))
+    for i in (2, 0, 3, 2):
+        found.emit(nodes[i], weight=i + 1, rank=-i)
+    assert [(c.path, c.weight, c.rank) for c in found.candidates] == [
+        ((0,), 1, 0), ((2,), 3, -2), ((3,), 4, -3)
+    ]  # fmt: skip
+    assert [c.answer.key for c in found.candidates if c.answer] == ["0", "2", "3"]
+
+
+def test_the_tasks_own_way_to_find_answers_is_for_finished_solutions() -> None:
+    problem = Problem("p", "question", fallback=lambda text: text.split()[-1])
+    found = Search(problem, Scripted(["it is 7"]), sampling=Sampling(max_tokens=9))
+    whole = run(found.extend(found.root, 0))
+    assert whole
+    assert found.answer(whole).key == "7"  # type: ignore[union-attr]
+    cut = found.tree.add(found.root, 1, Sample("it is 7", finish="length"))
+    assert found.answer(cut) is None
+    marked = found.tree.add(found.root, 2, Sample("\\boxed{8} and so", finish="length"))
+    assert found.answer(marked).key == "8"  # type: ignore[union-attr]
+
+
+def test_randomness_comes_from_seed_problem_and_key() -> None:
+    def draw(seed: int, problem: str, *key: str | int) -> float:
+        found = Search(Problem(problem, "q"), Scripted(["a"]), seed=seed)
+        return found.rng(*key).random()
+
+    assert draw(1, "p", "resample", 3) == draw(1, "p", "resample", 3)
+    others = [(1, "p", "resample", 4), (2, "p", "resample", 3), (1, "q", "resample", 3), (1, "p")]
+    values = {draw(1, "p", "resample", 3), *(draw(*other) for other in others)}
+    assert len(values) == 5
+
+
+def test_cancelled_calls_are_filed_with_what_they_had_produced() -> None:
+    found = search(Scripted(["a b c d"], token_seconds=1.0))
+
+    async def work() -> None:
+        task = asyncio.ensure_future(found.extend(found.root, 0, until="end"))
+        found.clock.call_later(2.5, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run(work())
+    (node,) = found.tree
+    assert (node.sample.finish, node.sample.generated_tokens) == ("cancelled", 2)
+    assert (found.usage.wasted_tokens, found.usage.cancelled_calls) == (2, 1)
+    check_accounts(found)
