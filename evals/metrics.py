@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -135,7 +136,8 @@ def _by_half(groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
     """The chance that a correct answer has more than half of k samples."""
     from scipy.stats import hypergeom
 
-    return math.fsum(share * hypergeom.sf(k // 2, n, size, k) for size, share in groups if share)
+    winners = [(size, share) for size, share in groups if share and size > k // 2]
+    return math.fsum(share * hypergeom.sf(k // 2, n, size, k) for size, share in winners)
 
 
 def _by_less(groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
@@ -143,14 +145,11 @@ def _by_less(groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
     silent = n - sum(size for size, _ in groups)
     fewest = max(1, -(-(k - silent) // max(1, len(groups))))
     most = min(k // 2, max((size for size, share in groups if share), default=0))
-    binomials = {size: _binomial(size, k / n) for size, _ in groups}
-    wins = math.fsum(_won_with(v, groups, binomials, n, k) for v in range(fewest, most + 1))
+    wins = math.fsum(_won_with(v, groups, n, k) for v in range(fewest, most + 1))
     return wins / float(_binomial(n, k / n)[k])
 
 
-def _won_with(
-    v: int, groups: Sequence[tuple[int, float]], binomials: dict[int, Floats], n: int, k: int
-) -> float:
+def _won_with(v: int, groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
     """The chance of k heads, of most heads in one answer being v and of a correct answer winning.
 
     Every sample is a coin that shows heads with chance k/n. `chance[t, x]` is that of x heads so
@@ -162,7 +161,7 @@ def _won_with(
     chance[0, : len(others)] = others  # answers too rare to reach v, and samples without an answer
     right = np.zeros_like(chance)
     for size, share in able:
-        pmf = binomials[size]
+        pmf = _binomial(size, k / n)
         ties = pmf[v] * _moved(chance, v)
         chance, right = (
             _convolved(chance, pmf[:v]) + ties,
@@ -187,8 +186,9 @@ def _moved(table: Floats, v: int) -> Floats:
     return out
 
 
+@lru_cache(maxsize=4096)
 def _binomial(n: int, p: float) -> Floats:
-    """The chances of 0 to n heads."""
+    """The chances of 0 to n heads; not to be written to."""
     from scipy.stats import binom
 
     return np.asarray(binom.pmf(np.arange(n + 1), n, p), dtype=float)

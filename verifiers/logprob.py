@@ -74,8 +74,8 @@ def group_means(values: Floats, window: int) -> Floats:
     """The means of all `window` values in a row; of all of them if there are fewer."""
     if len(values) <= window:
         return np.array([values.mean()])
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    return (sums[window:] - sums[:-window]) / window
+    sums: Floats = np.concatenate([[0.0], np.cumsum(values)])
+    return np.asarray((sums[window:] - sums[:-window]) / window)
 
 
 def bottom_tenth(values: Floats, window: int) -> float:

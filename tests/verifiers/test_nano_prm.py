@@ -17,6 +17,7 @@ from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Verdict
 from verifiers.nano_prm import STEP_BREAK, NanoPRM, nano_prm, new_steps, steps_of
@@ -163,6 +164,11 @@ def test_closed_is_closed() -> None:
     asyncio.run(verifier.aclose())
     with pytest.raises(EngineError):
         score(verifier, node_of("1 + 1 = 2."))
+
+
+@needs_weights
+def test_contract() -> None:
+    check_verifier(nano_prm)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:

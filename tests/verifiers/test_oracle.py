@@ -10,6 +10,7 @@ from reasoning import names
 from reasoning.answers import last_number
 from reasoning.errors import VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Finish, RolloutTree, Sample
 from verifiers.oracle import oracle
 
@@ -52,3 +53,7 @@ def test_it_says_so() -> None:
     assert verifier.notes == [
         "verifier oracle looks at the gold answers: an upper bound, not a result"
     ]
+
+
+def test_contract() -> None:
+    check_verifier(oracle, problem=Problem("p", "What is 12 * 7 + 5?", gold="89"))
