@@ -29,7 +29,7 @@ from reasoning.answers import (
     last_math,
     last_number,
 )
-from reasoning.grading_pool import Failed, default_pool, shutdown
+from reasoning.grading_pool import ComparisonError, default_pool, shutdown
 from reasoning.grading_rules import decide
 
 __all__ = ["classify", "equivalent", "equivalent_sync", "group", "shutdown"]
@@ -86,11 +86,11 @@ def _pair(a: str, b: str) -> tuple[str, str]:
     return (a, b) if a < b else (b, a)  # equivalence is symmetric
 
 
-def _learn(gold: str, prediction: str, seconds: float, future: Future[bool]) -> bool:
+def _learn(gold: str, prediction: str, future: Future[bool]) -> bool:
     """The result of a finished comparison, remembered; a failed one is False and logged."""
     try:
         equal = future.result()
-    except Failed as failure:
+    except ComparisonError as failure:
         log.warning("gave up comparing %.80r with %.80r: %s", gold, prediction, failure)
         equal = False
         for answer in failure.unreadable:
@@ -112,9 +112,11 @@ async def equivalent(gold: str, prediction: str, *, seconds: float = 5.0) -> boo
     if (quick := _quick(a, b)) is not None:
         return quick
     future = default_pool().submit(a, b, seconds)
-    with contextlib.suppress(Failed):  # _learn reports it; a cancelled task cancels the future
+    with contextlib.suppress(
+        ComparisonError
+    ):  # _learn reports it; a cancelled task cancels the future
         await asyncio.wrap_future(future)
-    return _learn(a, b, seconds, future)
+    return _learn(a, b, future)
 
 
 def equivalent_sync(gold: str, prediction: str, *, seconds: float = 5.0) -> bool:
@@ -122,7 +124,7 @@ def equivalent_sync(gold: str, prediction: str, *, seconds: float = 5.0) -> bool
     a, b = canonical(gold), canonical(prediction)
     if (quick := _quick(a, b)) is not None:
         return quick
-    return _learn(a, b, seconds, default_pool().submit(a, b, seconds))
+    return _learn(a, b, default_pool().submit(a, b, seconds))
 
 
 async def group(answers: Sequence[str], *, seconds: float = 5.0) -> list[int]:

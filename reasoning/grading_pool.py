@@ -30,11 +30,11 @@ PATIENCE = 10.0 if hasattr(signal, "setitimer") else 1.0
 PROBE = "0"
 
 
-class Failed(Exception):
+class ComparisonError(Exception):
     """A comparison was given up.
 
-    `busy` says during what: "starting", being "idle", parsing the "gold" or the "prediction", or "comparing";
-    `unreadable` which of the two answers cannot be compared with anything.
+    `busy` says during what: "starting", being "idle", parsing the "gold" or the "prediction", or
+    "comparing"; `unreadable` which of the two answers cannot be compared with anything.
     """
 
     def __init__(self, reason: str, busy: str) -> None:
@@ -55,13 +55,15 @@ class _Worker:
     """One process that speaks the protocol of `reasoning.grading_worker`."""
 
     def __init__(self) -> None:
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         paths = [os.path.abspath(path) for path in sys.path if path]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "reasoning.grading_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},  # the caller's imports
+            # The caller's import paths, in their order.
+            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C in the terminal is the caller's
             text=True,
             encoding="utf-8",
@@ -69,7 +71,7 @@ class _Worker:
         self.ready = False
 
     def ask(self, job: _Job) -> bool:
-        """Raises Failed when the worker dies or is killed; it is unusable then."""
+        """Raises ComparisonError when the worker dies or is killed; it is unusable then."""
         if not self.ready:
             self._exchange(None, START_SECONDS, "ready")
             self.ready = True
@@ -83,7 +85,8 @@ class _Worker:
             expired.set()
             self.process.kill()
 
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         busy = "starting" if request is None else "idle"
         timer = threading.Timer(seconds, expire)
         timer.daemon = True
@@ -105,7 +108,7 @@ class _Worker:
             if expired.is_set():  # also when the reply and the alarm crossed
                 self.process.wait()
         late = expired.is_set() or self.process.wait() == -_ALARM
-        raise Failed("out of time" if late else "the worker died", busy)
+        raise ComparisonError("out of time" if late else "the worker died", busy)
 
     @property
     def alive(self) -> bool:
@@ -143,8 +146,8 @@ class Pool:
         """The comparison of two canonical answers in at most `seconds` of processor time.
 
         Elapsed time is bounded by `PATIENCE` times that, not counting the queue and a worker's
-        start.  The future raises Failed where the worker ran out of time or memory, RuntimeError where
-        the pool was closed first.
+        start.  The future raises ComparisonError where the worker ran out of time or memory and
+        RuntimeError where the pool was closed first.
         """
         job = _Job(gold, prediction, seconds)
         with self._lock:
@@ -184,7 +187,7 @@ class Pool:
     def _ask(self, me: threading.Thread, job: _Job, retry: bool = True) -> bool:
         try:
             return self._worker(me).ask(job)
-        except Failed as failure:
+        except ComparisonError as failure:
             self._discard(me)
             if failure.busy == "idle" and retry:
                 return self._ask(me, job, retry=False)  # it had died before this job
@@ -201,7 +204,7 @@ class Pool:
     def _survives(self, me: threading.Thread, answer: str, seconds: float) -> bool:
         try:
             self._ask(me, _Job(answer, PROBE, seconds))
-        except Failed:
+        except ComparisonError:
             return False
         return True
 

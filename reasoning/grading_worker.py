@@ -16,12 +16,13 @@ import os
 import signal
 import sys
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from reasoning.grading_rules import decide
 
-MEMORY_BYTES = 2 * 1024**3
-"""Address space of a worker."""
+MEMORY_BYTES = 1024**3
+"""Address space that a worker may add to what it holds once its libraries are imported."""
 
 
 def main() -> None:
@@ -72,16 +73,18 @@ def _limit_memory() -> None:
     with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):
         import resource
 
+        with open("/proc/self/statm", encoding="ascii") as status:
+            held = int(status.read().split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, hard))
 
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> list[Any]:
     """The expressions that math-verify reads in a canonical answer; empty where it reads none."""
-    from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
     from math_verify import parse as math_verify_parse
+    from math_verify.parser import NormalizationConfig
 
     # Units are ours to judge: the library would read "3t" as 3 tonnes.
     normal = NormalizationConfig(malformed_operators=True, nits=True, units=False)
@@ -119,8 +122,7 @@ def _differ(a: Any, b: Any) -> bool:
     Their values at one point of positive coordinates are apart, or two equations have different
     variables.  Saves the seconds that simplifying and solving can take.
     """
-    import sympy
-
+    sympy = import_module("sympy")
     if isinstance(a, sympy.Eq) and isinstance(b, sympy.Eq):
         return bool(a.free_symbols != b.free_symbols)
     for x in (a, b):
