@@ -171,7 +171,7 @@ class Search:
 
     def slots(self, node: Node, n: int) -> range:
         """Set aside the next `n` free slots below `node`, for `extend`."""
-        first = self._slots.get(node, len(node.children))
+        first = max([self._slots.get(node, 0), *(child.slot + 1 for child in node.children)])
         self._slots[node] = first + n
         return range(first, first + n)
 
