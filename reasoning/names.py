@@ -64,7 +64,9 @@ def build(kind: Kind, spec: object) -> Any:
 
 def bind_searcher(searcher: str | Callable[..., Any], params: Mapping[str, Any]) -> Any:
     """The searcher with its parameters checked and filled in."""
-    function = find("searcher", searcher) if isinstance(searcher, str) else searcher
+    function: Callable[..., Any] = (
+        find("searcher", searcher) if isinstance(searcher, str) else searcher
+    )
     if isinstance(function, functools.partial):
         function, params = function.func, {**function.keywords, **params}
     return functools.partial(function, **checked(function, params))

@@ -251,7 +251,12 @@ async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[
         ],
         "usage": result.usage.to_json(),
         "failures": result.failures,
-        "meta": {k: v for k, v in problem.meta.items() if isinstance(v, (str, int, float))},
+        # Labels to group by (level, subject), not whole solutions.
+        "meta": {
+            k: v
+            for k, v in problem.meta.items()
+            if isinstance(v, (int, float)) or (isinstance(v, str) and len(v) <= 80)
+        },
     }
 
 
