@@ -64,9 +64,7 @@ def build(kind: Kind, spec: object) -> Any:
 
 def bind_searcher(searcher: str | Callable[..., Any], params: Mapping[str, Any]) -> Any:
     """The searcher with its parameters checked and filled in."""
-    function: Callable[..., Any] = (
-        find("searcher", searcher) if isinstance(searcher, str) else searcher
-    )
+    function: Any = find("searcher", searcher) if isinstance(searcher, str) else searcher
     if isinstance(function, functools.partial):
         function, params = function.func, {**function.keywords, **params}
     return functools.partial(function, **checked(function, params))
