@@ -58,6 +58,7 @@ class _Tally:
         self.critical = [0] * problems
         self.stops: Counter[str] = Counter()
         self.unanswered = 0
+        self.failures: dict[int, str] = {}
         self.samples: list[tuple[list[str | None], list[bool]] | None] = [None] * problems
 
     def add(self, position: int, result: Mapping[str, Any]) -> None:
@@ -66,6 +67,8 @@ class _Tally:
         self.correct[position] = result["correct"]
         self.stops[result["stop_reason"]] += 1
         self.unanswered += result["answer"] is None
+        if result["failures"] and len(self.failures) < 1000:
+            self.failures[position] = f"{result['problem']}: {result['failures'][0]}"
         self.seconds[position] = usage["seconds"]
         self.critical[position] = usage["critical_tokens"]
         for name in TOTALS:
@@ -89,6 +92,7 @@ class _Tally:
             "seconds": round(sum(self.seconds), 6),
             "critical_tokens": round(sum(self.critical) / done, 3) if done else 0,
             "stop_reasons": dict(sorted(self.stops.items())),
+            "failures": [message for _, message in sorted(self.failures.items())[:3]],
         }
         samples = [s for s in self.samples if s is not None]
         if graded and len(samples) == len(graded):

@@ -314,7 +314,7 @@ class Search:
     def _note_failure(self, what: str, error: Exception) -> None:
         self.usage.failed_calls += 1
         self.failures.append(f"{what}: {type(error).__name__}: {error}")
-        log.warning("problem %s, %s failed: %s", self.problem.id, what, error)
+        log.info("problem %s, %s failed: %s", self.problem.id, what, error)
 
     async def _score_once(self, node: Node, verifier: Verifier) -> None:
         while pending := self._scoring.get(node):

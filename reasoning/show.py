@@ -85,6 +85,8 @@ def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     console.print(summary_table(summary))
     for note in summary["notes"]:
         console.print(f"note: {escape(note)}")
+    for message in dict.fromkeys(m for s in summary["strategies"] for m in s["failures"]):
+        console.print(f"failed: {escape(message)}", style="yellow", soft_wrap=True)
     files = ["summary.json", "results.jsonl", "trees/", "manifest.json"]
     if accuracy_plot(summary, folder / "accuracy.png"):
         files.insert(0, "accuracy.png")
