@@ -46,7 +46,7 @@ async def astar(
     def estimate(node: Node) -> tuple[float, float]:
         h = 1 - min(1.0, max(0.0, reward(search, node, reduction)))
         g, before = known.get(node.parent, (0.0, h)) if node.parent else (0.0, h)
-        return g + max(0.0, h - before if cost == "drop" else before - h), h
+        return g + step_cost(before, h, cost), h
 
     def land(node: Node) -> None:
         known[node] = estimate(node)
@@ -68,3 +68,8 @@ async def astar(
                     g, h = known[node]
                     heappush(frontier, (g + h, h, -node.depth, node.path, node))
         await run_out(search, lambda node: -sum(known[node]))
+
+
+def step_cost(before: float, after: float, cost: Cost) -> float:
+    """What a step costs that changes h from `before` to `after`."""
+    return max(0.0, after - before if cost == "drop" else before - after)

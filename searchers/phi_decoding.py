@@ -36,6 +36,11 @@ class Path:
     value: float = -inf
 
     @property
+    def level(self) -> float:
+        """F, for the next step to be measured against."""
+        return self.value if isfinite(self.value) else 0.0
+
+    @property
     def text(self) -> str:
         return self.end.sample.text.strip() if self.end else ""
 
@@ -102,7 +107,7 @@ async def phi_decoding(
             wishes = [Growth(path.node, rollouts * (beams if step == 1 else 1)) for path in beam]
             grown = await grow(search, wishes, judge=None, land=land, temperature=step_temperature)
             steps = [
-                Path(node, before=path.value if isfinite(path.value) else 0.0)
+                Path(node, before=path.level)
                 for path, nodes in zip(beam, grown, strict=True)
                 for node in nodes
                 if node.sample.generated_tokens
@@ -122,7 +127,7 @@ async def phi_decoding(
             agreed = share >= agreement or (stop_identical and same)
             if not beam or (agreed and step >= min_steps):
                 break
-        rest = await look_ahead([Path(path.node, path.value) for path in beam if path.node.parent])
+        rest = await look_ahead([Path(path.node, path.level) for path in beam if path.node.parent])
         if final := [path for path in ended + rest if path.end and path.end.finished]:
             path = final[selection.one(*views(final), rng=rng)]
             assert path.end is not None
