@@ -159,7 +159,7 @@ class Journal:
             raise StoreError(f"the journal {self._path} cannot be written: {error}") from error
 
     def _load(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), start=1):
             try:
                 entry = json.loads(line)

@@ -56,6 +56,7 @@ class Flaky:
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
+        del prompt, params
         self.seeds.append(seed)
         meter(2)
         if self.errors:
@@ -167,7 +168,7 @@ def test_expand_goes_past_slots_filled_by_hand() -> None:
 def test_a_message_starts_over() -> None:
     prompts: list[tuple[str, str]] = []
 
-    def script(prompt: Prompt, seed: int) -> str:
+    def script(prompt: Prompt, _: int) -> str:
         prompts.append((prompt.problem.prompt, prompt.text))
         return "again." if prompt.afresh else "first. " if not prompt.text else "more. "
 
@@ -358,6 +359,7 @@ def test_what_is_no_verdict_is_a_failure(given: object) -> None:
         name = "wrong"
 
         async def score(self, problem: Problem, node: Node) -> Verdict:
+            del problem, node
             return given  # type: ignore[return-value]
 
     found = search(verifier=Wrong())

@@ -1,0 +1,198 @@
+"""The wrappers every verifier shares: batches and memory."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+from collections.abc import Sequence
+
+import pytest
+
+from reasoning.clock import VirtualClock
+from reasoning.errors import EngineError, VerificationError
+from reasoning.problem import Problem
+from reasoning.testing import ToyVerifier, random_tree
+from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.verify import Batched, Cached, Item, Verdict
+
+PROBLEM = Problem("p", "question")
+
+
+def nodes(n: int) -> list[Node]:
+    tree = RolloutTree("p")
+    return [tree.add(tree.root, i, Sample(str(i))) for i in range(n)]
+
+
+class Engine:
+    """Scores a node by its text, many at once, a second a batch."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.batches: list[list[str]] = []
+        self.error: Exception | None = None
+
+    async def many(self, items: Sequence[Item]) -> list[Verdict | Exception]:
+        self.batches.append([node.text for _, node in items])
+        await self.clock.sleep(1)
+        if self.error:
+            raise self.error
+        return [
+            VerificationError("odd") if node.slot == 13 else Verdict((node.slot / 100,))
+            for _, node in items
+        ]
+
+
+async def score_all(verifier: Batched, some: Sequence[Node]) -> list[float]:
+    async with TaskGroup() as group:
+        tasks = [group.create_task(verifier.score(PROBLEM, node)) for node in some]
+    return [task.result().steps[0] for task in tasks]
+
+
+def test_calls_that_wait_together_go_together() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many, max_batch=4)
+
+    async def work() -> None:
+        assert await score_all(verifier, nodes(10)) == [i / 100 for i in range(10)]
+
+    asyncio.run(work())
+    assert list(map(len, engine.batches)) == [4, 4, 2]
+    assert [text for batch in engine.batches for text in batch] == [str(i) for i in range(10)]
+
+
+def test_nothing_waits_for_a_batch_to_fill() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many)
+    some = nodes(4)
+
+    async def work() -> None:
+        async with TaskGroup() as group:
+            group.create_task(verifier.score(PROBLEM, some[0]))
+            await engine.clock.sleep(0.5)
+            for node in some[1:]:
+                group.create_task(verifier.score(PROBLEM, node))
+        await verifier.score(PROBLEM, some[0])
+
+    asyncio.run(work())
+    assert engine.batches == [["0"], ["1", "2", "3"], ["0"]]
+    assert engine.clock.now() == 3
+
+
+def test_a_failure_in_place_of_a_verdict_fails_that_one() -> None:
+    verifier = Batched("v", Engine().many)
+    some = nodes(15)
+
+    async def work() -> None:
+        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in some]
+        await asyncio.wait(calls)
+        assert [i for i, call in enumerate(calls) if call.exception()] == [13]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("error", [EngineError("gone"), ValueError("bug")])
+def test_a_failure_of_the_batch_fails_it_and_not_the_next(error: Exception) -> None:
+    engine = Engine()
+    engine.error = error
+    verifier = Batched("v", engine.many)
+
+    async def work() -> None:
+        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in nodes(3)]
+        await asyncio.wait(calls)
+        assert all(call.exception() is error for call in calls)
+        engine.error = None
+        assert await score_all(verifier, nodes(2)) == [0.0, 0.01]
+
+    asyncio.run(work())
+
+
+def test_too_few_verdicts_are_a_failure() -> None:
+    async def none(_: Sequence[Item]) -> list[Verdict]:
+        return []
+
+    with pytest.raises(VerificationError, match="v gave 0 verdicts for 1 nodes"):
+        asyncio.run(Batched("v", none).score(PROBLEM, nodes(1)[0]))
+
+
+def test_who_gives_up_is_not_scored_and_harms_nobody() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many)
+    some = nodes(4)
+
+    async def work() -> None:
+        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in some]
+        await asyncio.sleep(0)
+        calls[2].cancel()
+        await asyncio.wait(calls)
+        assert [call.cancelled() for call in calls] == [False, False, True, False]
+
+    asyncio.run(work())
+    assert engine.batches == [["0", "1", "3"]]
+
+
+def test_one_batcher_in_two_loops() -> None:
+    verifier = Batched("v", Engine().many)
+    for _ in range(2):
+        assert asyncio.run(score_all(verifier, nodes(3))) == [0.0, 0.01, 0.02]
+
+
+def test_a_loop_that_ended_amid_a_batch_does_not_block_the_next() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many)
+
+    async def abandoned() -> None:
+        call = asyncio.ensure_future(verifier.score(PROBLEM, nodes(1)[0]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del call
+
+    asyncio.run(abandoned())
+    assert asyncio.run(score_all(verifier, nodes(2))) == [0.0, 0.01]
+
+
+def test_the_same_text_is_scored_once() -> None:
+    model = random_tree(2)
+    inner = ToyVerifier(model)
+    verifier = Cached(inner)
+    (steps, _), *_ = model.complete()
+    text = model.text(steps)
+    other = Problem("other", "question")
+
+    async def work() -> None:
+        for tree in (RolloutTree("p", 1), RolloutTree("p", 2)):
+            whole = tree.add(tree.root, 0, Sample(text))
+            first = await verifier.score(PROBLEM, whole)
+            assert first == await inner.score(PROBLEM, whole)
+        assert verifier.paid_calls == 1
+        await verifier.score(other, whole)
+        assert verifier.paid_calls == 2
+        verifier.forget(PROBLEM)
+        await verifier.score(PROBLEM, whole)
+        await verifier.score(other, whole)
+        assert verifier.paid_calls == 3
+
+    asyncio.run(work())
+
+
+def test_a_step_is_known_with_what_stands_before_it() -> None:
+    tree = RolloutTree("p")
+    a, b = (tree.add(tree.root, i, Sample(text)) for i, text in enumerate("ab"))
+    verifier = Cached(ToyVerifier(random_tree(2)))
+
+    async def work() -> None:
+        for parent in (a, b):
+            await verifier.score(PROBLEM, tree.add(parent, 0, Sample("same")))
+
+    asyncio.run(work())
+    assert verifier.paid_calls == 2
+    assert verifier.name == "toy"
+
+
+def test_failures_are_not_remembered() -> None:
+    errors: list[Exception | None] = [VerificationError("no"), None]
+    verifier = Cached(ToyVerifier(random_tree(2), failure=lambda _: errors.pop(0)))
+    (node,) = nodes(1)
+    with pytest.raises(VerificationError):
+        asyncio.run(verifier.score(PROBLEM, node))
+    asyncio.run(verifier.score(PROBLEM, node))
+    assert verifier.paid_calls == 2
