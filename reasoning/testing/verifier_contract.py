@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from reasoning.errors import TransientError, VerificationError
 from reasoning.problem import Problem
 from reasoning.testing.generator_contract import a_problem, no_task_left
-from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.tree import Finish, Node, RolloutTree, Sample
 from reasoning.verify import Verdict, Verifier
 
 STRANGE_TEXTS = (
@@ -58,8 +60,13 @@ class VerifierCase:
         return nodes
 
 
-def _said(text: str, finish: Any = "end") -> Sample:
-    return Sample(text, finish=finish, generated_tokens=max(1, len(text.split())))
+def _said(text: str, finish: Finish = "end") -> Sample:
+    """A word is a token; its certainty goes down from one to the next, and starts again."""
+    tokens = max(1, len(text.split()))
+    logprobs = (-(np.arange(tokens) % 7) / 7).astype(np.float32)
+    return Sample(
+        text, logprobs=logprobs, confidence=-logprobs, finish=finish, generated_tokens=tokens
+    )
 
 
 async def verdict(case: VerifierCase, verifier: Verifier, node: Node) -> Verdict | None:
