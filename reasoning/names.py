@@ -111,8 +111,13 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
     allowed = parameters(function)
     plain = inspect.isroutine(function) or isinstance(function, type)
     hints = get_type_hints(function if plain else type(function).__call__, include_extras=True)
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # passes on what somebody else checks
     fit = {}
     for name, value in values.items():
+        if name not in allowed and open_ended:
+            fit[name] = value
+            continue
         if name not in allowed:
             raise RecipeError(unknown(f"parameter of {owner}", name, allowed))
         try:
