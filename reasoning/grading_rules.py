@@ -158,7 +158,7 @@ def _parse(text: str) -> tuple[str, tuple[str, ...]]:
         if len({len(row) for row in rows}) == 1:
             columns = 1 if len(rows) == 1 else len(rows[0])  # a row or a column is a vector
             return f"matrix {columns}", tuple(cell.strip() for row in rows for cell in row)
-    if text.startswith("\\{") and text.endswith("\\}") and closed(text[2:-2]):
+    if len(text) > 4 and text[:2] == "\\{" and text[-2:] == "\\}" and closed(text[2:-2]):
         inner = _split(text[2:-2])
         if not any(sign in text for sign in ("\\mid", "|", "<", ">", "\\le", "\\ge")):
             return "set", tuple(y for x in inner for y in _signs(x))

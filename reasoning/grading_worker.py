@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from functools import lru_cache
@@ -45,6 +46,7 @@ def main() -> None:
         _alarm(request["seconds"])
 
         def leaf(gold: str, prediction: str) -> bool:
+            gold, prediction = keep_case(gold, prediction)
             say(parsing="gold")
             parse(gold)
             say(parsing="prediction")
@@ -77,6 +79,22 @@ def _limit_memory() -> None:
             held = int(status.read().split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, hard))
+
+
+_LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
+
+
+def keep_case(gold: str, prediction: str) -> tuple[str, str]:
+    """With R as `R_{99}` in both where one has R and r: the library lower-cases variables."""
+    both = set()
+    for text in (gold, prediction):
+        letters = {letter for letter in _LETTER.findall(text) if len(letter) == 1}
+        both |= {letter for letter in letters if letter.isupper() and letter.lower() in letters}
+
+    def mark(text: str) -> str:
+        return _LETTER.sub(lambda m: f"{m[0]}_{{99}}" if m[0] in both else m[0], text)
+
+    return (mark(gold), mark(prediction)) if both else (gold, prediction)
 
 
 @lru_cache(maxsize=512)

@@ -107,6 +107,9 @@ BY_ALGEBRA = [
     (r"\frac{1}{3x}", r"\frac{1}{3}x", False),
     ("x=5", "y=5", False),
     ("3t", "3", False),
+    (r"\pi(R^2 - r^2)", r"\pi R^2 - \pi r^2", True),
+    (r"\pi(R^2 - r^2)", "0", False),
+    (r"\emptyset", r"\{\}", True),
     (r"(-\infty,4]", "x < 4", False),
     ("1+\\sqrt{19}", r"1 \pm \sqrt{19}", False),
 ]
