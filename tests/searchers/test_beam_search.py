@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.backends.scripted import Scripted
@@ -123,6 +123,7 @@ def test_full_width_is_exhaustive_search(seed: int, finished: str) -> None:
     assert set(found(model, search)) == {steps for steps, _ in model.complete()}
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 200), st.integers(1, 4), st.integers(1, 4), st.sampled_from(["keep", "free"]))
 def test_like_beam_search_by_hand(seed: int, width: int, expansions: int, finished: str) -> None:
     model = random_tree(seed, depth=4, width=OPTIONS)
@@ -339,8 +340,9 @@ def test_verifier_calls_that_run_out_leave_the_rest_unscored() -> None:
     ("reduction", "first"), [("last", "a"), ("min", "b"), ("prod", "b"), ("mean", "b")]
 )
 def test_reductions_rank_differently(reduction: str, first: str) -> None:
-    model = markov({"": {"a": 0.5, "b": 0.5}, "a": {"c": 0.5, "d": 0.5}, "b": {"e": 0.5, "f": 0.5},
-                    "c": {"1": 1.0}, "d": {"1": 1.0}, "e": {"2": 1.0}, "f": {"2": 1.0}})  # fmt: skip
+    model = markov({"": {"a": 0.5, "b": 0.5}, "a": {"c": 0.5, "d": 0.5},
+                    "b": {"e": 0.5, "f": 0.5}, "c": {"1": 1.0}, "d": {"1": 1.0}, "e": {"2": 1.0},
+                    "f": {"2": 1.0}})  # fmt: skip
     values = {"a": 0.2, "c": 0.9, "d": 0.8, "b": 0.6, "e": 0.6, "f": 0.6}
     search = run(
         model,

@@ -76,9 +76,6 @@ def test_subtrees_are_never_compared() -> None:
     """What one subtree scores has no influence on what another one grows."""
     model = random_tree(5, depth=4)
 
-    def biased(steps: Steps) -> float:
-        return model.value(steps)
-
     plain = run(model, subtrees=3, expansions=2)
     before = [n.path for n in plain.tree if subtree(n, 2) > 0]
     hidden = {n.text for n in plain.tree if subtree(n, 2) == 0}
@@ -87,7 +84,7 @@ def test_subtrees_are_never_compared() -> None:
 
         def value(steps: Steps, worth: float = worth) -> float:
             text = model.text(steps)
-            return worth if text in hidden - other else biased(steps)
+            return worth if text in hidden - other else model.value(steps)
 
         search = run(model, verifier=ToyVerifier(model, value), subtrees=3, expansions=2)
         assert [n.path for n in search.tree if subtree(n, 2) > 0] == before
@@ -96,16 +93,18 @@ def test_subtrees_are_never_compared() -> None:
 def test_subtrees_run_ahead_and_still_agree() -> None:
     model = random_tree(7, depth=5)
     traces = {
-        run(model, subtrees=3, expansions=2, lookahead=1, delays=delays,
-            budget=Budget(tokens, calls)).tree.to_jsonl()
-        for delays in range(6) for tokens, calls in [(40, None)]
-    }  # fmt: skip
+        run(
+            model, subtrees=3, expansions=2, lookahead=1, delays=delays, budget=Budget(40)
+        ).tree.to_jsonl()
+        for delays in range(6)
+    }
     assert len(traces) == 1
 
 
 def test_subtrees_split_the_budget() -> None:
     model = markov({"": {"a": 1.0}, "a": {"a": 1.0}})  # never ends
-    search = run(model, subtrees=4, expansions=1, budget=Budget(10))
+    verifier = ToyVerifier(model, lambda _: 0.5)
+    search = run(model, verifier=verifier, subtrees=4, expansions=1, budget=Budget(10))
     tokens = [
         sum(n.sample.generated_tokens for n in search.tree if n.path[0] == i) for i in range(4)
     ]

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.budget import Budget
@@ -42,6 +42,7 @@ def level(search: Search, depth: int) -> list[Node]:
     return [node for node in search.tree if node.depth == depth]
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 100), st.integers(1, 12), st.sampled_from([0.1, 0.2, 1.0]))
 def test_every_level_is_shared_out_by_the_published_rule(
     seed: int, width: int, temperature: float
@@ -69,7 +70,7 @@ def _array(items: list[float]) -> Any:
 
 def test_a_path_that_ends_takes_width_with_it_for_good() -> None:
     model = markov({"": {"a": 1.0}, "a": {"a": 0.5, "1": 0.5}})
-    search = run(model, width=8)
+    search = run(model, verifier=ToyVerifier(model, lambda _: 0.5), width=8)
     widths = [len(level(search, depth)) for depth in range(1, 10)]
     ends = [sum(node.finished for node in level(search, depth)) for depth in range(1, 10)]
     assert widths[0] == 8
@@ -89,16 +90,17 @@ def test_a_path_that_is_cut_off_takes_width_too() -> None:
 
 def test_the_token_limit_holds_for_the_whole_path() -> None:
     model = markov({"": {"a b": 1.0}, "a b": {"a b": 1.0}})
-    search = run(model, width=2, max_tokens=5)
+    search = run(model, verifier=ToyVerifier(model, lambda _: 0.5), width=2, max_tokens=5)
     assert max(node.generated_tokens for node in search.tree) == 5
 
 
 def test_depth_is_capped() -> None:
     model = markov({"": {"a": 1.0}, "a": {"a": 1.0}})
-    search = run(model, width=2, max_steps=3)
+    verifier = ToyVerifier(model, lambda _: 0.5)
+    search = run(model, verifier=verifier, width=2, max_steps=3)
     assert max(node.depth for node in search.tree) == 3
     assert [c.path for c in search.candidates] == [(0, 0, 0)]  # the best of those cut off
-    assert max(node.depth for node in run(model, width=1).tree) == 25
+    assert max(node.depth for node in run(model, verifier=verifier, width=1).tree) == 25
 
 
 def test_equal_scores_share_equally() -> None:
