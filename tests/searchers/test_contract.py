@@ -25,6 +25,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "particle_filter": {"n": 4},
     "particle_gibbs": {"n": 3, "sweeps": 2},
     "twisted_smc": {"n": 4},
+    "astar": {"parallel": 2},
+    "mcts": {"simulations": 8, "parallel": 3, "rollout": True},
+    "ab_mcts": {"n": 8, "posterior": "mixed"},
+    "phi_decoding": {"beams": 2, "rollouts": 3, "min_steps": 2},
+    "mits": {"beam": 4, "max_steps": 4},
 }
 RACES = {"first_finish", "short_m_at_k"}
 
