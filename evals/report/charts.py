@@ -1,0 +1,229 @@
+"""The static charts, by matplotlib: one figure for files, or inline SVG that follows the theme."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from evals.compute import AXES
+from evals.report.numbers import Calibration, Line, front
+from evals.report.text import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Drawn: TypeAlias = "Figure"
+
+INK, GRID = "#1c2128", "#d1d7dd"
+SERIES = (
+    "#0072b2", "#d55e00", "#00805f", "#b3478a", "#7a6200", "#5b4fc4", "#2a8fbd", "#6b6f76",
+)  # fmt: skip
+MARKERS = "os^DvPX*"
+# What the page's style sheet decides instead.
+_VARIABLES = {INK: "var(--ink)", GRID: "var(--line)"} | {
+    color: f"var(--s{i})" for i, color in enumerate(SERIES)
+}
+_RC = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def accuracy_against(lines: Sequence[Line], axis: str, title: str) -> Drawn | None:
+    """Accuracy with 95 % intervals over the mean cost on `axis`; the Pareto front beneath.
+
+    None if nothing is graded or nothing costs anything. Sweeps share a colour and a line.
+    """
+    known = [line for line in lines if line.accuracy is not None and line.cost.get(axis, 0) > 0]
+    if not known:
+        return None
+    families: dict[str, list[Line]] = {}
+    for line in lines:
+        families.setdefault(line.strategy.family, [])
+    for line in known:
+        families[line.strategy.family].append(line)
+    figure, ax = _figure(3.3 + 0.17 * len(families))
+    best = [line for line in front(known, axis) if line.accuracy is not None]
+    ax.step(
+        [line.cost[axis] for line in best],
+        [line.accuracy.value for line in best if line.accuracy is not None],
+        where="post", color=INK, alpha=0.25, linewidth=5, solid_capstyle="round",
+        label="Pareto front (means)",
+    )  # fmt: skip
+    for i, (family, members) in enumerate(families.items()):
+        if members:
+            _sweep(ax, sorted(members, key=lambda m: m.cost[axis]), axis, i, family)
+    spread = [line.cost[axis] for line in known]
+    if min(spread) * 3 < max(spread):
+        ax.set_xscale("log")
+    _cost_ticks(ax, spread)
+    ax.set_xlabel(AXES.get(axis, axis))
+    ax.set_ylabel("accuracy, 95 % interval")
+    _finish(figure, ax, title)
+    return figure
+
+
+def _sweep(ax: Axes, members: Sequence[Line], axis: str, i: int, family: str) -> None:
+    x = [m.cost[axis] for m in members]
+    found = [m.accuracy for m in members if m.accuracy is not None]
+    y = [f.value for f in found]
+    bars = [[f.value - f.low for f in found], [f.high - f.value for f in found]]
+    color, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+    ax.errorbar(
+        x, y, yerr=bars, color=color, marker=marker, markersize=5, capsize=2.5, elinewidth=1,
+        linestyle="-" if i < len(SERIES) else "--", label=one_line(family, 60),
+    )  # fmt: skip
+    if len(members) > 1:
+        low, high = [f.low for f in found], [f.high for f in found]
+        ax.fill_between(x, low, high, color=color, alpha=0.1, linewidth=0)
+
+
+def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
+    """Tokens a problem, stacked: generated (used, wasted), prompt (read, cached), verifier."""
+    parts = {
+        "generated and used": [_cost(n, "generated_tokens", "wasted_tokens") for n in lines],
+        "generated and wasted": [n.cost.get("wasted_tokens", 0.0) for n in lines],
+        "prompt, read": [_cost(n, "prompt_tokens", "cached_tokens") for n in lines],
+        "prompt, from cache": [n.cost.get("cached_tokens", 0.0) for n in lines],
+        "verifier": [n.cost.get("verifier_tokens", 0.0) for n in lines],
+    }
+    figure, ax = _figure(1.5 + 0.3 * len(lines))
+    base = [0.0] * len(lines)
+    fills = {"generated and wasted": "////", "prompt, from cache": "...."}
+    for i, (name, values) in enumerate(parts.items()):
+        if any(values):
+            ax.barh(
+                range(len(lines)), values, left=base, height=0.7, color=SERIES[i], label=name,
+                hatch=fills.get(name), edgecolor="white", linewidth=0.4,
+            )  # fmt: skip
+            base = [b + v for b, v in zip(base, values, strict=True)]
+    ax.set_yticks(range(len(lines)), [one_line(n.strategy.label, 34) for n in lines])
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(_number)
+    ax.set_xlabel("tokens a problem, mean")
+    _finish(figure, ax, title)
+    ax.grid(visible=False, axis="y")
+    return figure
+
+
+def reliability_diagram(found: Calibration, title: str) -> Drawn | None:
+    """Share correct by score with Wilson intervals, the number of samples beneath."""
+    bins = [b for b in found.bins or () if b.count and b.ci95 and b.accuracy is not None]
+    if not bins:
+        return None
+    figure, ax = _figure(3.4)
+    x = [b.mean_score for b in bins]
+    y = [b.accuracy or 0.0 for b in bins]
+    bars = [
+        [b.accuracy - b.ci95[0] for b in bins if b.accuracy is not None and b.ci95],
+        [b.ci95[1] - b.accuracy for b in bins if b.accuracy is not None and b.ci95],
+    ]
+    most = max(b.count for b in bins)
+    for b in bins:
+        ax.bar(b.low, 0.16 * b.count / most, width=b.high - b.low, align="edge", color=GRID)
+    ax.plot([0, 1], [0, 1], color=INK, alpha=0.4, linestyle=":", label="calibrated")
+    ax.errorbar(
+        x, y, yerr=bars, color=SERIES[0], marker="o", markersize=5, capsize=2.5, elinewidth=1,
+        label="share correct, 95 % Wilson; grey: samples",
+    )  # fmt: skip
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.set_xlabel("score (of a candidate's last step)")
+    ax.set_ylabel("share correct")
+    _finish(figure, ax, title)
+    return figure
+
+
+def inline_svg(figure: Drawn, label: str) -> str:
+    """The figure as an SVG element: text stays text, colours are the page's."""
+    file = io.StringIO()
+    _save(figure, file, "svg")
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for color, variable in _VARIABLES.items():
+        text = text.replace(color, variable)
+    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt" ', "", text, count=1)
+    # Ids are the same in every figure; one page must not hold two of a kind.
+    prefix = re.sub(r"\W", "", label)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    return text.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-caption" ', 1)
+
+
+def save(figure: Drawn, folder: Path, name: str) -> list[Path]:
+    """Write NAME.png and NAME.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    for path in paths:
+        _save(figure, path, path.suffix[1:])
+    return paths
+
+
+def _save(figure: Drawn, file: Any, kind: str) -> None:
+    import matplotlib as mpl
+
+    metadata: Mapping[str, None] = {"Date": None} if kind == "svg" else {"Software": None}
+    clear = kind == "svg"
+    with mpl.rc_context(_RC):
+        figure.savefig(file, format=kind, dpi=160, metadata=metadata, transparent=clear)
+
+
+def _figure(height: float) -> tuple[Drawn, Axes]:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=(5.4, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure, figure.subplots()
+
+
+def _finish(figure: Drawn, ax: Axes, title: str) -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context(_RC):
+        ax.set_title(one_line(title, 80), fontsize=9, loc="left")
+        ax.grid(visible=True, linewidth=0.6)
+        ax.set_axisbelow(True)
+        handles, labels = ax.get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower left", ncols=1)
+
+
+def _cost(line: Line, whole: str, part: str) -> float:
+    return max(0.0, line.cost.get(whole, 0.0) - line.cost.get(part, 0.0))
+
+
+def _cost_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """Plain numbers at round places, also on a logarithmic axis that spans less than a decade."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    if ax.get_xscale() == "log":
+        low, high = min(values) * 0.8, max(values) * 1.25
+        steps = [m * 10.0**e for e in range(-6, 16) for m in (1, 2, 5)]
+        ticks = [t for t in steps if low <= t <= high]
+        ax.xaxis.set_major_locator(FixedLocator(ticks[:: max(1, len(ticks) // 8)]))
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(_number)
+
+
+def _number(value: float, _: object = None) -> str:
+    if abs(value) >= 1e12:
+        return f"{value:.0e}"
+    return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:g}"

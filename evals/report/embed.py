@@ -1,0 +1,186 @@
+"""The problems of a report as JSON in the page, within a limit of size.
+
+Every problem keeps its question and its results. Trees come next, their shapes first; what room is
+left goes to texts, whole for the problems that deserve it most (strategies differ), then shortened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.report.load import Problem, Runs, Strategy
+from evals.report.numbers import by_interest
+from evals.report.text import folded, visible
+from evals.report.trees import Texts, pack, read_tree, short, votes
+from reasoning.store import Store
+
+QUESTION = 4_000  # characters of a question, gold answer or answer that are kept
+WHOLE, SHORT = 20_000, 280  # characters of one text
+NODE = 24  # bytes that a node's shape is expected to take
+MOST_VOTES = 40
+
+
+@dataclass(slots=True)
+class Kept:
+    """How much of the trees is in the page, in problems; `cut` counts shortened texts."""
+
+    whole: int = 0
+    shortened: int = 0
+    shapes: int = 0
+    treeless: int = 0
+    cut: int = 0
+    missing: int = 0
+    damaged: int = 0
+
+    def notes(self, megabytes: float) -> list[str]:
+        """What is not in the page, and how to see it."""
+        said = []
+        if self.shortened or self.shapes or self.treeless:
+            said.append(
+                f"the page is kept near {megabytes:g} MB: of {self._all} problems, {self.whole} "
+                f"have their trees with whole texts, {self.shortened} with texts of {SHORT} "
+                f"characters, {self.shapes} without texts and {self.treeless} no tree; "
+                "`reasoning tree RUN PROBLEM` shows any of them whole"
+            )
+        elif self.cut:
+            said.append(f"{self.cut} texts of more than {WHOLE:,} characters are shortened")
+        if self.missing:
+            said.append(f"{self.missing} trees are missing from the run folders")
+        if self.damaged:
+            said.append(f"{self.damaged} damaged lines of trees are left out")
+        return said
+
+    @property
+    def _all(self) -> int:
+        return self.whole + self.shortened + self.shapes + self.treeless
+
+
+def embed(runs: Runs, size: int) -> tuple[str, Kept]:
+    """JSON for a script element, near `size` bytes, and how much of the trees it holds."""
+    kept, order = Kept(), by_interest(runs)
+    bare = {name: _bare(runs, name) for name in order}
+    spent = sum(len(_json(entry)) for entry in bare.values())
+    room = size - spent
+    written: dict[str, str] = {}
+    shapes = sum(_shape(runs, name) for name in order)
+    for name in order:
+        expected = _shape(runs, name)
+        shapes -= expected
+        entry, used = _with_trees(runs, bare.pop(name), room - max(0, shapes), size, kept)
+        room -= used
+        written[name] = entry
+    listed = ",".join(written[name] for name in runs.problems)
+    names = [visible(s.label) for s in runs.strategies]
+    page = f'{{"strategies":{_json(names)},"problems":[{listed}]}}'
+    return page.replace("<", "\\u003c"), kept
+
+
+def _with_trees(
+    runs: Runs, entry: dict[str, Any], room: int, size: int, kept: Kept
+) -> tuple[str, int]:
+    """The entry's JSON with as much of its trees as fits, and the bytes this adds."""
+    plain = _json(entry)
+    trees = {}
+    if room > 0:
+        trees = _trees(runs, entry["id"], kept)
+    if not trees:
+        kept.treeless += 1
+        return plain, 0
+    # A part of the room goes to whole texts; shortened ones get the rest.
+    levels = [(WHOLE, room - size // 4), (SHORT, room - size // 20), (0, room)]
+    for level, limit in levels:
+        texts = Texts(level) if level else None
+        for i, (tree, groups) in trees.items():
+            entry["r"][i]["tree"] = pack(tree, groups, texts)
+        if texts:
+            entry["texts"] = list(texts.places)
+        else:
+            entry.pop("texts", None)
+        full = _json(entry)
+        added = len(full) - len(plain)
+        if added <= limit:
+            kept.cut += texts.cut if texts else 0
+            kept.whole += level == WHOLE
+            kept.shortened += level == SHORT
+            kept.shapes += level == 0
+            return full, added
+    kept.treeless += 1
+    return plain, 0
+
+
+def _trees(runs: Runs, problem: str, kept: Kept) -> dict[int, Any]:
+    """The trees of a problem by strategy, each with the groups of its votes."""
+    found = {}
+    for i, strategy in enumerate(runs.strategies):
+        if problem not in strategy.rows:
+            continue
+        result = strategy.run.result(strategy.rows[problem])
+        path = Store(strategy.run.folder).tree_path(strategy.name, problem)
+        tree = read_tree(path, result)
+        if tree is None:
+            kept.missing += 1
+            continue
+        kept.damaged += tree.damaged
+        found[i] = tree, votes(result)[:MOST_VOTES]
+    return found
+
+
+def _shape(runs: Runs, problem: str) -> int:
+    rows = (s.rows[problem] for s in runs.strategies if problem in s.rows)
+    return sum(60 + NODE * int(row.usage.get("calls", 0)) for row in rows)
+
+
+def _bare(runs: Runs, name: str) -> dict[str, Any]:
+    """A problem without its trees."""
+    problem: Problem = runs.problems[name]
+    entry: dict[str, Any] = {"id": visible(name)}
+    if problem.question is not None:
+        entry["q"] = folded(visible(problem.question), QUESTION)
+    if problem.gold is not None:
+        entry["gold"] = folded(visible(problem.gold), QUESTION)
+    if problem.meta:
+        entry["meta"] = {visible(str(k)): _plain(v) for k, v in problem.meta.items()}
+    entry["r"] = [_result(strategy, name) for strategy in runs.strategies]
+    return entry
+
+
+def _result(strategy: Strategy, problem: str) -> dict[str, Any] | None:
+    """What one strategy made of one problem; None if it is not there (yet)."""
+    row = strategy.rows.get(problem)
+    if row is None:
+        return None
+    result = strategy.run.result(row)
+    spent = ("generated_tokens", "wasted_tokens", "verifier_calls", "critical_tokens", "seconds")
+    return {
+        "a": None if row.answer is None else folded(visible(row.answer), QUESTION),
+        "ok": row.correct,
+        "stop": visible(row.stop),
+        "u": [short(row.usage.get(kind, 0.0)) for kind in spent],
+        "votes": [_vote(group) for group in votes(result)[:MOST_VOTES]],
+        **({"failures": _failures(result)} if result.get("failures") else {}),
+    }
+
+
+def _vote(group: Mapping[str, Any]) -> list[Any]:
+    text = None if group["text"] is None else folded(visible(str(group["text"])), 200)
+    score = None if group["score"] is None else short(group["score"])
+    return [text, group["n"], short(group["weight"]), group["ok"], score]
+
+
+def _failures(result: Mapping[str, Any]) -> list[str]:
+    found: Sequence[Any] = result["failures"]
+    return [folded(visible(str(failure)), 300) for failure in found[:5]]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return folded(visible(str(value)), 200)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,255 @@
+"""Run folders read back for a report: whatever is there, and what is not.
+
+One pass over results.jsonl keeps a few numbers a problem; candidates and trees are read again when
+they are shown, so that memory does not grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasoning.errors import RecipeError, StoreError
+from reasoning.store import Store
+
+_SWEEP = re.compile(r"-[A-Za-z_]\w*=-?[\d.][\w.+]*(?=-|$)")  # the -n=16 of a strategy's name
+
+
+@dataclass(slots=True)
+class Problem:
+    """What was asked. `question` is None in runs that did not store it."""
+
+    id: str
+    question: str | None = None
+    gold: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Row:
+    """One strategy on one problem; `offset` is where its line starts in results.jsonl."""
+
+    problem: str
+    correct: bool | None
+    answer: str | None
+    stop: str
+    usage: dict[str, float]
+    offset: int
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run folder. `troubles` say what is missing or damaged."""
+
+    folder: Path
+    label: str
+    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any] | None
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> str | None:
+        """The name of its task, None if the folder does not say."""
+        told = (self.manifest.get("run") or {}).get("task")
+        name = told.get("name") if isinstance(told, Mapping) else told
+        return name or (self.summary or {}).get("task")
+
+    @property
+    def notes(self) -> list[str]:
+        """What the run itself wants said beside its numbers."""
+        found = (self.summary or {}).get("notes") or self.manifest.get("notes") or []
+        return [str(note) for note in found]
+
+    def result(self, row: Row) -> dict[str, Any]:
+        """The whole stored line of `row`."""
+        with (self.folder / "results.jsonl").open("rb") as file:
+            file.seek(row.offset)
+            found: dict[str, Any] = json.loads(file.readline().decode("utf-8", "replace"))
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Strategy:
+    """One strategy of one run with its results by problem.
+
+    `label` is unique in the report; strategies of one `family` differ in numbers only (a sweep).
+    `scores` and `graded` are those of all candidates that a verifier scored, `owners` their
+    problems.
+    """
+
+    label: str
+    name: str
+    run: Run
+    family: str
+    rows: dict[str, Row] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+    graded: list[bool] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Runs:
+    """Everything a report shows."""
+
+    runs: list[Run]
+    strategies: list[Strategy]
+    problems: dict[str, Problem]
+
+    @property
+    def common(self) -> list[str]:
+        """Problems that every strategy has a graded result for."""
+        return [
+            p
+            for p in self.problems
+            if all(p in s.rows and s.rows[p].correct is not None for s in self.strategies)
+        ]
+
+
+def load(folders: Sequence[str | Path]) -> Runs:
+    """Read run folders. Raises StoreError where there is nothing, RecipeError if tasks differ."""
+    labels = _labels([Path(folder) for folder in folders])
+    found = Runs([], [], {})
+    for folder, label in labels.items():
+        run = _open(folder, label)
+        found.runs.append(run)
+        found.strategies += _read(run, found.problems, alone=len(labels) == 1)
+    tasks = {run.task: run.label for run in found.runs if run.task}
+    if len(tasks) > 1:
+        told = ", ".join(f"{label}: {task}" for task, label in tasks.items())
+        raise RecipeError(f"runs of different tasks cannot be compared ({told})")
+    return found
+
+
+def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Where each line of a JSONL file starts and what it holds, None if it is damaged."""
+    offset = 0
+    with path.open("rb") as file:
+        for raw in file:
+            try:
+                value = json.loads(raw.decode("utf-8", "replace"))
+            except (ValueError, RecursionError):
+                value = None
+            yield offset, value if isinstance(value, dict) else None
+            offset += len(raw)
+
+
+def _labels(folders: Sequence[Path]) -> dict[Path, str]:
+    """A short name for every folder, different for different folders."""
+    unique = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [folder.name for folder in unique]
+    return {
+        folder: folder.name if names.count(folder.name) == 1 else "/".join(folder.parts[-2:])
+        for folder in unique
+    }
+
+
+def _open(folder: Path, label: str) -> Run:
+    if not (folder / "results.jsonl").is_file():
+        raise StoreError(
+            f"{folder} holds no results.jsonl; name a folder that `reasoning run` has written"
+        )
+    store, troubles, parts = Store(folder), [], {}
+    for name in ("manifest.json", "summary.json"):
+        try:
+            parts[name] = store.read_json(name)
+        except StoreError:
+            troubles.append(f"{name} is damaged and left out")
+            continue
+        if parts[name] is None and name == "manifest.json":
+            troubles.append("manifest.json is missing: what was run is not known")
+    if not troubles and parts["summary.json"] is None:
+        troubles.append("the run is unfinished (it has no summary.json): this is what is stored")
+    manifest = parts.get("manifest.json")
+    summary = parts.get("summary.json")
+    return Run(
+        folder,
+        label,
+        manifest if isinstance(manifest, dict) else {},
+        summary if isinstance(summary, dict) else None,
+        troubles,
+    )
+
+
+def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strategy]:
+    order = [s.get("name") for s in (run.summary or {}).get("strategies", [])]
+    found: dict[str, Strategy] = {}
+    damaged = 0
+    for offset, line in lines(run.folder / "results.jsonl"):
+        row = _row(line, offset)
+        if line is None or row is None:
+            damaged += 1
+            continue
+        name = str(line["strategy"])
+        if name not in found:
+            label = name if alone else f"{run.label}: {name}"
+            family = _SWEEP.sub("", name) or name
+            found[name] = Strategy(label, name, run, family if alone else f"{run.label}: {family}")
+        if row.problem not in found[name].rows:
+            _know(problems, run, row.problem, line)
+            found[name].rows[row.problem] = row
+            _score(found[name], row, line)
+    if damaged:
+        run.troubles.append(f"{damaged} damaged lines of results.jsonl are left out")
+    if not found:
+        raise StoreError(f"{run.folder} holds no finished result yet; nothing to report")
+    counts = {len(s.rows) for s in found.values()}
+    if len(counts) > 1:
+        run.troubles.append(
+            f"strategies have between {min(counts)} and {max(counts)} problems; differences are "
+            "taken over the problems they share"
+        )
+    known = {name: place for place, name in enumerate(order)}
+    return sorted(found.values(), key=lambda s: known.get(s.name, len(known)))
+
+
+def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
+    """The numbers of a stored line; None if it lacks what every line has."""
+    if line is None or not {"strategy", "problem", "usage"} <= line.keys():
+        return None
+    usage, correct, answer = line["usage"], line.get("correct"), line.get("answer")
+    if not isinstance(usage, Mapping):
+        return None
+    numbers = {k: float(v) for k, v in usage.items() if isinstance(v, (int, float))}
+    return Row(
+        str(line["problem"]),
+        correct if isinstance(correct, bool) else None,
+        None if answer is None else str(answer),
+        str(line.get("stop_reason", "")),
+        numbers,
+        offset,
+    )
+
+
+def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, Any]) -> None:
+    question, gold, meta = line.get("question"), line.get("gold"), line.get("meta")
+    new = Problem(
+        name,
+        None if question is None else str(question),
+        None if gold is None else str(gold),
+        meta if isinstance(meta, Mapping) else {},
+    )
+    old = problems.setdefault(name, new)
+    for part in ("question", "gold"):
+        before, now = getattr(old, part), getattr(new, part)
+        if None not in (before, now) and before != now:
+            raise RecipeError(
+                f"problem {name!r} has another {part} in {run.folder} than in the run before it; "
+                "runs of different data cannot be compared"
+            )
+        if before is None:
+            setattr(old, part, now)
+
+
+def _score(strategy: Strategy, row: Row, line: Mapping[str, Any]) -> None:
+    """The last score of every candidate beside its grade."""
+    for candidate in line.get("candidates") or ():
+        steps, correct = candidate.get("steps"), candidate.get("correct")
+        if steps and isinstance(correct, bool) and math.isfinite(steps[-1]):
+            strategy.scores.append(float(steps[-1]))
+            strategy.graded.append(correct)
+            strategy.owners.append(row.problem)

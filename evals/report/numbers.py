@@ -1,0 +1,196 @@
+"""The numbers of a report: tables from what was read, by the statistics of `evals`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from evals.calibration import Bin, auroc_interval, brier, ece, reliability
+from evals.compute import AXES, costs, pareto
+from evals.equal_compute import AtCost, Points, at_equal_cost
+from evals.intervals import Interval, accuracy
+from evals.paired import Comparison, compare, holm
+from evals.report.load import Row, Runs, Strategy
+
+MANY_PAIRS = 66  # all pairs of up to 12 strategies; of more, each against the first
+GROUPS = range(2, 13)  # labels with so many different values make a table
+
+
+@dataclass(slots=True)
+class Line:
+    """A strategy in the summary table. `cost` holds means over its problems."""
+
+    strategy: Strategy
+    problems: int
+    accuracy: Interval | None
+    graded: int
+    cost: dict[str, float]
+    wasted: float
+    unanswered: int
+    stops: Counter[str]
+
+
+@dataclass(slots=True)
+class Calibration:
+    """How far scores can be believed. `bins`, `ece` and `brier` are None for scores off [0, 1]."""
+
+    strategy: Strategy
+    samples: int
+    problems: int
+    auroc: Interval | None
+    bins: list[Bin] | None
+    ece: float | None
+    brier: float | None
+
+
+def summary_lines(runs: Runs) -> list[Line]:
+    """One line a strategy, in the order of the recipes."""
+    return [_line(strategy) for strategy in runs.strategies]
+
+
+def _line(strategy: Strategy) -> Line:
+    rows = list(strategy.rows.values())
+    graded = [float(row.correct) for row in rows if row.correct is not None]
+    kinds = dict.fromkeys(kind for row in rows for kind in row.usage)
+    cost = {kind: math.fsum(r.usage.get(kind, 0.0) for r in rows) / len(rows) for kind in kinds}
+    return Line(
+        strategy,
+        len(rows),
+        accuracy(graded) if graded else None,
+        len(graded),
+        cost,
+        cost.get("wasted_tokens", 0.0) / max(1e-9, cost.get("generated_tokens", 0.0)),
+        sum(row.answer is None for row in rows),
+        Counter(row.stop for row in rows),
+    )
+
+
+def axes(lines: Sequence[Line]) -> dict[str, str]:
+    """The axes of cost on which the strategies differ from nothing."""
+    return {
+        axis: label
+        for axis, label in AXES.items()
+        if sum(line.cost.get(axis, 0.0) > 0 for line in lines) > (axis.startswith("verifier"))
+    }
+
+
+def front(lines: Sequence[Line], axis: str) -> list[Line]:
+    """The strategies no other beats on accuracy and `axis`, cheapest first."""
+    known = [line for line in lines if line.accuracy is not None]
+    values = [line.accuracy.value for line in known if line.accuracy is not None]
+    return [known[i] for i in pareto([line.cost.get(axis, 0.0) for line in known], values)]
+
+
+def comparisons(runs: Runs, *, baseline: str | None = None) -> list[Comparison]:
+    """All pairs of strategies over the problems they all share, Holm-corrected together.
+
+    Of more than 12 strategies, and where a baseline is named, each is compared with that only.
+    """
+    shared = runs.common
+    if not shared or len(runs.strategies) < 2:
+        return []
+    values = {s.label: grades(s, shared) for s in runs.strategies}
+    pairs = list(combinations(values, 2))
+    if baseline is not None or len(pairs) > MANY_PAIRS:
+        first = baseline or next(iter(values))
+        pairs = [(first, label) for label in values if label != first]
+    found = [
+        compare(values[a], values[b], names=(a, b), resamples=_resamples(len(shared)))
+        for a, b in pairs
+    ]
+    adjusted = holm([c.p_value for c in found])
+    return [replace(c, adjusted=p) for c, p in zip(found, adjusted, strict=True)]
+
+
+def grades(strategy: Strategy, problems: Iterable[str]) -> list[float]:
+    """1 for a right answer, 0 for a wrong one, in the order of `problems`."""
+    return [float(bool(strategy.rows[p].correct)) for p in problems]
+
+
+def _resamples(problems: int) -> int:
+    """Fewer where there are many problems: the interval is smooth there, and it costs."""
+    return 10_000 if problems <= 200 else 2_000
+
+
+def at_equal_tokens(runs: Runs) -> list[tuple[str, str, int, AtCost]]:
+    """Families of strategies (sweeps) against each other where both cost the same tokens.
+
+    Each with the number of problems. Only sweeps with two points or more that overlap in cost.
+    """
+    families: dict[str, list[Strategy]] = {}
+    for strategy in runs.strategies:
+        families.setdefault(strategy.family, []).append(strategy)
+    sweeps = {name: members for name, members in families.items() if len(members) > 1}
+    shared, found = runs.common, []
+    if not shared:
+        return []
+    for a, b in combinations(sweeps, 2):
+        left, right = _points(sweeps[a], shared), _points(sweeps[b], shared)
+        if left and right:
+            found += [(a, b, len(shared), point) for point in at_equal_cost(left, right)]
+    return found
+
+
+def _points(members: Sequence[Strategy], problems: Sequence[str]) -> Points | None:
+    values = np.array([grades(s, problems) for s in members]).T
+    spent = [[costs(s.rows[p].usage)["generated_tokens"] for p in problems] for s in members]
+    table = np.array(spent).T
+    return Points.of(values, table) if np.all(table.mean(axis=0) > 0) else None
+
+
+def calibrations(strategies: Iterable[Strategy]) -> list[Calibration]:
+    """For each strategy whose candidates have scores and grades."""
+    return [_calibration(s) for s in strategies if s.scores]
+
+
+def _calibration(strategy: Strategy) -> Calibration:
+    scores, graded = strategy.scores, strategy.graded
+    resamples = 1_000 if len(scores) <= 5_000 else 200
+    ranked = auroc_interval(scores, graded, strategy.owners, resamples=resamples)
+    count, owners = len(scores), len(set(strategy.owners))
+    if min(scores) < 0 or max(scores) > 1:
+        return Calibration(strategy, count, owners, ranked, None, None, None)
+    bins = reliability(scores, graded)
+    return Calibration(strategy, count, owners, ranked, bins, ece(bins), brier(scores, graded))
+
+
+def groupings(runs: Runs) -> dict[str, list[str]]:
+    """The labels of problems that make a table each (level, subject) and their values in order."""
+    found = {}
+    for key in dict.fromkeys(key for p in runs.problems.values() for key in p.meta):
+        values = [p.meta[key] for p in runs.problems.values() if key in p.meta]
+        unique = sorted(set(values), key=lambda v: (isinstance(v, str), v))
+        if len(unique) in GROUPS and len(values) >= 2 * len(unique):
+            found[str(key)] = [str(value) for value in unique]
+    return found
+
+
+def by_group(strategy: Strategy, runs: Runs, key: str, value: str) -> tuple[int, Interval | None]:
+    """How many graded problems have this label, and the accuracy over them."""
+    rows: list[Row] = [
+        row for name, row in strategy.rows.items() if _label(runs, name, key) == value
+    ]
+    graded = [float(row.correct) for row in rows if row.correct is not None]
+    return len(graded), accuracy(graded) if graded else None
+
+
+def _label(runs: Runs, problem: str, key: str) -> str | None:
+    meta = runs.problems[problem].meta
+    return str(meta[key]) if key in meta else None
+
+
+def by_interest(runs: Runs) -> list[str]:
+    """Problems in the order they deserve room: those where strategies differ first."""
+
+    def rank(problem: str) -> tuple[int, int]:
+        grades = {s.rows[problem].correct for s in runs.strategies if problem in s.rows}
+        answers = {s.rows[problem].answer for s in runs.strategies if problem in s.rows}
+        return (0 if {True, False} <= grades else 1 if len(answers) > 1 else 2), place[problem]
+
+    place = {name: i for i, name in enumerate(runs.problems)}
+    return sorted(runs.problems, key=rank)

@@ -1,0 +1,169 @@
+"""The page: sections put into the template, with the style sheet and the script inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from evals.report import charts, numbers, sections
+from evals.report.embed import embed
+from evals.report.html import Html, element, join
+from evals.report.load import Runs, load
+from evals.report.numbers import Line
+from reasoning.errors import RecipeError, StoreError, unknown
+
+DEFAULT_SIZE = 5.0  # megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a report came to. `notes` say what is missing, shortened or to be kept in mind."""
+
+    path: Path
+    size: int
+    problems: int
+    strategies: int
+    notes: list[str]
+    figures: list[Path]
+
+
+def write(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    figures: str | Path | None = None,
+    baseline: str | None = None,
+    megabytes: float = DEFAULT_SIZE,
+) -> Written:
+    """Write the report on run `folders` to the file `out`, charts to the folder `figures` too.
+
+    `baseline` names the strategy that the others are compared with, instead of all pairs. Texts are
+    shortened to keep the page near `megabytes`. Raises StoreError for a folder that cannot be read
+    or written, RecipeError for runs of different tasks and unknown names.
+    """
+    runs = load(folders)
+    labels = [s.label for s in runs.strategies]
+    if baseline is not None and baseline not in labels:
+        raise RecipeError(unknown("strategy", baseline, labels))
+    lines = numbers.summary_lines(runs)
+    head = _sections(runs, lines, baseline)
+    room = round(megabytes * 1e6) - len(head.encode()) - 60_000
+    data, kept = embed(runs, max(0, room))
+    notes = [*_notes(runs), *kept.notes(megabytes)]
+    text = _page(runs, notes, head, data)
+    path = Path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        drawn = _figures(lines, Path(figures)) if figures is not None else []
+    except OSError as error:
+        raise StoreError(f"the report cannot be written: {error}; choose another --out") from error
+    return Written(path, path.stat().st_size, len(runs.problems), len(labels), notes, drawn)
+
+
+def title(runs: Runs) -> str:
+    """What the report is about, on one line."""
+    told = [run.manifest.get("run", {}).get("name") or run.label for run in runs.runs]
+    names = " and ".join(dict.fromkeys(map(str, told)))
+    task = next((run.task for run in runs.runs if run.task), None)
+    return f"{names}: {task}" if task and task != names else names
+
+
+def _notes(runs: Runs) -> list[str]:
+    """What a reader must know before the numbers: troubles first."""
+    several = len(runs.runs) > 1
+    said = [
+        f"{run.label}: {note}" if several else note
+        for kind in ("troubles", "notes")
+        for run in runs.runs
+        for note in getattr(run, kind)
+    ]
+    for run in runs.runs:
+        rows = [row for s in runs.strategies if s.run is run for row in s.rows.values()]
+        failed = sum(row.usage.get("failed_calls", 0) for row in rows)
+        if failed:
+            said.append(f"{run.label}: {failed:,.0f} calls failed; their tokens count as wasted")
+    if len(runs.strategies) > 1 and not runs.common:
+        said.append("no problem has a graded result of every strategy: no paired differences")
+    return list(dict.fromkeys(said))
+
+
+def _sections(runs: Runs, lines: Sequence[Line], baseline: str | None) -> Html:
+    """Everything but the problems."""
+    found: dict[str, Html | None] = {
+        "Summary": sections.summary(lines),
+        "Accuracy against compute": sections.against_compute(lines),
+    }
+    if compared := numbers.comparisons(runs, baseline=baseline):
+        found["Paired differences"] = sections.pairs(compared, runs)
+    found["At equal compute"] = sections.equal_compute(runs)
+    found["Where the tokens went"] = sections.breakdown(lines)
+    if scored := numbers.calibrations(runs.strategies):
+        found["Calibration of the verifier"] = sections.calibration(scored)
+    for key, values in numbers.groupings(runs).items():
+        found[f"By {key}"] = sections.groups(runs, key, values)
+    parts = []
+    for i, (head, body) in enumerate((h, b) for h, b in found.items() if b is not None):
+        parts.append(element("section", element("h2", head, id=f"s{i}"), body))
+    return join(*parts)
+
+
+def _page(runs: Runs, notes: Sequence[str], head: Html, data: str) -> str:
+    package = files("evals.report")
+    style, script, frame = (
+        package.joinpath(name).read_text(encoding="utf-8")
+        for name in ("report.css", "report.js", "report.html")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    made = join(*(sections.provenance(run) for run in runs.runs))
+    listed = element("ul", *(element("li", note) for note in notes)) if notes else Html("")
+    parts = {
+        "hash": digest,
+        "title": join(title(runs)),
+        "facts": join(_facts(runs)),
+        "notes": element("aside", element("h2", "Keep in mind"), listed) if notes else Html(""),
+        "sections": head,
+        "made": made,
+        "style": style,
+        "data": data,
+        "script": script,
+    }
+    pieces = frame.split("@@")
+    return "".join(part if i % 2 == 0 else parts[part] for i, part in enumerate(pieces))
+
+
+def _facts(runs: Runs) -> str:
+    count, kinds = len(runs.problems), len(runs.strategies)
+    parts = [f"{count:,} problems", f"{kinds} strateg{'y' if kinds == 1 else 'ies'}"]
+    for part in ("generator", "verifier"):
+        told = dict.fromkeys(_name(run.manifest.get("run", {}).get(part)) for run in runs.runs)
+        if names := [name for name in told if name]:
+            parts.append(f"{part} {', '.join(names)}")
+    return " · ".join(parts)
+
+
+def _name(entry: object) -> str | None:
+    if isinstance(entry, dict):
+        return str(entry.get("model") or entry.get("name"))
+    return None if entry is None else str(entry)
+
+
+def _figures(lines: Sequence[Line], folder: Path) -> list[Path]:
+    """The charts as files."""
+    drawn = [
+        (f"accuracy_by_{axis}", charts.accuracy_against(lines, axis, _problems(lines)))
+        for axis in numbers.axes(lines)
+    ]
+    drawn.append(("tokens", charts.cost_breakdown(lines, _problems(lines))))
+    for i, found in enumerate(numbers.calibrations([line.strategy for line in lines])):
+        about = f"{found.strategy.label}, {found.problems:,} problems"
+        drawn.append((f"reliability_{i}", charts.reliability_diagram(found, about)))
+    return [p for name, figure in drawn if figure for p in charts.save(figure, folder, name)]
+
+
+def _problems(lines: Sequence[Line]) -> str:
+    return sections.problems_told([line.problems for line in lines])

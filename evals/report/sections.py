@@ -1,0 +1,259 @@
+"""The sections of a report that stand in the page as they are: tables and charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from evals.intervals import Interval
+from evals.paired import Comparison
+from evals.report import charts, numbers
+from evals.report.html import Html, Part, element, join, table
+from evals.report.load import Run, Runs
+from evals.report.numbers import Calibration, Line
+
+METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap over problems"}
+
+
+def problems_told(counts: Sequence[int]) -> str:
+    """How many problems, whatever the strategy."""
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{high:,} problems" if low == high else f"{low:,} to {high:,} problems"
+
+
+def summary(lines: Sequence[Line]) -> Html:
+    """One row a strategy: accuracy with its interval, and what it cost."""
+    optional = {
+        "verifier calls": any(n.cost.get("verifier_calls") for n in lines),
+        "failed calls": any(n.cost.get("failed_calls") for n in lines),
+    }
+    head: list[Part] = ["strategy", "problems", "accuracy", "95 % interval", "tokens", "wasted"]
+    head += [h for h, wanted in optional.items() if wanted]
+    head += ["longest chain", "seconds", "no answer", "ended by"]
+    rows = []
+    for n in lines:
+        cells = {
+            "verifier calls": f"{n.cost.get('verifier_calls', 0):,.1f}",
+            "failed calls": f"{n.cost.get('failed_calls', 0) * n.problems:,.0f}",
+        }
+        others = n.problems - n.stops.get("finished", 0)
+        ends = ", ".join(f"{kind} {count}" for kind, count in n.stops.items() if kind != "finished")
+        rows.append(
+            [
+                element("th", n.strategy.label, scope="row"),
+                f"{n.problems:,}" if n.graded == n.problems else f"{n.graded:,} of {n.problems:,}",
+                _share(n.accuracy),
+                _bar(n.accuracy),
+                f"{n.cost.get('generated_tokens', 0):,.0f}",
+                f"{n.wasted:.0%}",
+                *(cells[h] for h, wanted in optional.items() if wanted),
+                f"{n.cost.get('critical_tokens', 0):,.0f}",
+                f"{n.cost.get('seconds', 0):,.1f}",
+                f"{n.unanswered:,}",
+                "itself" if not others else f"limit: {ends}",
+            ]
+        )
+    methods = {METHODS[n.accuracy.method] for n in lines if n.accuracy}
+    caption = (
+        f"Tokens, calls, chain and seconds are means a problem; tokens are generated ones with the "
+        f"wasted; the longest chain is of tokens that depend on each other. Intervals: "
+        f"{', '.join(sorted(methods)) or 'none, as nothing is graded'}."
+    )
+    return table(head, rows, caption=caption)
+
+
+def against_compute(lines: Sequence[Line]) -> Html:
+    """Accuracy over each kind of cost, one chart shown at a time."""
+    buttons, figures = [], []
+    counts = problems_told([n.graded for n in lines])
+    for axis, label in numbers.axes(lines).items():
+        figure = charts.accuracy_against(lines, axis, f"Accuracy by {axis.replace('_', ' ')}")
+        if figure is None:
+            continue
+        shown = not figures
+        text = join(
+            f"Accuracy against {label}, {counts}; bars and bands: 95 % intervals of accuracy "
+            f"(Wilson), costs are means. Wide grey line: what no other strategy beats on both."
+        )
+        figures.append(
+            _figure(f"by-{axis}", charts.inline_svg(figure, f"by-{axis}"), text, shown=shown)
+        )
+        buttons.append(
+            element(
+                "button",
+                axis.replace("_", " "),
+                type="button",
+                data_axis=f"by-{axis}",
+                aria_pressed="true" if shown else "false",
+            )
+        )
+    if not figures:
+        return element("p", "Nothing is graded, so there is no accuracy to draw.")
+    choice = element("div", *buttons, cls="choice", role="group", aria_label="Axis of cost")
+    return join(choice, *figures)
+
+
+def breakdown(lines: Sequence[Line]) -> Html:
+    """Where the tokens went."""
+    figure = charts.cost_breakdown(lines, "Tokens by what became of them")
+    counts = problems_told([n.problems for n in lines])
+    text = join(
+        f"Mean tokens a problem, {counts}. Wasted: produced by calls that were cancelled or "
+        "failed. From cache: prompt tokens the engine did not compute again."
+    )
+    return _figure("costs", charts.inline_svg(figure, "costs"), text)
+
+
+def pairs(found: Sequence[Comparison], runs: Runs) -> Html:
+    """Differences between strategies on the same problems, one baseline shown at a time."""
+    names = [s.label for s in runs.strategies]
+    first = {c.a for c in found}
+    options = [n for n in names if n in first or len(found) == len(names) * (len(names) - 1) // 2]
+    select = element(
+        "label",
+        "Compared with ",
+        element(
+            "select",
+            *(element("option", n, value=names.index(n)) for n in options),
+            id="baseline",
+        ),
+    )
+    data = [
+        [names.index(c.a), names.index(c.b), c.difference, c.low, c.high]
+        + [c.only_a, c.only_b, c.p_value, c.adjusted]
+        for c in found
+    ]
+    tests = " and ".join(dict.fromkeys(c.test for c in found))
+    caption = (
+        f"Difference in accuracy over the {found[0].problems:,} problems that all strategies "
+        f"share; 95 % paired bootstrap intervals; p: {tests}, two-sided; adjusted: Holm over "
+        f"{len(found)} comparisons."
+    )
+    head: list[Part] = ["strategy", "difference", "95 % interval", "only baseline right"]
+    head += ["only this right", "p", "p adjusted"]
+    return join(
+        select,
+        table(head, [], caption=caption, id_="pairs"),
+        data_block("pairs-data", {"names": names, "rows": data}),
+    )
+
+
+def equal_compute(runs: Runs) -> Html | None:
+    """Sweeps against each other where they cost the same; None without two that overlap."""
+    found = numbers.at_equal_tokens(runs)
+    if not found:
+        return None
+    rows: list[list[Part]] = [
+        [
+            join(b, element("br"), element("small", f"against {a}")),
+            f"{point.cost:,.0f}",
+            f"{point.a:.3f}",
+            f"{point.b:.3f}",
+            f"{point.difference.value:+.3f}",
+            f"{point.difference.low:+.3f} to {point.difference.high:+.3f}",
+        ]
+        for a, b, _, point in found
+    ]
+    caption = (
+        f"At equal generated tokens, {found[0][2]:,} problems: accuracy read off each sweep's "
+        "curve, linear in log cost between its points; 95 % paired bootstrap intervals over "
+        "problems, not corrected for their number."
+    )
+    head: list[Part] = ["sweep", "tokens a problem", "baseline", "this", "difference", "95 %"]
+    return table(head, rows, caption=caption)
+
+
+def groups(runs: Runs, key: str, values: Sequence[str]) -> Html:
+    """Accuracy by a label of the problems."""
+    rows = []
+    for strategy in runs.strategies:
+        cells: list[Part] = [element("th", strategy.label, scope="row")]
+        for value in values:
+            count, found = numbers.by_group(strategy, runs, key, value)
+            told = f"{found.low:.2f} to {found.high:.2f}, n={count}" if found else "n=0"
+            cells.append(join(_share(found), element("br"), element("small", told)))
+        rows.append(cells)
+    caption = f"Accuracy by {key} with 95 % Wilson intervals; n is the number of problems."
+    return table(["strategy", *values], rows, caption=caption)
+
+
+def calibration(found: Sequence[Calibration]) -> Html:
+    """How far the verifier's scores can be believed."""
+    rows: list[list[Part]] = [
+        [
+            element("th", c.strategy.label, scope="row"),
+            f"{c.samples:,}",
+            f"{c.problems:,}",
+            f"{c.auroc.value:.3f}" if c.auroc else "one kind only",
+            f"{c.auroc.low:.3f} to {c.auroc.high:.3f}" if c.auroc else "",
+            "" if c.ece is None else f"{c.ece:.3f}",
+            "" if c.brier is None else f"{c.brier:.3f}",
+        ]
+        for c in found
+    ]
+    head: list[Part] = ["candidates of", "samples", "problems", "AUROC", "95 % interval"]
+    head += ["ECE", "Brier"]
+    caption = (
+        "Scores of the candidates' last steps against their grades. AUROC: the chance that a right "
+        "candidate outscores a wrong one, 95 % bootstrap interval over problems. ECE: 10 bins of "
+        "equal width. Strategies that search by score have selected their candidates."
+    )
+    drawn = []
+    for i, c in enumerate(sorted(found, key=lambda c: -c.samples)[:2]):
+        if figure := charts.reliability_diagram(c, c.strategy.label):
+            text = join(f"Reliability: {c.samples:,} candidates of {c.problems:,} problems.")
+            svg = charts.inline_svg(figure, f"reliability-{i}")
+            drawn.append(_figure(f"reliability-{i}", svg, text))
+    return join(table(head, rows, caption=caption), element("div", *drawn, cls="figures"))
+
+
+def provenance(run: Run) -> Html:
+    """What is needed to repeat a run, as its manifest says."""
+    told = run.manifest
+    facts = {
+        "folder": str(run.folder),
+        "started": told.get("started"),
+        "command": " ".join(map(str, told.get("command") or ())),
+        "python": told.get("python"),
+        "platform": told.get("platform"),
+        "packages": ", ".join(f"{k} {v}" for k, v in (told.get("packages") or {}).items()),
+    }
+    items = [join(element("dt", k), element("dd", v)) for k, v in facts.items() if v]
+    recipe = json.dumps(told.get("run", {}), indent=2, ensure_ascii=False)
+    return element(
+        "details",
+        element("summary", f"How it was made: {run.label}"),
+        element("dl", *items),
+        element("pre", recipe),
+    )
+
+
+def data_block(name: str, value: object) -> Html:
+    """JSON for the page's script; no text in it can end the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Html(f'<script type="application/json" id="{name}">{text}</script>')
+
+
+def _figure(name: str, svg: str, caption: Html, *, shown: bool = True) -> Html:
+    text = element("figcaption", caption, id=f"{name.replace('-', '')}-caption")
+    return element("figure", Html(svg), text, id=name, hidden=not shown)
+
+
+def _share(found: Interval | None) -> str:
+    return "–" if found is None else f"{found.value:.3f}"
+
+
+def _bar(found: Interval | None) -> Html:
+    """The interval in numbers and as a bar between 0 and 1."""
+    if found is None:
+        return Html("")
+    box = 'viewBox="0 0 100 12" class="bar" aria-hidden="true" preserveAspectRatio="none"'
+    low, high, value = (100 * x for x in (found.low, found.high, found.value))
+    return join(
+        f"{found.low:.3f} to {found.high:.3f}",
+        Html(
+            f'<svg {box}><rect class="rail" y="5.5" width="100" height="1"/><rect class="span" '
+            f'x="{low:.1f}" y="3" width="{high - low:.1f}" height="6"/><rect class="mean" '
+            f'x="{value - 0.7:.1f}" y="0" width="1.4" height="12"/></svg>'
+        ),
+    )

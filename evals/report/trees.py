@@ -1,0 +1,211 @@
+"""Rollout trees as reports see them: read leniently, each node in one of a few states, packed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from evals.report.text import folded, visible
+
+State: TypeAlias = Literal[
+    "grown", "chosen", "candidate", "ended", "cut", "limit", "cancelled", "failed"
+]
+STATES: Mapping[State, str] = {
+    "grown": "step that was continued",
+    "chosen": "candidate with the chosen answer",
+    "candidate": "candidate with another answer",
+    "ended": "ended, but not a candidate",
+    "cut": "cut: not continued by the search",
+    "limit": "stopped by a token limit",
+    "cancelled": "cancelled while it was written",
+    "failed": "the call failed",
+}
+
+# Long arrays that no report shows. In JSON a quote within a text has a backslash before it.
+_ARRAYS = re.compile(rb'(?<!\\)"(?:token_ids|logprobs|confidence)": \[[^\]]*\](?:, )?')
+_ENDING = re.compile(rb", *\}\s*$")
+
+
+@dataclass(slots=True, eq=False)
+class TreeNode:
+    """One sample. `parent` is an index into the tree's nodes, -1 for the root; tokens generated."""
+
+    path: tuple[int, ...]
+    parent: int
+    text: str
+    finish: str
+    tokens: int
+    scores: Mapping[str, Sequence[float]]
+    message: str | None
+    error: str | None
+    candidate: Mapping[str, Any] | None = None
+    state: State = "cut"
+
+
+@dataclass(slots=True)
+class Tree:
+    """Nodes, parents before children; `damaged` counts lines that could not be read."""
+
+    nodes: list[TreeNode] = field(default_factory=list)
+    damaged: int = 0
+
+
+def read_tree(file: Path, result: Mapping[str, Any]) -> Tree | None:
+    """The stored tree of `result` with its candidates marked; None if there is none."""
+    if not file.is_file():
+        return None
+    tree = Tree()
+    places: dict[tuple[int, ...], int] = {(): -1}
+    with file.open("rb") as lines:
+        next(lines, None)  # the header repeats what the result says
+        for raw in lines:
+            node = _node(raw, places)
+            if node is None or node.path in places:
+                tree.damaged += 1
+                continue
+            places[node.path] = len(tree.nodes)
+            tree.nodes.append(node)
+    _mark(tree.nodes, result)
+    return tree
+
+
+def _node(raw: bytes, places: Mapping[tuple[int, ...], int]) -> TreeNode | None:
+    try:
+        line = _without_arrays(raw)
+        path = tuple(int(slot) for slot in line["path"])
+        return TreeNode(
+            path,
+            places[path[:-1]],
+            str(line["text"]),
+            str(line["finish"]),
+            int(line.get("generated_tokens", 0)),
+            {str(k): [float(x) for x in v] for k, v in line.get("scores", {}).items()},
+            line.get("message"),
+            (line.get("info") or {}).get("error"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _without_arrays(raw: bytes) -> Any:
+    """What a line holds but for its arrays, several times quicker than with them."""
+    try:
+        return json.loads(_ENDING.sub(b"}", _ARRAYS.sub(b"", raw)))
+    except ValueError:
+        return json.loads(raw)
+
+
+def chosen_key(result: Mapping[str, Any]) -> str | None:
+    """What the votes for the answer of `result` are counted by."""
+    for candidate in result.get("candidates") or ():
+        if candidate.get("answer") is not None and candidate["answer"] == result.get("answer"):
+            return str(candidate.get("key"))
+    return None
+
+
+def _mark(nodes: Iterable[TreeNode], result: Mapping[str, Any]) -> None:
+    candidates = {tuple(c.get("path") or ()): c for c in result.get("candidates") or ()}
+    chosen = chosen_key(result)
+    nodes = list(nodes)
+    parents = {node.parent for node in nodes}
+    for place, node in enumerate(nodes):
+        node.candidate = candidates.get(node.path)
+        node.state = _state(node, place in parents, chosen)
+
+
+def _state(node: TreeNode, grown: bool, chosen: str | None) -> State:
+    if node.finish == "cancelled":
+        return "cancelled"
+    if node.finish == "failed":
+        return "failed"
+    if node.candidate is not None:
+        key = node.candidate.get("key")
+        return "chosen" if key is not None and str(key) == chosen else "candidate"
+    if grown:
+        return "grown"
+    if node.finish == "length":
+        return "limit"
+    return "ended" if node.finish == "end" else "cut"
+
+
+def votes(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The answers of the candidates, most of them first: text, count, weight, grade, best score."""
+    groups: dict[str | None, dict[str, Any]] = {}
+    for c in result.get("candidates") or ():
+        key = c.get("key")
+        group = groups.setdefault(
+            key,
+            {"text": c.get("answer"), "n": 0, "weight": 0.0, "ok": c.get("correct"), "score": None},
+        )
+        group["n"] += 1
+        group["weight"] += float(c.get("weight") or 0)
+        if steps := c.get("steps"):
+            group["score"] = max(steps[-1], group["score"] or 0.0)
+        group["key"] = key
+    return sorted(groups.values(), key=lambda g: -g["n"])
+
+
+class Texts:
+    """The texts of one problem's trees, each stored once however many strategies share it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.places: dict[str, int] = {}
+        self.cut = 0
+
+    def place(self, text: str) -> int:
+        """Where `text` stands in the list."""
+        shown = folded(visible(text), self.limit)
+        self.cut += len(text) > self.limit and shown not in self.places
+        return self.places.setdefault(shown, len(self.places))
+
+
+def pack(tree: Tree, groups: Sequence[Mapping[str, Any]], texts: Texts | None) -> dict[str, Any]:
+    """A tree as columns of plain JSON, a few bytes a node; without `texts` only its shape.
+
+    `p` parents, `s` slots, `t` states (first letters of two), `n` tokens, `v` scores of steps by
+    verifier, `x` places of texts, `c` the group of a candidate's answer, `w` its weight. Columns
+    that say nothing are left out.
+    """
+    nodes, names = tree.nodes, list(STATES)
+    place = {group["key"]: i for i, group in enumerate(groups)}
+    candidates = [node.candidate for node in nodes]
+    columns: dict[str, Any] = {
+        "t": "".join(str(names.index(node.state)) for node in nodes),
+        "n": [node.tokens for node in nodes],
+    }
+    if any(node.parent >= 0 for node in nodes):
+        columns["p"] = [node.parent for node in nodes]
+    slots = [node.path[-1] for node in nodes]
+    if "p" in columns or slots != list(range(len(nodes))):
+        columns["s"] = slots
+    if any(candidates):
+        columns["c"] = [-1 if c is None else place.get(c.get("key"), -1) for c in candidates]
+    weights = [0 if c is None else short(c.get("weight")) for c in candidates]
+    if set(weights) - {0, 1}:
+        columns["w"] = weights
+    for verifier in dict.fromkeys(name for node in nodes for name in node.scores):
+        kept = [node.scores.get(verifier, ()) for node in nodes]
+        scores = [[short(x) for x in (steps if texts else steps[-1:])] for steps in kept]
+        columns.setdefault("v", {})[visible(verifier)] = scores
+    if texts is not None:
+        columns["x"] = [texts.place(node.text or node.error or "") for node in nodes]
+        told = {i: texts.place(n.message) for i, n in enumerate(nodes) if n.message is not None}
+        if told:
+            columns["m"] = told
+    if tree.damaged:
+        columns["damaged"] = tree.damaged
+    return columns
+
+
+def short(value: Any) -> float | None:
+    """A number as JSON may hold it, to four decimals."""
+    number = round(float(value or 0), 4)
+    if not math.isfinite(number):
+        return None
+    return int(number) if number == int(number) else number
