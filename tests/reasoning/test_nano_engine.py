@@ -16,7 +16,7 @@ import pytest
 
 from reasoning.backends.nano import WEIGHTS, Nano, RewardModel, nano
 from reasoning.backends.nano.model import FloatArray
-from reasoning.errors import EngineError, GenerationError, VerificationError
+from reasoning.errors import EngineError, GenerationError, RecipeError, VerificationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import RolloutTree, Sample
@@ -36,7 +36,7 @@ def model(folder: Path) -> Iterator[Nano]:
 def endless(checkpoint: Callable[..., Path]) -> Iterator[Nano]:
     """Two slots; every token is the same, and no call ends within the time of a test."""
     generator = Nano(checkpoint(context=10**5), max_batch=2)
-    generator.engine._compute = lambda owners, _: [(5, -1.0, float("nan"))] * len(owners)
+    generator.engine._compute = lambda wants, _: [(5, -1.0, float("nan"))] * len(wants)
     yield generator
     generator.close()
 
@@ -175,6 +175,62 @@ def test_text_stands_in_for_unknown_tokens(model: Nano) -> None:
     assert content(run(by_text)) == content(run(by_tokens))
 
 
+def test_reading_gives_the_logprobs_of_writing(model: Nano) -> None:
+    async def main() -> None:
+        read: list[int] = []
+        first = await ask(model, "Then", seed=1)
+        for before in ((), (first,)):
+            sample = await ask(model, "Then", *before, seed=2)
+            at = prompt("Then", *before)
+            again = await model.score_text(at, sample, question=True, meter=read.append)
+            assert sample.logprobs is not None
+            np.testing.assert_array_equal(again, sample.logprobs)
+            unasked = await model.score_text(at, sample, question=False, meter=read.append)
+            assert unasked.shape == again.shape
+            assert not np.array_equal(unasked, again)
+            tokens = sample.generated_tokens
+            path = sum(s.generated_tokens for s in before)
+            assert read == [sample.prompt_tokens + tokens, 1 + path + tokens]
+            read.clear()
+        nothing = await model.score_text(at, Sample("", ()), question=True, meter=ignore)
+        assert nothing.shape == (0,)
+        with pytest.raises(GenerationError, match=r"have 7\d\d tokens; the model's context is 256"):
+            await model.score_text(at, Sample("", (5,) * 700), question=True, meter=ignore)
+
+    run(main())
+
+
+def test_readers_and_writers_share_a_batch(folder: Path) -> None:
+    generator = Nano(folder)
+
+    async def main() -> None:
+        samples = await together(*(ask(generator, "a", seed=i) for i in range(10)))
+        reads = [generator.score_text(prompt("a"), s, question=True, meter=ignore) for s in samples]
+        writes = [ask(generator, "a", seed=i) for i in range(10)]
+        mixed: list[Any] = await together(
+            *(c for pair in zip(reads, writes, strict=True) for c in pair)
+        )
+        for sample, read, written in zip(samples, mixed[::2], mixed[1::2], strict=True):
+            np.testing.assert_array_equal(read, sample.logprobs)
+            assert content(written) == content(sample)
+
+    run(main())
+
+
+@pytest.mark.parametrize("where", ["question", "path"])
+def test_what_is_not_text_is_an_error_of_the_call(model: Nano, where: str) -> None:
+    before = [Sample("\ud800", None)] if where == "path" else []
+    with pytest.raises(GenerationError, match="surrogates not allowed"):
+        run(ask(model, "a" if before else "\ud800", *before))
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"{tmp_path} holds no usable checkpoint \(FileNotFound"):
+        nano(path=tmp_path)
+    with pytest.raises(RecipeError, match="max_batch is 0"):
+        nano(max_batch=0)
+
+
 # --- what ends a call --------------------------------------------------------------
 
 
@@ -247,9 +303,9 @@ def watch(model: Nano, sizes: list[int]) -> None:
     """Record the batch size of every step."""
     compute = model.engine._compute
 
-    def record(owners: Sequence[Any], hidden: FloatArray) -> Any:
-        sizes.append(len(owners))
-        return compute(owners, hidden)
+    def record(wants: Sequence[Any], hidden: FloatArray) -> Any:
+        sizes.append(len(wants))
+        return compute(wants, hidden)
 
     model.engine._compute = record
 
@@ -425,7 +481,7 @@ class Endless(Job):
     def result(self): return None
 
 generator = Nano(Path({str(folder)!r}))
-generator.engine._compute = lambda owners, hidden: [0] * len(owners)
+generator.engine._compute = lambda wants, hidden: [0] * len(wants)
 generator.engine.submit(*(Endless([1, 2, 3], loop=None) for _ in range(3)))
 """
     done = subprocess.run(
@@ -468,9 +524,9 @@ def test_known_scores_are_not_computed_again(rewards: RewardModel) -> None:
     rows: list[int] = []
     compute = rewards._engine._compute
 
-    def record(owners: Sequence[Any], hidden: FloatArray) -> Any:
-        rows.append(len(owners))
-        return compute(owners, hidden)
+    def record(wants: Sequence[Any], hidden: FloatArray) -> Any:
+        rows.append(len(wants))
+        return compute(wants, hidden)
 
     rewards._engine._compute = record
     try:

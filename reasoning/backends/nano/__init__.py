@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from reasoning.backends.nano.engine import Engine, Job
+from reasoning.backends.nano.calls import Call, Reading, Writing, compute
+from reasoning.backends.nano.engine import Engine
 from reasoning.backends.nano.model import (
     Config,
     FloatArray,
@@ -27,16 +28,18 @@ from reasoning.backends.nano.model import (
     load_weights,
 )
 from reasoning.backends.nano.reward import RewardModel
-from reasoning.backends.nano.sampling import draw, knobs, stream
 from reasoning.backends.nano.text import Text
-from reasoning.errors import GenerationError
+from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Meter, Prompt, Sampling
-from reasoning.tree import Finish, Sample
+from reasoning.tree import Sample
 
 __all__ = ["WEIGHTS", "Nano", "RewardModel", "nano"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "lm"
 """The checkpoint that comes with the package."""
+
+_DOCUMENT = "<|endoftext|>"
+"""What stands before a text that has no prompt."""
 
 
 def nano(
@@ -50,12 +53,22 @@ def nano(
     path: a checkpoint folder in Hugging Face layout (Qwen2, float32, byte-level BPE).
     max_batch: calls computed at once; more of them wait in line, first come first served.
     cache_tokens: prompt and generated tokens whose keys and values are kept for continuations.
+
+    From now on the BLAS behind NumPy uses one thread in this process. Raises RecipeError.
     """
-    return Nano(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
+    if max_batch < 1:
+        raise RecipeError(f"nano: max_batch is {max_batch}; it must be at least 1")
+    try:
+        return Nano(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
+    except Exception as error:  # tokenizers and safetensors raise kinds of their own
+        raise RecipeError(
+            f"nano: {path} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
+            "generator.path out for the bundled one"
+        ) from error
 
 
 class Nano:
-    """A generator (`reasoning.generate.Generator`) with continuous batching and prefix reuse.
+    """A generator and text scorer with continuous batching and prefix reuse.
 
     May be used from several event loops and threads. It holds no thread while idle.
     """
@@ -69,9 +82,11 @@ class Nano:
         self.context = config.context
         """Largest number of tokens of prompt and answer together."""
         self._ends = _end_tokens(path)
-        self._head = LanguageHead(model, weights)
-        self.engine: Engine[_Call] = Engine(
-            model, self._sample, max_batch=max_batch, cache_tokens=cache_tokens
+        self.engine: Engine[Call] = Engine(
+            model,
+            partial(compute, LanguageHead(model, weights)),
+            max_batch=max_batch,
+            cache_tokens=cache_tokens,
         )
 
     async def generate(
@@ -80,18 +95,24 @@ class Nano:
         """Continue `prompt`. Raises GenerationError if the prompt leaves no room in the context.
 
         Generation ends with "length" at `max_tokens` or when the context is full. A stop string
-        is looked for in the text of this call; the token that completes it is kept whole. A
-        token's bytes that are not UTF-8 by themselves show as U+FFFD only if no later token of
-        the call completes them.
+        is looked for in the text of this call; the token that completes it is kept whole. Bytes
+        that are not UTF-8 show as U+FFFD, also those of a character that the call left unfinished.
         """
-        tokens = self._tokens(prompt)
+        tokens = (*self._question(prompt), *self._path(prompt))
         if len(tokens) >= self.context:
             raise GenerationError(
                 f"the prompt has {len(tokens)} tokens; the model's context of {self.context} "
                 "leaves no room for an answer"
             )
-        limit = min(params.max_tokens, self.context - len(tokens))
-        call = _Call(tokens, params, seed, meter, limit, self.text, self._ends)
+        call = Writing(
+            tokens,
+            params,
+            seed=seed,
+            limit=min(params.max_tokens, self.context - len(tokens)),
+            text=self.text,
+            ends=self._ends,
+            meter=meter,
+        )
         self.engine.submit(call)
         try:
             sample: Sample = await call.future
@@ -100,98 +121,59 @@ class Nano:
             call.flush()
         return sample
 
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        """Logprobs [tokens] of the tokens of `sample` after `prompt`, in nats.
+
+        With `question` they are, bit for bit, those the model would have reported had it drawn
+        the tokens itself. Without it, a document begins with the path's own text. `meter` is told
+        the number of all tokens before they are read. Raises GenerationError.
+        """
+        begin = self._question(prompt) if question else (self.text.token(_DOCUMENT),)
+        before, target = (*begin, *self._path(prompt)), sample.token_ids
+        if target is None:
+            target = self._encode(sample.text)
+        if (size := len(before) + len(target)) > self.context:
+            raise GenerationError(
+                f"prompt and text have {size} tokens; the model's context is {self.context}"
+            )
+        meter(size)
+        if not target:
+            return np.zeros(0, np.float32)
+        call = Reading(before, target)
+        self.engine.submit(call)
+        try:
+            logprobs: FloatArray = await call.future
+        finally:
+            self.engine.cancel(call)
+        return logprobs
+
     def close(self) -> None:
         """Stop; calls in flight and later ones raise EngineError."""
         self.engine.close()
 
-    def _tokens(self, prompt: Prompt) -> tuple[int, ...]:
-        """The chat prompt, then the assistant's tokens so far."""
-        begin = self.text.encode_chat(prompt.problem.prompt, prompt.problem.system)
+    async def aclose(self) -> None:
+        """The same, while the event loop goes on."""
+        await asyncio.to_thread(self.close)
+
+    def _question(self, prompt: Prompt) -> tuple[int, ...]:
+        """The chat prompt."""
+        try:
+            return self.text.encode_chat(prompt.problem.prompt, prompt.problem.system)
+        except UnicodeError as error:
+            raise GenerationError(f"the prompt is not valid text: {error}") from None
+
+    def _path(self, prompt: Prompt) -> tuple[int, ...]:
+        """The assistant's tokens so far."""
         path = prompt.token_ids
-        return begin + (self.text.encode(prompt.text) if path is None else tuple(path))
+        return self._encode(prompt.text) if path is None else tuple(path)
 
-    def _sample(self, calls: Sequence[_Call], hidden: FloatArray) -> list[tuple[int, float, float]]:
-        """The next token of each call, its logprob and confidence."""
-        params = [call.params for call in calls]
-        drawn = draw(
-            self._head(hidden),
-            knobs(
-                streams=[call.stream for call in calls],
-                positions=[call.produced for call in calls],
-                temperature=[p.temperature for p in params],
-                top_p=[p.top_p for p in params],
-                top_k=[p.top_k for p in params],
-                confidence_k=[p.confidence_k for p in params],
-            ),
-        )
-        arrays = (drawn.token, drawn.logprob, drawn.confidence)
-        return list(zip(*(array.tolist() for array in arrays), strict=True))
-
-
-class _Call(Job):
-    """One call to `generate` in the engine."""
-
-    def __init__(
-        self,
-        tokens: Sequence[int],
-        params: Sampling,
-        seed: int,
-        meter: Meter,
-        limit: int,
-        text: Text,
-        ends: frozenset[int],
-    ) -> None:
-        super().__init__(tokens, loop=asyncio.get_running_loop(), meter=meter)
-        self.params = params
-        self.stream = stream(seed)
-        self._limit = limit
-        self._text = text
-        self._ends = ends
-        self._stops = [stop.encode() for stop in params.stop]
-        self._longest = max(map(len, self._stops), default=0)
-        self._bytes = bytearray()
-        self._logprobs: list[float] = []
-        self._confidence: list[float] = []
-        self._finish: Finish | None = None
-
-    def wanted(self, start: int, stop: int) -> Sequence[int]:
-        """The state of the last token, from which the next is drawn."""
-        return range(max(start, len(self.tokens) - 1), stop)
-
-    def accept(self, outcome: tuple[int, float, float]) -> bool:
-        token, logprob, confidence = outcome
-        self.tokens.append(token)
-        self.produced += 1
-        self._logprobs.append(logprob)
-        self._confidence.append(confidence)
-        piece = self._text.piece(token)
-        self._bytes += piece
-        if token in self._ends:
-            self._finish = "end"
-        elif self._stops and self._stopped(len(piece)):
-            self._finish = "stop"
-        elif self.produced == self._limit:
-            self._finish = "length"
-        return self._finish is not None
-
-    def _stopped(self, fresh: int) -> bool:
-        """Whether one of the last `fresh` bytes ends a stop string."""
-        start = max(0, len(self._bytes) - fresh - self._longest + 1)
-        return any(self._bytes.find(stop, start) >= 0 for stop in self._stops)
-
-    def result(self) -> Sample:
-        assert self._finish is not None
-        asked = self.params.confidence_k > 0
-        return Sample(
-            text=self._bytes.decode("utf-8", errors="replace"),
-            token_ids=tuple(self.tokens[self.prompt_tokens :]),
-            logprobs=np.array(self._logprobs, np.float32),
-            confidence=np.array(self._confidence, np.float32) if asked else None,
-            finish=self._finish,
-            prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.cached_tokens,
-            generated_tokens=self.produced,
-        )
+    def _encode(self, text: str) -> tuple[int, ...]:
+        try:
+            return self.text.encode(text)
+        except UnicodeError as error:
+            raise GenerationError(f"the text so far is not valid: {error}") from None
 
 
 def _end_tokens(path: Path) -> frozenset[int]:

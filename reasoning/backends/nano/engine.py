@@ -94,8 +94,8 @@ class Job(ABC):
 
 
 J = TypeVar("J", bound=Job)
-Compute = Callable[[Sequence[J], FloatArray], Iterable[Any]]
-"""Makes the outcomes [n] of hidden states [n, E] and the jobs that want them."""
+Compute = Callable[[Sequence[tuple[J, int]], FloatArray], Iterable[Any]]
+"""Makes outcomes [n] of hidden states [n, E], wanted by (job, its position)."""
 
 
 class Engine(Generic[J]):
@@ -175,20 +175,22 @@ class Engine(Generic[J]):
 
     def _step(self, batch: Sequence[J]) -> None:
         """Compute new tokens of the batch and hand out what became of them."""
-        spans, owners, rows = self._plan(batch)
+        spans, wants, rows = self._plan(batch)
         hidden = self._model.forward([span for _, span in spans])
-        outcomes = self._compute(owners, hidden[rows]) if owners else ()
-        heard = self._accept(owners, outcomes)
+        outcomes = self._compute(wants, hidden[rows]) if wants else ()
+        heard = self._accept(wants, outcomes)
         for job, span in spans:
             if span.kv.length == job.prompt_tokens or not job.live:
                 self._cache.insert(job.tokens[: span.kv.length], span.kv)
         self._deliver(heard)
 
-    def _plan(self, batch: Sequence[J]) -> tuple[list[tuple[J, Span]], list[J], list[int]]:
-        """Whose tokens to compute in this step; who wants which rows of the hidden states."""
+    def _plan(
+        self, batch: Sequence[J]
+    ) -> tuple[list[tuple[J, Span]], list[tuple[J, int]], list[int]]:
+        """Whose tokens to compute in this step, and which positions are wanted, in which rows."""
         spans: list[tuple[J, Span]] = []
         prefilling: list[J] = []
-        owners: list[J] = []
+        wants: list[tuple[J, int]] = []
         rows: list[int] = []
         budget, row = PREFILL, 0
         for job in batch:
@@ -202,11 +204,11 @@ class Engine(Generic[J]):
                 prefilling.append(job)
             if count:
                 spans.append((job, Span(kv, job.tokens[start : start + count])))
-                wanted = job.wanted(start, start + count)
-                owners.extend([job] * len(wanted))
-                rows.extend(row + position - start for position in wanted)
+                for position in job.wanted(start, start + count):
+                    wants.append((job, position))
+                    rows.append(row + position - start)
                 row += count
-        return spans, owners, rows
+        return spans, wants, rows
 
     def _start(self, job: J, prefilling: Sequence[J]) -> KV | None:
         """The job's cache, filled with what is known; None while another computes what it needs."""
@@ -219,11 +221,11 @@ class Engine(Generic[J]):
         job.cached_tokens = found
         return job.kv
 
-    def _accept(self, owners: Sequence[J], outcomes: Iterable[Any]) -> dict[J, None]:
+    def _accept(self, wants: Sequence[tuple[J, int]], outcomes: Iterable[Any]) -> dict[J, None]:
         """Give jobs their outcomes, unless cancelled meanwhile; the jobs that got one."""
         heard: dict[J, None] = {}
         with self._lock:
-            for job, outcome in zip(owners, outcomes, strict=True):
+            for (job, _), outcome in zip(wants, outcomes, strict=True):
                 if job.live:
                     heard[job] = None
                     if job.accept(outcome):

@@ -56,15 +56,22 @@ def uniform(keys: NDArray[np.uint64], positions: NDArray[np.uint64]) -> NDArray[
     return number
 
 
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Logprobs (nats) of `logits` [B, V]."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logprobs: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logprobs
+
+
 def draw(logits: FloatArray, knobs: Knobs) -> Drawn:
     """One token per row of `logits` [B, V], by inversion of the cumulative distribution."""
     rows = np.arange(len(logits))
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    logprobs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    logprobs = log_softmax(logits)
     greedy = knobs.temperature == 0
     heat = np.where(greedy, np.float32(1), knobs.temperature)
+    likeliest = logprobs.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):  # a tiny temperature: -inf, which is right
-        weights = np.exp(shifted / heat[:, None])
+        weights = np.exp((logprobs - likeliest) / heat[:, None])
     asking = np.flatnonzero((knobs.top_p < 1) | (knobs.top_k > 0))
     if asking.size:
         weights[asking] = truncate(weights[asking], knobs.top_k[asking], knobs.top_p[asking])

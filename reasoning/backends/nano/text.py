@@ -48,7 +48,11 @@ class Text:
         return int(index)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids of `text`; special tokens written out in it count as such."""
+        """Token ids of `text`; special tokens written out in it count as such.
+
+        Raises UnicodeEncodeError for what is not text (lone surrogates).
+        """
+        text.encode()  # the tokenizer would raise a TypeError that does not say why
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:

@@ -1,0 +1,150 @@
+"""What the generator asks of its engine: to go on with a text, or to read one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from reasoning.backends.nano.engine import Job
+from reasoning.backends.nano.model import FloatArray, LanguageHead
+from reasoning.backends.nano.sampling import draw, knobs, log_softmax, stream
+from reasoning.backends.nano.text import Text
+from reasoning.generate import Meter, Sampling
+from reasoning.tree import Finish, Sample
+
+Drawn = tuple[int, float, float]
+"""A token, its logprob, its confidence."""
+
+
+class Writing(Job):
+    """A call that generates at most `limit` tokens after `tokens`; one of `ends` ends it."""
+
+    def __init__(
+        self,
+        tokens: Sequence[int],
+        params: Sampling,
+        *,
+        seed: int,
+        limit: int,
+        text: Text,
+        ends: frozenset[int],
+        meter: Meter,
+    ) -> None:
+        super().__init__(tokens, loop=asyncio.get_running_loop(), meter=meter)
+        self.params = params
+        self.stream = stream(seed)
+        self._limit = limit
+        self._text = text
+        self._ends = ends
+        self._stops = [stop.encode() for stop in params.stop]
+        self._longest = max(map(len, self._stops), default=0)
+        self._bytes = bytearray()
+        self._logprobs: list[float] = []
+        self._confidence: list[float] = []
+        self._finish: Finish | None = None
+
+    def wanted(self, start: int, stop: int) -> Sequence[int]:
+        """The state of the last token, from which the next is drawn."""
+        return range(max(start, len(self.tokens) - 1), stop)
+
+    def accept(self, outcome: Drawn) -> bool:
+        token, logprob, confidence = outcome
+        self.tokens.append(token)
+        self.produced += 1
+        self._logprobs.append(logprob)
+        self._confidence.append(confidence)
+        piece = self._text.piece(token)
+        self._bytes += piece
+        if token in self._ends:
+            self._finish = "end"
+        elif self._stops and self._stopped(len(piece)):
+            self._finish = "stop"
+        elif self.produced == self._limit:
+            self._finish = "length"
+        return self._finish is not None
+
+    def _stopped(self, fresh: int) -> bool:
+        """Whether one of the last `fresh` bytes ends a stop string."""
+        start = max(0, len(self._bytes) - fresh - self._longest + 1)
+        return any(self._bytes.find(stop, start) >= 0 for stop in self._stops)
+
+    def result(self) -> Sample:
+        assert self._finish is not None
+        asked = self.params.confidence_k > 0
+        return Sample(
+            text=self._bytes.decode("utf-8", errors="replace"),
+            token_ids=tuple(self.tokens[self.prompt_tokens :]),
+            logprobs=np.array(self._logprobs, np.float32),
+            confidence=np.array(self._confidence, np.float32) if asked else None,
+            finish=self._finish,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            generated_tokens=self.produced,
+        )
+
+
+class Reading(Job):
+    """A call that asks how likely `target` (not empty) is after `before` (not empty)."""
+
+    def __init__(self, before: Sequence[int], target: Sequence[int]) -> None:
+        first = len(before) - 1  # the state here predicts the first of the target
+        super().__init__([*before, *target[:-1]], loop=asyncio.get_running_loop(), reuse=first)
+        self._first = first
+        self._target = target
+        self._logprobs: list[float] = []
+
+    def wanted(self, start: int, stop: int) -> Sequence[int]:
+        return range(max(start, self._first), stop)
+
+    def next_token(self, position: int) -> int:
+        """The token that follows `position`."""
+        return self._target[position - self._first]
+
+    def accept(self, outcome: float) -> bool:
+        self._logprobs.append(outcome)
+        return len(self._logprobs) == len(self._target)
+
+    def result(self) -> FloatArray:
+        return np.array(self._logprobs, np.float32)
+
+
+Call = Writing | Reading
+
+
+def compute(
+    head: LanguageHead, wants: Sequence[tuple[Call, int]], hidden: FloatArray
+) -> list[Drawn | float]:
+    """What each position's state gives: the next token drawn, or the logprob of the known one."""
+    logits = head(hidden)
+    outcomes: list[Drawn | float] = [0.0] * len(wants)
+    write = [i for i, (call, _) in enumerate(wants) if isinstance(call, Writing)]
+    read = [i for i, (call, _) in enumerate(wants) if isinstance(call, Reading)]
+    if write:
+        calls = [call for call, _ in wants if isinstance(call, Writing)]
+        for i, drawn in zip(write, _next_tokens(calls, logits[write]), strict=True):
+            outcomes[i] = drawn
+    if read:
+        known = [call.next_token(at) for call, at in wants if isinstance(call, Reading)]
+        logprobs = log_softmax(logits[read])[np.arange(len(read)), known]
+        for i, logprob in zip(read, logprobs.tolist(), strict=True):
+            outcomes[i] = logprob
+    return outcomes
+
+
+def _next_tokens(calls: Sequence[Writing], logits: FloatArray) -> list[Drawn]:
+    params = [call.params for call in calls]
+    drawn = draw(
+        logits,
+        knobs(
+            streams=[call.stream for call in calls],
+            positions=[call.produced for call in calls],
+            temperature=[p.temperature for p in params],
+            top_p=[p.top_p for p in params],
+            top_k=[p.top_k for p in params],
+            confidence_k=[p.confidence_k for p in params],
+        ),
+    )
+    arrays = (drawn.token, drawn.logprob, drawn.confidence)
+    return list(zip(*(array.tolist() for array in arrays), strict=True))
