@@ -87,16 +87,20 @@ def _pair(a: str, b: str) -> tuple[str, str]:
 
 
 def _learn(gold: str, prediction: str, future: Future[bool]) -> bool:
-    """The result of a finished comparison, remembered; a failed one is False and logged."""
+    """The result of a finished comparison, remembered; a failed one is False and logged.
+
+    Raises RuntimeError where no worker could be started.
+    """
     try:
         equal = future.result()
     except ComparisonError as failure:
+        if failure.busy == "starting":  # says nothing about the answers
+            command = f"{sys.executable} -m reasoning.grading_worker"
+            raise RuntimeError(f"the grading worker did not start; try {command}") from failure
         log.warning("gave up comparing %.80r with %.80r: %s", gold, prediction, failure)
         equal = False
         for answer in failure.unreadable:
             _unreadable.put(answer, True)
-        if failure.busy == "starting":
-            return False  # says nothing about the answers
     _known.put(_pair(gold, prediction), equal)
     return equal
 
@@ -106,7 +110,8 @@ async def equivalent(gold: str, prediction: str, *, seconds: float = 5.0) -> boo
 
     A comparison that needs more than `seconds` of processor time (ten times that on the clock of
     a busy machine), or crashes the worker, is False and logged; so is one with an empty answer.
-    Usable from any asyncio event loop and any thread.
+    Usable from any asyncio event loop and any thread.  Raises RuntimeError where no worker can be
+    started.
     """
     a, b = canonical(gold), canonical(prediction)
     if (quick := _quick(a, b)) is not None:

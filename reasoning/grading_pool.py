@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 _ALARM = getattr(signal, "SIGPROF", 0)
 
-START_SECONDS = 120.0
+START_SECONDS = 600.0
 """A worker imports sympy before its first comparison; that is not counted as comparing."""
 
 PATIENCE = 10.0 if hasattr(signal, "setitimer") else 1.0

@@ -224,6 +224,14 @@ def test_workers_are_isolated_and_reaped() -> None:
         Pool(0)
 
 
+def test_a_worker_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutdown()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="did not start"):
+        equivalent_sync("u+1", "1+u")
+    shutdown()
+
+
 def test_a_cancelled_comparison_is_dropped() -> None:
     async def cancel() -> None:
         task = asyncio.ensure_future(equivalent("v+1", "v+2-1"))
