@@ -58,7 +58,7 @@ def accuracy_against(lines: Sequence[Line], axis: str, title: str) -> Drawn | No
         families.setdefault(line.strategy.family, [])
     for line in known:
         families[line.strategy.family].append(line)
-    figure, ax = _figure(3.3 + 0.17 * len(families))
+    figure, ax = _figure(3.4 + 0.1 * len(families))
     best = [line for line in front(known, axis) if line.accuracy is not None]
     ax.step(
         [line.cost[axis] for line in best],
@@ -128,7 +128,7 @@ def reliability_diagram(found: Calibration, title: str) -> Drawn | None:
     if not bins:
         return None
     figure, ax = _figure(3.4)
-    x = [b.mean_score for b in bins]
+    x = [b.mean_score or 0.0 for b in bins]
     y = [b.accuracy or 0.0 for b in bins]
     bars = [
         [b.accuracy - b.ci95[0] for b in bins if b.accuracy is not None and b.ci95],
@@ -203,7 +203,8 @@ def _finish(figure: Drawn, ax: Axes, title: str) -> None:
         ax.set_axisbelow(True)
         handles, labels = ax.get_legend_handles_labels()
         if handles:
-            figure.legend(handles, labels, loc="outside lower left", ncols=1)
+            columns = 2 if max(map(len, labels)) < 32 and len(labels) > 3 else 1
+            figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
 
 def _cost(line: Line, whole: str, part: str) -> float:

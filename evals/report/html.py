@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TypeAlias
 
@@ -44,10 +45,10 @@ def _plain(part: str | int | None) -> str:
 
 
 def table(
-    head: list[Part], rows: list[list[Part]], *, caption: str, numeric: int = 1, id_: str = ""
+    head: Sequence[Part], rows: Sequence[Sequence[Part]], *, caption: str, id_: str = ""
 ) -> Html:
-    """A table that scrolls sideways on its own; columns from `numeric` on are set right."""
-    kinds = ["num" if i >= numeric else None for i in range(len(head))]
+    """A table that scrolls sideways on its own; columns but the first are set right."""
+    kinds = ["num" if i else None for i in range(len(head))]
     header = element(
         "tr", *(element("th", h, scope="col", cls=k) for h, k in zip(head, kinds, strict=True))
     )
@@ -63,11 +64,7 @@ def table(
         )
         for row in rows
     ]
-    inner = element(
-        "table",
-        element("caption", caption),
-        element("thead", header),
-        element("tbody", *body),
-        id=id_ or None,
-    )
-    return element("div", inner, cls="scroll", tabindex=0, role="region", aria_label=caption)
+    inner = element("table", element("thead", header), element("tbody", *body), id=id_ or None)
+    label = caption.partition(";")[0].partition(".")[0]
+    scroll = element("div", inner, cls="scroll", tabindex=0, role="region", aria_label=label)
+    return join(scroll, element("p", caption, cls="caption"))

@@ -118,11 +118,18 @@ def load(folders: Sequence[str | Path]) -> Runs:
         run = _open(folder, label)
         found.runs.append(run)
         found.strategies += _read(run, found.problems, alone=len(labels) == 1)
+    found.problems = dict(sorted(found.problems.items(), key=lambda item: _natural(item[0])))
     tasks = {run.task: run.label for run in found.runs if run.task}
     if len(tasks) > 1:
         told = ", ".join(f"{label}: {task}" for task, label in tasks.items())
         raise RecipeError(f"runs of different tasks cannot be compared ({told})")
     return found
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """A key that puts problem 9 before problem 10."""
+    parts = re.split(r"(\d{1,18})", name)
+    return [(1, int(part)) if part.isdecimal() else (0, part) for part in parts]
 
 
 def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:

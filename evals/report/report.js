@@ -143,7 +143,7 @@ function open(i, strategy) {
   }
   const meta = Object.entries(problem.meta ?? {}).map(([key, value]) => fact(key, String(value)));
   $("problem").replaceChildren(el("div", {},
-    el("div", { class: "bar-top" }, el("h2", { id: "problem-name" }, el("bdi", {}, problem.id)), step(-1), step(1),
+    el("div", { class: "bar-top" }, el("h2", { id: "problem-name", tabindex: "-1", autofocus: true }, el("bdi", {}, problem.id)), step(-1), step(1),
       el("button", { type: "button", onclick: () => $("problem").close(), "aria-label": "Close" }, "✕")),
     problem.q == null ? el("p", {}, "This run did not store its questions.") : folding(problem.q),
     el("div", { class: "facts" }, fact("gold answer", problem.gold ?? "unknown"), ...meta), tabs, stage));
@@ -389,6 +389,7 @@ class Tree {
   }
 
   tell(node, whole = false) {
+    this.detail.classList.toggle("on", Boolean(node));
     if (!node || node === this.root) {
       const lines = this.nodes.length > 1 ? "Point at a node, or tap it. Keys: arrows move, Enter opens the whole path, Escape closes." : "";
       this.detail.replaceChildren(...(whole ? [this.closer()] : []), el("h3", {}, node ? "The question" : "Nodes"), el("p", {}, lines));

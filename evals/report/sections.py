@@ -11,6 +11,7 @@ from evals.report import charts, numbers
 from evals.report.html import Html, Part, element, join, table
 from evals.report.load import Run, Runs
 from evals.report.numbers import Calibration, Line
+from evals.report.text import visible
 
 METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap over problems"}
 
@@ -30,7 +31,7 @@ def summary(lines: Sequence[Line]) -> Html:
     head: list[Part] = ["strategy", "problems", "accuracy", "95 % interval", "tokens", "wasted"]
     head += [h for h, wanted in optional.items() if wanted]
     head += ["longest chain", "seconds", "no answer", "ended by"]
-    rows = []
+    rows: list[list[Part]] = []
     for n in lines:
         cells = {
             "verifier calls": f"{n.cost.get('verifier_calls', 0):,.1f}",
@@ -50,7 +51,7 @@ def summary(lines: Sequence[Line]) -> Html:
                 f"{n.cost.get('critical_tokens', 0):,.0f}",
                 f"{n.cost.get('seconds', 0):,.1f}",
                 f"{n.unanswered:,}",
-                "itself" if not others else f"limit: {ends}",
+                "itself" if not others else element("td", f"itself, but {ends}"),
             ]
         )
     methods = {METHODS[n.accuracy.method] for n in lines if n.accuracy}
@@ -64,7 +65,8 @@ def summary(lines: Sequence[Line]) -> Html:
 
 def against_compute(lines: Sequence[Line]) -> Html:
     """Accuracy over each kind of cost, one chart shown at a time."""
-    buttons, figures = [], []
+    buttons: list[Html] = []
+    figures: list[Html] = []
     counts = problems_told([n.graded for n in lines])
     for axis, label in numbers.axes(lines).items():
         figure = charts.accuracy_against(lines, axis, f"Accuracy by {axis.replace('_', ' ')}")
@@ -119,8 +121,7 @@ def pairs(found: Sequence[Comparison], runs: Runs) -> Html:
         ),
     )
     data = [
-        [names.index(c.a), names.index(c.b), c.difference, c.low, c.high]
-        + [c.only_a, c.only_b, c.p_value, c.adjusted]
+        (names.index(c.a), names.index(c.b), c.difference, c.low, c.high, *_discordant(c))
         for c in found
     ]
     tests = " and ".join(dict.fromkeys(c.test for c in found))
@@ -134,8 +135,12 @@ def pairs(found: Sequence[Comparison], runs: Runs) -> Html:
     return join(
         select,
         table(head, [], caption=caption, id_="pairs"),
-        data_block("pairs-data", {"names": names, "rows": data}),
+        data_block("pairs-data", {"names": list(map(visible, names)), "rows": data}),
     )
+
+
+def _discordant(c: Comparison) -> tuple[float | None, ...]:
+    return c.only_a, c.only_b, c.p_value, c.adjusted
 
 
 def equal_compute(runs: Runs) -> Html | None:
@@ -165,7 +170,7 @@ def equal_compute(runs: Runs) -> Html | None:
 
 def groups(runs: Runs, key: str, values: Sequence[str]) -> Html:
     """Accuracy by a label of the problems."""
-    rows = []
+    rows: list[list[Part]] = []
     for strategy in runs.strategies:
         cells: list[Part] = [element("th", strategy.label, scope="row")]
         for value in values:
