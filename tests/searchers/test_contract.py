@@ -55,6 +55,12 @@ def test_contract(name: str, check: Callable[[Case], None]) -> None:
     check(case(name))
 
 
+def test_every_searcher_has_a_row() -> None:
+    """Those that stop early have theirs in test_stopping.py."""
+    elsewhere = {"adaptive_consistency", "esc"}
+    assert set(ROWS) | elsewhere >= set(names.known("searcher"))
+
+
 def test_other_process() -> None:
     check_other_process(*map(case, ROWS))
 
