@@ -1,0 +1,195 @@
+"""Trees and comparisons for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree as RichTree
+
+from evals.paired import Comparison
+from evals.report import numbers
+from evals.report.load import Runs, Strategy, load
+from evals.report.text import one_line, visible
+from evals.report.trees import State, Tree, TreeNode, read_tree, votes
+from reasoning.errors import RecipeError, StoreError, unknown
+from reasoning.store import Store
+
+MARKS: Mapping[State, tuple[str, str]] = {
+    "grown": ("●", ""),
+    "chosen": ("★", "bold"),
+    "candidate": ("■", ""),
+    "ended": ("□", "dim"),
+    "cut": ("✂", "dim"),
+    "limit": ("…", "yellow"),
+    "cancelled": ("⊘", "dim yellow"),
+    "failed": ("!", "red"),
+}
+
+
+def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -> None:
+    """Print the rollout tree of one problem; of the first strategy that has it if none is named.
+
+    Raises RecipeError for a problem or strategy that the run does not have.
+    """
+    runs = load([run])
+    names = [s.name for s in runs.strategies]
+    if strategy is not None and strategy not in names:
+        raise RecipeError(unknown("strategy", strategy, names))
+    if problem not in runs.problems:
+        known = list(runs.problems)
+        told = unknown("problem", problem, known)
+        raise RecipeError(told if len(known) <= 20 else told.partition(" Known:")[0])
+    having = [s for s in runs.strategies if problem in s.rows]
+    chosen = having[0] if strategy is None else runs.strategies[names.index(strategy)]
+    if problem not in chosen.rows:
+        raise RecipeError(f"strategy {chosen.name!r} has no result for problem {problem!r} (yet)")
+    result = chosen.run.result(chosen.rows[problem])
+    tree = read_tree(Store(run).tree_path(chosen.name, problem), result)
+    if tree is None:
+        raise StoreError(f"the tree of {problem!r} by {chosen.name!r} is missing from {run}")
+    question = runs.problems[problem].question
+    if question is not None:
+        console.print(Text(visible(question)))
+    console.print(_drawn(tree, result, chosen, console.width))
+    if tree.damaged:
+        console.print(f"{tree.damaged} damaged lines of the tree are left out", style="yellow")
+    others = [s.name for s in having if s is not chosen]
+    if strategy is None and others:
+        console.print(Text(f"Other strategies: {', '.join(others)}", style="dim"))
+
+
+def _drawn(tree: Tree, result: Mapping[str, Any], strategy: Strategy, width: int) -> RenderableType:
+    usage = result["usage"]
+    head = Text.assemble(
+        (visible(strategy.name), "bold"),
+        f"  answer {one_line(str(result.get('answer')), 40)}",
+        f" (gold {one_line(str(result.get('gold')), 40)})",
+        _grade(result.get("correct")),
+        f"  {usage.get('generated_tokens', 0):,} tokens, {usage.get('wasted_tokens', 0):,} wasted",
+    )
+    root = RichTree(head, guide_style="dim")
+    branches: dict[int, RichTree] = {-1: root}
+    for place, node in enumerate(tree.nodes):
+        room = max(20, width - 4 * len(node.path) - 2)
+        branches[place] = branches[node.parent].add(_label(node, room))
+    legend = Text("  ").join(Text(f"{MARKS[s][0]} {s}", style=MARKS[s][1]) for s in _present(tree))
+    return Group(root, legend, _votes(result))
+
+
+def _label(node: TreeNode, width: int) -> Text:
+    """State, scores, tokens and answer, then the start of the text."""
+    mark, style = MARKS[node.state]
+    parts = [f"{mark} {'.'.join(map(str, node.path[-1:]))}"]
+    if node.state not in ("grown", "chosen", "candidate"):
+        parts.append(node.state)
+    for name, steps in node.scores.items():
+        parts.append(f"{visible(name)} {', '.join(f'{s:.2f}' for s in steps[-6:])}")
+    parts.append(f"{node.tokens} tok")
+    label = Text("  ".join(parts), style=style)
+    if node.candidate is not None:
+        answer = node.candidate.get("answer")
+        label.append(f"  = {one_line(str(answer), 30)}" if answer is not None else "  no answer")
+        label.append_text(_grade(node.candidate.get("correct")))
+        weight = node.candidate.get("weight", 1.0)
+        if weight != 1.0:
+            label.append(f"  weight {weight:.3g}")
+    text = one_line(node.text or node.error or "", max(10, 2 * width - len(label)))
+    if text:
+        label.append(f"  {text}", style="dim")
+    return label
+
+
+def _present(tree: Tree) -> list[State]:
+    return [state for state in MARKS if any(node.state == state for node in tree.nodes)]
+
+
+def _votes(result: Mapping[str, Any]) -> Text:
+    told = Text("votes: ")
+    for i, group in enumerate(votes(result)[:8]):
+        answer = "no answer" if group["text"] is None else one_line(str(group["text"]), 30)
+        told.append(f"{', ' if i else ''}{answer} ×{group['n']}")
+        told.append_text(_grade(group["ok"]))
+    return told
+
+
+def _grade(correct: object) -> Text:
+    if correct is True:
+        return Text(" ✓", style="green")
+    return Text(" ✗", style="red") if correct is False else Text("")
+
+
+def show_comparison(folders: Sequence[Path], baseline: str | None, console: Console) -> None:
+    """Print the strategies of several runs side by side and their paired differences.
+
+    Raises RecipeError for different tasks, no problem in common or an unknown baseline.
+    """
+    runs = load(folders)
+    held = [{p for s in runs.strategies if s.run is run for p in s.rows} for run in runs.runs]
+    if not set.intersection(*held):
+        raise RecipeError(
+            "the runs have no problem in common; compare runs of the same task and the same "
+            "part of it"
+        )
+    labels = [s.label for s in runs.strategies]
+    if baseline is not None and baseline not in labels:
+        raise RecipeError(unknown("strategy", baseline, labels))
+    console.print(_strategies(runs))
+    found = numbers.comparisons(runs, baseline=baseline or labels[0])
+    if found:
+        console.print(_differences(found))
+    else:
+        console.print("No problem has a graded result of every strategy: nothing to pair.")
+    for run in runs.runs:
+        for note in (*run.troubles, *run.notes):
+            console.print(Text(f"note: {run.label}: {visible(note)}"))
+
+
+def _strategies(runs: Runs) -> Table:
+    table = Table(title=f"{len(runs.strategies)} strategies; accuracy with 95 % Wilson intervals")
+    table.add_column("strategy", overflow="fold", min_width=16)
+    heads = ("problems", "accuracy (95 %)", "tokens", "wasted", "verifier calls", "chain", "s")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=head.startswith("accuracy"))
+    for line in numbers.summary_lines(runs):
+        known = line.accuracy
+        told = f"{known.value:.3f} ({known.low:.2f}-{known.high:.2f})" if known else "-"
+        table.add_row(
+            Text(visible(line.strategy.label)),
+            f"{line.problems:,}",
+            told,
+            f"{line.cost.get('generated_tokens', 0):,.0f}",
+            f"{line.wasted:.0%}",
+            f"{line.cost.get('verifier_calls', 0):,.1f}",
+            f"{line.cost.get('critical_tokens', 0):,.0f}",
+            f"{line.cost.get('seconds', 0):,.1f}",
+        )
+    return table
+
+
+def _differences(found: Sequence[Comparison]) -> Table:
+    first = found[0]
+    tests = " and ".join(dict.fromkeys(c.test for c in found))
+    table = Table(
+        title=f"Difference in accuracy to {visible(first.a)} on {first.problems:,} common problems",
+        caption=f"95 % paired bootstrap intervals; p: {tests}, two-sided; adjusted: Holm over "
+        f"{len(found)} comparisons",
+    )
+    table.add_column("strategy", overflow="fold", min_width=16)
+    for head in ("difference", "95 % interval", "only it", "only base", "p", "adjusted"):
+        table.add_column(head, justify="right")
+    for c in found:
+        table.add_row(
+            Text(visible(c.b)),
+            f"{c.difference:+.3f}",
+            f"{c.low:+.3f} to {c.high:+.3f}",
+            "-" if c.only_b is None else str(c.only_b),
+            "-" if c.only_a is None else str(c.only_a),
+            f"{c.p_value:.3f}",
+            "-" if c.adjusted is None else f"{c.adjusted:.3f}",
+        )
+    return table
