@@ -176,8 +176,6 @@ class Run:
         check_accounts(search)
         for candidate in search.candidates:
             assert search.tree[candidate.path].emitted is not None
-        again = RolloutTree.from_jsonl(search.tree.to_jsonl())
-        assert again.to_jsonl() == search.tree.to_jsonl(), f"{name}: the tree does not round-trip"
 
 
 def check_accounts(search: Search) -> None:
@@ -216,6 +214,9 @@ def check_delivers(case: Case) -> None:
     run = Run(case)()
     assert run.search.candidates, f"{case.name} emitted nothing though nothing limited it"
     assert_same(case, "a second run", run, Run(case)())
+    stored = run.search.tree.to_jsonl()
+    again = RolloutTree.from_jsonl(stored).to_jsonl()
+    assert again == stored, f"{case.name}: the tree does not survive being stored"
 
 
 def check_latency(case: Case, seeds: Iterable[int] = range(12)) -> None:
@@ -230,15 +231,13 @@ def check_latency(case: Case, seeds: Iterable[int] = range(12)) -> None:
         assert_same(case, f"other delays ({delays})", first, run)
 
 
-def check_token_limits(case: Case, *, points: int = 40, seeds: Sequence[int] = (3, 4, 5)) -> None:
+def check_token_limits(case: Case, *, points: int = 20, seeds: Sequence[int] = (3, 4)) -> None:
     """At any limit: spending stays within it, and latency decides nothing about what it buys."""
     for limit in sweep(Run(case)().search.usage.generated_tokens, points):
         _check_limit(case, seeds, tokens=limit)
 
 
-def check_verifier_limits(
-    case: Case, *, points: int = 16, seeds: Sequence[int] = (3, 4, 5)
-) -> None:
+def check_verifier_limits(case: Case, *, points: int = 10, seeds: Sequence[int] = (3, 4)) -> None:
     """The same for limits on verifier calls."""
     for limit in sweep(Run(case)().search.usage.verifier_calls, points):
         _check_limit(case, seeds, verifier_calls=limit)
@@ -250,7 +249,7 @@ def _check_limit(case: Case, seeds: Sequence[int], **limits: Any) -> None:
         assert_same(case, f"other delays under {limits}", runs[0], run)
 
 
-def check_deadlines(case: Case, *, points: int = 40) -> None:
+def check_deadlines(case: Case, *, points: int = 24) -> None:
     """Cut short at any instant, it leaks nothing, keeps what it had and counts what it paid."""
     whole = Run(case, delays=1)()
     for i in range(points + 1):
@@ -259,7 +258,7 @@ def check_deadlines(case: Case, *, points: int = 40) -> None:
         _check_part_of(case, run, whole, f"a deadline at {moment:g}")
 
 
-def check_cancellation(case: Case, *, points: int = 20) -> None:
+def check_cancellation(case: Case, *, points: int = 16) -> None:
     """Cancelled from outside at any instant, likewise."""
     whole = Run(case, delays=2)()
     for i in range(points):
