@@ -25,8 +25,9 @@ def majority_probability(first: int, second: int) -> float:
     if not 0 <= second <= first:
         raise ValueError(f"0 <= second <= first must hold, got {second} and {first}")
     trials = first + second + 1
+    ways: int = 2**trials
     # int / int is rounded once, however large the two are.
-    return sum(math.comb(trials, i) for i in range(first + 1)) / 2**trials
+    return sum(math.comb(trials, i) for i in range(first + 1)) / ways
 
 
 def unanimous(window: Sequence[Hashable | None]) -> bool:
