@@ -30,14 +30,14 @@ def race(rows: list[Row], **params: int) -> Result:
 @pytest.mark.parametrize(
     ("rows", "m", "answer", "seconds", "tokens"),
     [
-        ([(5, "a"), (3, "b"), (9, "a"), (4, "a")], 1, "b", 3, 12),
-        ([(5, "a"), (3, "b"), (9, "a"), (4, "a")], 3, "a", 5, 17),
-        ([(5, "a"), (3, "b"), (9, "a"), (4, "c")], 3, "b", 5, 17),  # a tie: the shortest
-        ([(5, "a"), (3, "b"), (9, "b"), (4, "a")], 4, "b", 9, 21),  # a tie again
-        ([(5, "a"), (3, None), (9, "b"), (4, "cut")], 1, "a", 5, 17),
+        ([(5, "1"), (3, "2"), (9, "1"), (4, "1")], 1, "2", 3, 12),
+        ([(5, "1"), (3, "2"), (9, "1"), (4, "1")], 3, "1", 5, 17),
+        ([(5, "1"), (3, "2"), (9, "1"), (4, "3")], 3, "2", 5, 17),  # a tie: the shortest
+        ([(5, "1"), (3, "2"), (9, "2"), (4, "1")], 4, "2", 9, 21),  # a tie again
+        ([(5, "1"), (3, None), (9, "2"), (4, "cut")], 1, "1", 5, 17),
         ([(5, None), (3, None), (9, None), (4, "cut")], 1, None, 9, 21),
-        ([(5, "a"), (3, None), (9, None), (4, "cut")], 2, "a", 9, 21),
-        ([(3, "a"), (3, "b"), (3, "c"), (3, "c")], 1, "a", 3, 12),  # all at once: the first
+        ([(5, "1"), (3, None), (9, None), (4, "cut")], 2, "1", 9, 21),
+        ([(3, "1"), (3, "2"), (3, "3"), (3, "3")], 1, "1", 3, 12),  # all at once: the first
     ],
 )
 def test_vectors(rows: list[Row], m: int, answer: str | None, seconds: int, tokens: int) -> None:
@@ -49,5 +49,5 @@ def test_vectors(rows: list[Row], m: int, answer: str | None, seconds: int, toke
 
 def test_more_winners_than_runners() -> None:
     with pytest.raises(RecipeError, match="m=3 is more than k=2"):
-        race([(1, "a")], k=2, m=3)
-    assert race([(1, "a"), (2, "b"), (3, "b")], k=3).answer == "b"  # m is 3 unless said
+        race([(1, "1")], k=2, m=3)
+    assert race([(1, "1"), (2, "2"), (3, "2")], k=3).answer == "2"  # m is 3 unless said
