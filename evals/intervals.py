@@ -36,9 +36,9 @@ def accuracy(values: Sequence[float], *, confidence: float = 0.95, seed: int = 0
     value = float(x.mean())
     if np.all((x == 0) | (x == 1)):
         return Interval(value, *wilson(int(x.sum()), len(x), confidence=confidence), "wilson")
-    return Interval(
-        value, *bootstrap_mean(x.tolist(), confidence=confidence, seed=seed), "bootstrap"
-    )
+    low, high = bootstrap_mean(x.tolist(), confidence=confidence, seed=seed)
+    # Without any spread `bootstrap_mean` falls back on Wilson's interval.
+    return Interval(value, low, high, "wilson" if np.all(x == x[0]) else "bootstrap")
 
 
 def column_means(

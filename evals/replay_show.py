@@ -115,7 +115,7 @@ def table(found: Mapping[str, Any]) -> Table:
     title = f"{found['source']}: {found['problems']:,} problems, {found['orders']} orders"
     view = Table(title=escape(title), caption="* nothing cheaper is as good", box=SIMPLE_HEAD)
     view.padding = (0, 1, 0, 0)
-    view.add_column("strategy", overflow="fold")
+    view.add_column("strategy", overflow="fold", min_width=20)
     heads = ["n", "accuracy (95 %)", "stored", "samples"]
     for head in [*heads, *(["tokens", "serial"] if counted else [])]:
         view.add_column(head, justify="right", no_wrap=True)
