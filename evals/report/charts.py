@@ -113,7 +113,7 @@ def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
                 hatch=fills.get(name), edgecolor="white", linewidth=0.4,
             )  # fmt: skip
             base = [b + v for b, v in zip(base, values, strict=True)]
-    ax.set_yticks(range(len(lines)), [one_line(n.strategy.label, 34) for n in lines])
+    ax.set_yticks(range(len(lines)), [one_line(n.strategy.label, 26) for n in lines])
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(_number)
     ax.set_xlabel("tokens a problem, mean")
@@ -189,7 +189,7 @@ def _figure(height: float) -> tuple[Drawn, Axes]:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_RC):
-        figure = Figure(figsize=(5.4, height), layout="constrained")
+        figure = Figure(figsize=(4.8, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure, figure.subplots()
 

@@ -222,7 +222,7 @@ class Tree {
       el("option", { value: "steps", selected: !this.byTokens }, "steps")));
     this.parts = [
       el("div", { class: "filters" }, el("h3", {}, "Rollout tree"), axis,
-        el("output", {}, `${number(this.nodes.length)} nodes`)),
+        el("output", {}, `${number(this.nodes.length)} node${this.nodes.length === 1 ? "" : "s"}`)),
       this.legend(), el("div", { class: "work" }, this.canvas, this.detail),
       r.tree.damaged ? el("p", {}, `${r.tree.damaged} damaged lines of this tree are left out.`) : el("span"),
     ];
@@ -391,7 +391,7 @@ class Tree {
   tell(node, whole = false) {
     this.detail.classList.toggle("on", Boolean(node));
     if (!node || node === this.root) {
-      const lines = this.nodes.length > 1 ? "Point at a node, or tap it. Keys: arrows move, Enter opens the whole path, Escape closes." : "";
+      const lines = "Point at a node, or tap it. Keys: arrows move, Enter opens the whole path, Escape closes.";
       this.detail.replaceChildren(...(whole ? [this.closer()] : []), el("h3", {}, node ? "The question" : "Nodes"), el("p", {}, lines));
       return;
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -150,11 +151,13 @@ def show_comparison(folders: Sequence[Path], baseline: str | None, console: Cons
 
 
 def _strategies(runs: Runs) -> Table:
-    table = Table(title=f"{len(runs.strategies)} strategies; accuracy with 95 % Wilson intervals")
-    table.add_column("strategy", overflow="fold", min_width=16)
-    heads = ("problems", "accuracy (95 %)", "tokens", "wasted", "verifier calls", "chain", "s")
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=head.startswith("accuracy"))
+    table = _table(
+        f"{len(runs.strategies)} strategies",
+        "accuracy with 95 % Wilson intervals over n problems; means a problem of generated tokens, "
+        "verifier calls, the longest dependent chain of tokens, seconds",
+    )
+    for head in ("n", "accuracy (95 %)", "tokens", "wasted", "calls", "chain", "s"):
+        table.add_column(head, justify="right", no_wrap=True)
     for line in numbers.summary_lines(runs):
         known = line.accuracy
         told = f"{known.value:.3f} ({known.low:.2f}-{known.high:.2f})" if known else "-"
@@ -171,22 +174,34 @@ def _strategies(runs: Runs) -> Table:
     return table
 
 
+def _table(title: str, caption: str) -> Table:
+    """A table that fits 80 columns; its first column folds."""
+    table = Table(
+        title=Text(title, style="bold"),
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("strategy", overflow="fold", min_width=20)
+    return table
+
+
 def _differences(found: Sequence[Comparison]) -> Table:
     first = found[0]
     tests = " and ".join(dict.fromkeys(c.test for c in found))
-    table = Table(
-        title=f"Difference in accuracy to {visible(first.a)} on {first.problems:,} common problems",
-        caption=f"95 % paired bootstrap intervals; p: {tests}, two-sided; adjusted: Holm over "
-        f"{len(found)} comparisons",
+    table = _table(
+        f"Difference in accuracy to {visible(first.a)}, {first.problems:,} common problems",
+        "95 % paired bootstrap intervals; won, lost: problems that only this strategy or only the "
+        f"other got right; p: {tests}, two-sided; adjusted: Holm over {len(found)} comparisons",
     )
-    table.add_column("strategy", overflow="fold", min_width=16)
-    for head in ("difference", "95 % interval", "only it", "only base", "p", "adjusted"):
-        table.add_column(head, justify="right")
+    for head in ("difference (95 %)", "won", "lost", "p", "adjusted"):
+        table.add_column(head, justify="right", no_wrap=True)
     for c in found:
         table.add_row(
             Text(visible(c.b)),
-            f"{c.difference:+.3f}",
-            f"{c.low:+.3f} to {c.high:+.3f}",
+            f"{c.difference:+.3f} ({c.low:+.2f} to {c.high:+.2f})",
             "-" if c.only_b is None else str(c.only_b),
             "-" if c.only_a is None else str(c.only_a),
             f"{c.p_value:.3f}",
