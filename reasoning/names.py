@@ -174,7 +174,7 @@ def _foreign(kind: Kind, name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a foreign module raises while it is imported
         raise RecipeError(f"{kind} {name!r} cannot be imported: {error}") from error
     if not callable(function):
         raise RecipeError(f"{kind} {name!r} is not a function")

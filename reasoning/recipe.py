@@ -10,6 +10,7 @@ strategies:
 sampling: {temperature: 0.8, max_tokens: 2048}
 limits: {tokens: 20000, seconds: 60}       # for each problem and strategy
 seed: 0
+    sweep: {limits.tokens: [500, 2000]}        # every strategy under each combination
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,7 @@ class Recipe(BaseModel):
     concurrency: Annotated[int, Field(ge=1)] = 32
     share_samples: bool | None = None
     seed: int = 0
+    sweep: dict[str, list[Any]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +86,10 @@ class Recipe(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A searcher with its parameters and the aggregator that follows it, ready to run."""
+    """A searcher with its parameters and the aggregator that follows it, ready to run.
+
+    `recipe` is the one it belongs to: in a sweep, with the values of `sweep` filled in.
+    """
 
     name: str
     searcher: str
@@ -92,6 +97,8 @@ class Strategy:
     aggregator: str
     run: Searcher
     vote: Aggregator
+    recipe: Recipe
+    sweep: Mapping[str, Any]
 
 
 def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
@@ -131,24 +138,53 @@ def parse(data: Mapping[str, Any]) -> Recipe:
 
 
 def strategies(recipe: Recipe) -> list[Strategy]:
-    """One strategy for each entry and each combination of its lists. Raises RecipeError."""
-    found = [s for spec in recipe.strategies for s in _expand(spec)]
+    """One strategy for each entry, each combination of its lists and of the sweep's.
+
+    Raises RecipeError.
+    """
+    found = [
+        replace(s, name=_label(s.name, _short(sweep)), sweep=sweep)
+        for variant, sweep in _variants(recipe)
+        for spec in variant.strategies
+        for s in _expand(spec, variant)
+    ]
     doubles = {s.name for s in found if sum(t.name == s.name for t in found) > 1}
     if doubles:
         raise RecipeError(
             f"two strategies are called {sorted(doubles)[0]!r}; give one of them a name of its own"
         )
-    if recipe.verifier is None:
-        for s in found:
-            if s.aggregator in ("best", "weighted_majority"):
-                raise RecipeError(
-                    f"strategy {s.name!r} chooses by score and the recipe has no verifier; add, "
-                    "for example, verifier: logprob (`reasoning list verifiers` shows all)"
-                )
+    for s in found:
+        if s.recipe.verifier is None and s.aggregator in ("best", "weighted_majority"):
+            raise RecipeError(
+                f"strategy {s.name!r} chooses by score and the recipe has no verifier; add, "
+                "for example, verifier: logprob (`reasoning list verifiers` shows all)"
+            )
     return found
 
 
-def _expand(spec: StrategySpec) -> Iterator[Strategy]:
+def _variants(recipe: Recipe) -> Iterator[tuple[Recipe, dict[str, Any]]]:
+    """The recipe under each combination of its sweep, and that combination."""
+    for key, values in recipe.sweep.items():
+        if key.split(".")[0] in ("task", "sweep", "strategies"):
+            raise RecipeError(
+                f"sweep cannot change {key}: a list in a strategy makes one strategy each, and "
+                "another task is another run (`reasoning compare` puts runs side by side)"
+            )
+        if not values:
+            raise RecipeError(f"sweep: {key} is an empty list; give one value or more")
+    for combination in itertools.product(*recipe.sweep.values()):
+        sweep = dict(zip(recipe.sweep, combination, strict=True))
+        data = recipe.model_dump(exclude={"sweep"}, exclude_none=True)
+        for key, value in sweep.items():
+            _assign(data, key, value, f"sweep {key}")
+        yield parse(data) if sweep else recipe, sweep
+
+
+def _short(sweep: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.rpartition(".")[2]: value for key, value in sweep.items()}
+
+
+def _expand(spec: StrategySpec, recipe: Recipe) -> Iterator[Strategy]:
     function = names.find("searcher", spec.searcher)
     params = dict(spec.model_extra or {})
     nested = params.pop("params", None) or {}
@@ -176,7 +212,7 @@ def _expand(spec: StrategySpec) -> Iterator[Strategy]:
                 {k: v for k, v in aggregator.items() if k != "name"},
             )
         shown = {**names.defaults(function), **chosen}
-        yield Strategy(label, spec.searcher, shown, aggregator["name"], run, vote)
+        yield Strategy(label, spec.searcher, shown, aggregator["name"], run, vote, recipe, {})
 
 
 def _label(base: str, params: Mapping[str, Any]) -> str:
@@ -196,20 +232,25 @@ def _set(data: dict[str, Any], item: str) -> None:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {item}: the value is not valid YAML: {error}") from error
+    _assign(data, key, value, f"--set {item}")
+
+
+def _assign(data: dict[str, Any], key: str, value: Any, what: str) -> None:
+    """Put `value` where the dotted `key` leads; a part that is a bare name gets options."""
     *parents, last = key.split(".")
     place: Any = data
     for i, part in enumerate(parents):
         if isinstance(place, list):
-            place = place[_index(item, part, place)]
+            place = place[_index(what, part, place)]
             continue
         if isinstance(place.get(part), str) and part in ("task", "generator", "verifier"):
             place[part] = _named(place[part])
         place = place.setdefault(part, {}) if place.get(part) is not None else _new(place, part)
         if not isinstance(place, (dict, list)):
             where = ".".join(parents[: i + 1])
-            raise RecipeError(f"--set {item}: {where} is {place!r}, which has no keys below it")
+            raise RecipeError(f"{what}: {where} is {place!r}, which has no keys below it")
     if isinstance(place, list):
-        place[_index(item, last, place)] = value
+        place[_index(what, last, place)] = value
     else:
         place[last] = value
 
@@ -220,11 +261,9 @@ def _new(place: dict[str, Any], part: str) -> dict[str, Any]:
     return fresh
 
 
-def _index(item: str, part: str, place: list[Any]) -> int:
+def _index(what: str, part: str, place: list[Any]) -> int:
     if not part.isdecimal() or int(part) >= len(place):
-        raise RecipeError(
-            f"--set {item}: {part!r} is not one of the positions 0 to {len(place) - 1}"
-        )
+        raise RecipeError(f"{what}: {part!r} is not one of the positions 0 to {len(place) - 1}")
     return int(part)
 
 
@@ -264,8 +303,3 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-def field_names(kind: type) -> list[str]:
-    """The keys that `sampling`, `step` and `limits` take."""
-    return [f.name for f in fields(kind)]

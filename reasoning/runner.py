@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import platform
 import sys
 import time
@@ -19,7 +20,7 @@ from reasoning.api import Limits, Result, clock_of, close, made, run_search, sam
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
 from reasoning.errors import RecipeError, cause
-from reasoning.generate import Generator
+from reasoning.generate import Generator, Sampling
 from reasoning.grading import equivalent
 from reasoning.problem import Problem
 from reasoning.recipe import Recipe, Strategy, strategies
@@ -62,51 +63,99 @@ Watcher: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(slots=True)
+class Arm:
+    """One strategy with everything it runs on."""
+
+    strategy: Strategy
+    generator: Generator
+    verifier: Verifier | None
+    sampling: Sampling
+    step: Step
+    limits: Limits
+
+
+@dataclass(slots=True)
 class Plan:
     """A recipe with every name resolved: what `run` runs and `check` shows."""
 
     recipe: Recipe
-    strategies: list[Strategy]
+    arms: list[Arm]
     task: Any
     problems: list[Problem]
-    generator: Generator
-    verifier: Verifier | None
-    limits: Limits
     shared: bool
     notes: list[str]
+
+    @property
+    def strategies(self) -> list[Strategy]:
+        return [arm.strategy for arm in self.arms]
+
+    @property
+    def plugins(self) -> list[Any]:
+        """Every generator and verifier, once."""
+        parts = [part for arm in self.arms for part in (arm.generator, arm.verifier)]
+        return list({id(part): part for part in parts if part is not None}.values())
 
 
 def plan(recipe: Recipe, limit: int | None = None) -> Plan:
     """Resolve and build everything a recipe names. Raises UserError at the first mistake."""
     chosen = strategies(recipe)
     task = names.build("task", recipe.task)
-    generator = names.build("generator", recipe.generator)
-    verifier = names.build("verifier", recipe.verifier) if recipe.verifier else None
-    sampling_for(generator, recipe.sampling)
-    notes = [note for part in (task, generator, verifier) for note in getattr(part, "notes", [])]
+    built: dict[str, Any] = {}
+
+    def build(kind: names.Kind, spec: object) -> Any:
+        key = f"{kind} {json.dumps(spec, sort_keys=True, default=str)}"
+        if key not in built:
+            built[key] = names.build(kind, spec)
+        return built[key]
+
+    arms = []
+    for strategy in chosen:
+        variant = strategy.recipe
+        generator = build("generator", variant.generator)
+        verifier = build("verifier", variant.verifier) if variant.verifier else None
+        arms.append(
+            Arm(
+                strategy,
+                generator,
+                verifier,
+                sampling_for(generator, variant.sampling),
+                made(Step, variant.step, Step()),
+                made(Limits, variant.limits, Limits()),
+            )
+        )
+    notes = list(
+        dict.fromkeys(
+            note for part in (task, *built.values()) for note in getattr(part, "notes", [])
+        )
+    )
     problems = list(task.problems)
-    if (covered := getattr(generator, "problem_ids", None)) is not None:
-        kept = [p for p in problems if p.id in covered]
-        if not kept:
-            raise RecipeError(
-                f"none of the {len(problems)} problems of task {task.name!r} is recorded; the "
-                "generator's file belongs to another task"
-            )
-        if len(kept) < len(problems):
-            notes.append(
-                f"{len(kept)} of {len(problems)} problems are recorded; the rest is left out"
-            )
-        problems = kept
-    limits = made(Limits, recipe.limits, Limits())
+    for part in built.values():
+        problems = _covered(part, problems, task, notes)
     shared = recipe.share_samples
     if shared is None:
         # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
-        shared = len(chosen) > 1 and limits.seconds is None
+        shared = len(arms) > 1 and all(arm.limits.seconds is None for arm in arms)
     # A recording needs no sharing: it is shared by its nature.
-    shared = shared and not getattr(generator, "replays", False)
+    shared = shared and not any(getattr(arm.generator, "replays", False) for arm in arms)
     if shared:
         notes.append(SHARED_NOTE)
-    return Plan(recipe, chosen, task, problems[:limit], generator, verifier, limits, shared, notes)
+    return Plan(recipe, arms, task, problems[:limit], shared, notes)
+
+
+def _covered(part: Any, problems: list[Problem], task: Any, notes: list[str]) -> list[Problem]:
+    """The problems that a recording has samples for; all of them for other generators."""
+    covered = getattr(part, "problem_ids", None)
+    if covered is None:
+        return problems
+    kept = [p for p in problems if p.id in covered]
+    if not kept:
+        raise RecipeError(
+            f"none of the {len(problems)} problems of task {task.name!r} is recorded; the "
+            "generator's file belongs to another task"
+        )
+    if len(kept) < len(problems):
+        notes.append(f"{len(kept)} of {len(problems)} problems are recorded; the rest is left out")
+    return kept
 
 
 async def run(
@@ -125,16 +174,15 @@ async def run(
     """
     todo = plan(recipe, limit)
     store = Store(out)
-    manifest = describe(todo, command)
-    with store.opened(manifest):
+    with store.opened(describe(todo, command)):
         try:
             await _Run(todo, store, watch or _unwatched).finish()
         finally:
-            for part in (todo.generator, todo.verifier):
+            for part in todo.plugins:
                 await close(part)
         summary = summarise(todo, store)
         store.write_json("summary.json", summary)
-        store.journal.unlink(missing_ok=True)
+        store.drop_journals()
     return summary
 
 
@@ -142,18 +190,17 @@ class _Run:
     """The problems in flight of one run."""
 
     def __init__(self, plan: Plan, store: Store, watch: Watcher) -> None:
-        recipe = plan.recipe
         self.plan = plan
         self.store = store
         self.watch = watch
-        self.limits = plan.limits
-        self.sampling = sampling_for(plan.generator, recipe.sampling)
-        self.step = made(Step, recipe.step, Step())
-        self.journal = None
-        if not getattr(plan.generator, "replays", False):
-            self.journal = Journal(plan.generator, path=store.journal, shared=plan.shared)
-        self.verifier = Cached(plan.verifier) if plan.verifier else None
         self.progress = Progress(len(plan.problems))
+        self.live_tokens = 0  # of generators without a journal
+        self.journals: dict[int, Journal] = {}
+        self.caches: dict[tuple[int, int], Cached] = {}
+        for part in plan.plugins:
+            if hasattr(part, "generate") and not getattr(part, "replays", False):
+                path = store.journal(len(self.journals))
+                self.journals[id(part)] = Journal(part, path=path, shared=plan.shared)
 
     async def finish(self) -> None:
         """Run whatever is not stored yet."""
@@ -172,8 +219,8 @@ class _Run:
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         finally:
-            if self.journal is not None:
-                self.journal.close()
+            for journal in self.journals.values():
+                journal.close()
 
     def _stored(self) -> Iterator[dict[str, Any]]:
         """Keys of what is done, with no more than the progress line needs."""
@@ -182,42 +229,53 @@ class _Run:
 
     async def _solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
         fresh = False
-        for strategy in self.plan.strategies:
-            stored = done.get((strategy.name, problem.id))
+        for arm in self.plan.arms:
+            stored = done.get((arm.strategy.name, problem.id))
             if stored is None:
                 fresh = True
-                stored = await self._search(problem, strategy)
+                stored = await self._search(problem, arm)
             self.progress.graded += stored["correct"] is not None
             self.progress.correct += stored["correct"] is True
-        if self.journal is not None:
-            self.journal.forget(problem)
-        if self.verifier is not None:
-            self.verifier.forget(problem)
+        memories: list[Journal | Cached] = [*self.journals.values(), *self.caches.values()]
+        for memory in memories:
+            memory.forget(problem)
         self.progress.done += 1
         self.progress.new_done += fresh
         self.watch(self.progress)
 
-    async def _search(self, problem: Problem, strategy: Strategy) -> dict[str, Any]:
-        generator = self.journal or self.plan.generator
+    async def _search(self, problem: Problem, arm: Arm) -> dict[str, Any]:
+        generator = self.journals.get(id(arm.generator), arm.generator)
         search = Search(
             problem,
             generator,
-            verifier=self.verifier,
-            sampling=self.sampling,
-            step=self.step,
-            budget=Budget(self.limits.tokens, self.limits.verifier_calls),
-            seed=self.plan.recipe.seed,
+            verifier=self._cached(arm, generator),
+            sampling=arm.sampling,
+            step=arm.step,
+            budget=Budget(arm.limits.tokens, arm.limits.verifier_calls),
+            seed=arm.strategy.recipe.seed,
             clock=clock_of(generator, problem),
         )
-        result = await run_search(search, strategy.run, strategy.vote, self.limits.seconds)
+        strategy = arm.strategy
+        result = await run_search(search, strategy.run, strategy.vote, arm.limits.seconds)
         record = await _record(problem, strategy, result)
         self.store.append(record, result.tree)
-        if self.journal is not None:
-            self.progress.new_tokens = self.journal.paid_tokens
-        else:
-            self.progress.new_tokens += result.usage.generated_tokens
+        if generator is arm.generator:
+            self.live_tokens += result.usage.generated_tokens
+        paid = sum(journal.paid_tokens for journal in self.journals.values())
+        self.progress.new_tokens = self.live_tokens + paid
         self.progress.failed_calls += result.usage.failed_calls
         return record
+
+    def _cached(self, arm: Arm, generator: Generator) -> Cached | None:
+        """The arm's verifier behind a memory; virtual time stands still while it works."""
+        if arm.verifier is None:
+            return None
+        key = (id(arm.verifier), id(generator))
+        if key not in self.caches:
+            paced = isinstance(generator, Journal) and generator.shared
+            pause = generator.pause if paced and isinstance(generator, Journal) else None
+            self.caches[key] = Cached(arm.verifier, pause)
+        return self.caches[key]
 
 
 async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[str, Any]:
@@ -275,6 +333,7 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
                 "searcher": s.searcher,
                 "params": dict(s.params),
                 "aggregator": s.aggregator,
+                **({"sweep": dict(s.sweep)} if s.sweep else {}),
             }
             for s in todo.strategies
         ],
@@ -287,12 +346,11 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
 def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
     """The manifest: what is needed to repeat a run, and to judge whether it repeats."""
     recipe = todo.recipe.model_dump(exclude={"concurrency", "description"})
-    parts = {"generator": todo.generator, "verifier": todo.verifier}
     return {
         "run": {
             **recipe,
             "task_source": getattr(todo.task, "source", None),
-            **{f"{k}_version": getattr(v, "version", None) for k, v in parts.items()},
+            "versions": [v for p in todo.plugins if (v := getattr(p, "version", None))],
         },
         "notes": todo.notes,
         "command": list(command),

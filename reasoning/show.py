@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -80,15 +81,14 @@ def facts_line(progress: RunProgress) -> str:
 
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """The table of a run, its notes, and where its files are."""
-    from evals.plot import accuracy_plot  # resolved late: evals build on reasoning
-
+    plot = importlib.import_module("evals.plot")  # by name: evals build on reasoning
     console.print(summary_table(summary))
     for note in summary["notes"]:
         console.print(f"note: {escape(note)}")
     for message in dict.fromkeys(m for s in summary["strategies"] for m in s["failures"]):
         console.print(f"failed: {escape(message)}", style="yellow", soft_wrap=True)
     files = ["summary.json", "results.jsonl", "trees/", "manifest.json"]
-    if accuracy_plot(summary, folder / "accuracy.png"):
+    if plot.accuracy_plot(summary, folder / "accuracy.png"):
         files.insert(0, "accuracy.png")
     console.print(f"{escape(str(folder))}: {', '.join(files)}", soft_wrap=True)
 

@@ -34,9 +34,14 @@ class Store:
         self._lock: IO[str] | None = None
         self._results: IO[str] | None = None
 
-    @property
-    def journal(self) -> Path:
-        return self.folder / "journal.jsonl"
+    def journal(self, number: int = 0) -> Path:
+        """Where the calls of a run's `number`-th generator are kept while it runs."""
+        return self._file(f"journal-{number}.jsonl" if number else "journal.jsonl")
+
+    def drop_journals(self) -> None:
+        """What they hold is in the trees once the run is complete."""
+        for path in self.folder.glob("journal*.jsonl"):
+            path.unlink()
 
     @contextmanager
     def opened(self, manifest: Mapping[str, Any]) -> Iterator[Store]:

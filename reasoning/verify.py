@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -103,13 +104,18 @@ class Cached:
     """Remembers verdicts, so that a path that several strategies share is scored once.
 
     Scores are known by the question and the text they belong to. `paid_calls` counts the calls
-    that reached the verifier.
+    that reached the verifier. `pause` stops a virtual clock while the verifier works.
     """
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        pause: Callable[[Problem], AbstractContextManager[object]] | None = None,
+    ) -> None:
         self.name = verifier.name
         self.paid_calls = 0
         self._verifier = verifier
+        self._pause = pause or (lambda _: nullcontext())
         self._known: dict[str, dict[tuple[str, str], Verdict]] = {}
 
     async def score(self, problem: Problem, node: Node) -> Verdict:
@@ -117,7 +123,8 @@ class Cached:
         key = (node.before, node.sample.text)
         if key not in known:
             self.paid_calls += 1
-            known[key] = await self._verifier.score(problem, node)
+            with self._pause(problem):
+                known[key] = await self._verifier.score(problem, node)
         return known[key]
 
     def forget(self, problem: Problem) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -31,8 +31,8 @@ def journal(
     """Wraps any generator: records by (prefix, params, seed) and replays; a rerun pays nothing.
 
     `path` is the JSONL file to keep, memory alone without one. With `shared`, strategies that draw
-    the same samples pay for what they would have used alone: whole solutions arrive in virtual
-    time, token by token, so that races come out as they would live.
+    the same samples pay for what they would have used alone: samples arrive in virtual time, token
+    by token, so that races come out as they would live.
     """
     return Journal(
         names.build("generator", generator),
@@ -78,9 +78,7 @@ class Journal:
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
-        # What continues a path is seldom shared and never raced: it need not be paced.
-        paced = self.shared and prompt.parent.parent is None
-        clock = self._clocks(prompt.problem.id) if paced else None
+        clock = self._clocks(prompt.problem.id) if self.shared else None
         sample = self._recall(prompt, params, seed)
         if sample is None:
             sample = await self._pay(prompt, params, seed, meter, clock)
@@ -91,6 +89,10 @@ class Journal:
         else:
             await stream(sample.generated_tokens, self.token_seconds, clock, meter)
         return sample
+
+    def pause(self, problem: Problem) -> AbstractContextManager[None]:
+        """Stop the virtual time of a problem while work goes on that takes none of it."""
+        return self._clocks(problem.id).hold()
 
     def forget(self, problem: Problem) -> None:
         """Drop from memory what is known of a problem that is done."""

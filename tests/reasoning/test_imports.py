@@ -42,10 +42,7 @@ def imported(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("reasoning/**/*.py")), ids=lambda f: f.stem)
-def test_the_core_imports_nothing_around_it(file: Path, request: pytest.FixtureRequest) -> None:
-    if file.stem == "show":
-        reason = "imports evals.plot inside a function; importlib would keep it a name"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+def test_the_core_imports_nothing_around_it(file: Path) -> None:
     assert not imported(file) & OUTER
 
 

@@ -208,7 +208,7 @@ def test_a_deadline_on_a_shared_race() -> None:
     assert shared.paid_calls == 7
 
 
-def test_steps_of_shared_samples_are_not_paced() -> None:
+def test_steps_of_shared_samples_take_their_tokens_in_virtual_time() -> None:
     shared = Journal(ToyGenerator(MODEL), shared=True, token_seconds=1.0)
     found = search(shared)
 
@@ -216,8 +216,9 @@ def test_steps_of_shared_samples_are_not_paced() -> None:
         node = await found.extend(found.root, 0)
         assert node
         before = found.clock.now()
-        await found.extend(node, 0)
-        assert found.clock.now() == before
+        child = await found.extend(node, 0)
+        assert child
+        assert found.clock.now() == before + child.sample.generated_tokens
 
     asyncio.run(work())
 

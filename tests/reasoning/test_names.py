@@ -85,7 +85,6 @@ def test_foreign_functions() -> None:
             names.find("searcher", name)
 
 
-@pytest.mark.xfail(reason="importlib raises ValueError and TypeError for these", strict=False)
 @pytest.mark.parametrize("name", [":join", ".path:join"])
 def test_foreign_functions_of_no_module(name: str) -> None:
     with pytest.raises(RecipeError, match="cannot be imported"):

@@ -142,3 +142,30 @@ def test_every_shipped_recipe_is_sound(file: Path) -> None:
     assert strategies(recipe)
     assert recipe.name == file.stem
     assert recipe.description
+
+
+def test_a_sweep_fills_in_the_recipe() -> None:
+    found = strategies(parse({**GOOD, "sweep": {"generator.delay": [1, 2], "seed": [3]}}))
+    assert [s.recipe.generator for s in found] == [
+        {"name": "scripted", "delay": 1},
+        {"name": "scripted", "delay": 2},
+    ]
+    assert [s.recipe.seed for s in found] == [3, 3]
+    assert [s.name for s in found] == [
+        "self_consistency-n=4-delay=1-seed=3",
+        "self_consistency-n=4-delay=2-seed=3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "word"),
+    [
+        ({"task.n": [1, 2]}, "sweep cannot change task.n"),
+        ({"seed": []}, "empty list"),
+        ({"sampling.temprature": [1]}, "temperature"),
+        ({"sede": [1]}, "seed"),
+    ],
+)
+def test_sweep_mistakes(sweep: dict[str, Any], word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        strategies(parse({**GOOD, "sweep": sweep}))

@@ -275,3 +275,29 @@ def test_a_read_only_folder_is_one_clear_error(questions: Path, tmp_path: Path) 
     (tmp_path / "sealed").mkdir(mode=0o500)
     with pytest.raises(StoreError, match="cannot be written"):
         go(recipe(questions), tmp_path / "sealed" / "run")
+
+
+def test_a_sweep_runs_every_strategy_under_every_combination(
+    questions: Path, tmp_path: Path
+) -> None:
+    sweep = {"limits.tokens": [40, 4000], "sampling.temperature": [1.0]}
+    swept = recipe(questions, strategies=STRATEGIES[:1], sweep=sweep)
+    rows = table(go(swept, tmp_path / "run"))
+    assert len(rows) == 3 * 2
+    short = rows["self_consistency-n=8-tokens=40-temperature=1.0"]
+    assert short["generated_tokens"] <= 40 * 12
+    assert short["sweep"] == {"limits.tokens": 40, "sampling.temperature": 1.0}
+    long = rows["self_consistency-n=8-tokens=4000-temperature=1.0"]
+    alone = table(go(recipe(questions, strategies=STRATEGIES[:1]), tmp_path / "alone"))
+    for field in ("accuracy", "generated_tokens", "calls"):
+        assert long[field] == alone["self_consistency-n=8"][field]
+
+
+def test_virtual_seconds_are_the_longest_dependent_chain(questions: Path, tmp_path: Path) -> None:
+    rows = table(go(recipe(questions, strategies=STRATEGIES[:1]), tmp_path / "run"))
+    store = runner.Store(tmp_path / "run")
+    longest = 0
+    for i in range(1, 13):
+        tree = RolloutTree.load(store.tree_path("self_consistency-n=8", f"q{i}"))
+        longest += max(node.sample.generated_tokens for node in tree)
+    assert rows["self_consistency-n=8"]["seconds"] == pytest.approx(longest / 50)
