@@ -112,7 +112,8 @@ def _run(folder: Path, strategy: str | None) -> Recording:
     }.items():
         if damage[kind]:
             notes.append(f"{damage[kind]} {text}")
-    return Recording(f"{folder} ({name})", list(problems.values()), notes)
+    # Results stand in the order in which problems were done, which says nothing.
+    return Recording(f"{folder} ({name})", [problems[i] for i in sorted(problems)], notes)
 
 
 def _fullest(results: Path, strategy: str | None) -> str:
