@@ -113,9 +113,9 @@ function list() {
 }
 
 function startList() {
-  for (const id of ["show", "find"]) {
-    $(id).addEventListener("input", () => { shown = PAGE; list(); });
-  }
+  const again = () => { shown = PAGE; list(); };
+  $("show").addEventListener("change", again);
+  $("find").addEventListener("input", again);
   $("more").addEventListener("click", () => { shown += 5 * PAGE; list(); });
   list();
 }
