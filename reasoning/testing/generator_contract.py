@@ -23,6 +23,9 @@ async def no_task_left(work: Callable[[], Awaitable[None]]) -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"{len(left)} tasks are left behind: {left}"
 
+LONGEST_TOKEN = 16
+"""Characters that may follow a stop string within the token that completes it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorCase:
@@ -94,7 +97,8 @@ def check_sample(sample: Sample, params: Sampling) -> None:
     assert (sample.finish == "stop") == bool(ends), (
         f"finish is {sample.finish!r}, stop strings {params.stop}, text {sample.text!r}"
     )
-    assert not ends or min(ends) == len(sample.text), (
+    # Whole tokens are kept, so the rest of the token that completes the stop string may follow.
+    assert not ends or len(sample.text) - min(ends) <= LONGEST_TOKEN, (
         f"the text goes on after a stop string: {sample.text!r}"
     )
     assert min(sample.prompt_tokens, sample.cached_tokens) >= 0
@@ -159,6 +163,8 @@ def check_seeds(case: GeneratorCase) -> None:
         if case.seeded:
             for seed, sample in enumerate(samples):
                 again = await draw(case, generator, 0, seed=seed)
+                # What a cache had of the prompt may differ; what was drawn may not.
+                again = replace(again, cached_tokens=sample.cached_tokens)
                 assert again.to_json() == sample.to_json(), f"seed {seed} gave two samples"
 
     asyncio.run(no_task_left(work))

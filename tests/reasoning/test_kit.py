@@ -196,7 +196,9 @@ class Says:
             "stop strings",
         ),
         (
-            lambda: Says(lambda _, __: Sample("a\n\nb", generated_tokens=1, finish="stop")),
+            lambda: Says(
+                lambda _, __: Sample("a\n\n" + "b" * 20, generated_tokens=1, finish="stop")
+            ),
             gen.check_stops,
             "goes on after a stop string",
         ),
