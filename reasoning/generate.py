@@ -83,8 +83,8 @@ class TextScorer(Protocol):
     ) -> FloatArray:
         """The log-probabilities [tokens] of the tokens of `sample` after `prompt`, in nats.
 
-        Without `question` the messages and their template are left out, as if the document began
-        with the path's own text. `meter` is told the number of tokens read, all of the input.
-        Raises what `generate` raises.
+        Without `question` the messages are left out, as if the document began with the path's own
+        text; what stands for its beginning is the backend's business. `meter` is told the number
+        of tokens read, all of the input. Raises what `generate` raises.
         """
         ...
