@@ -61,7 +61,7 @@ def softmax_shares(values: Floats, total: int, temperature: float) -> Ints:
         return counts
     peak = values.max()
     shifted = np.zeros(len(values)) if np.isinf(peak) else (values - peak) / temperature
-    order = np.argsort(-shifted, kind="stable")
+    order = np.argsort(-values, kind="stable")
     weights = np.exp(shifted[order])
     rest = np.cumsum(weights[::-1])[::-1]  # summed anew from the small end, never subtracted
     left = total
