@@ -23,7 +23,8 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ from evals.nano import (
 )
 
 STAGES = ("tokenizer", "lm", "rollouts", "prm", "eval", "export")
+LM_LAYERS, PRM_LAYERS = 4, 6
+SCALE = 0.05  # factor of the residual stream in the LM part of the PRM
+LM_PLAN = ((1600, 2400), (1800, 1800))  # (until this step, length of the schedule)
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<extra_0>")
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -75,7 +79,7 @@ class Shape:
 
     vocab: int = 640
     hidden: int = 160
-    layers: int = 4
+    layers: int = LM_LAYERS
     heads: int = 5
     inner: int = 448
     positions: int = 1024
@@ -326,9 +330,7 @@ def _init(module: nn.Module) -> None:
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is orthogonalised (Newton-Schulz), for weight matrices."""
 
-    def __init__(
-        self, params: Sequence[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01
-    ) -> None:
+    def __init__(self, params: Any, lr: float, momentum: float = 0.95, decay: float = 0.01) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -355,13 +357,26 @@ def _orthogonal(g: Tensor, steps: int = 5) -> Tensor:
     return x.T if g.shape[0] > g.shape[1] else x
 
 
-def optimisers(net: nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for everything else."""
-    matrices = [p for name, p in net.named_parameters() if p.ndim == 2 and ".layers." in name]
-    chosen = {id(p) for p in matrices}
+def optimisers(
+    net: nn.Module, muon_lr: float, adam_lr: float, kept: int = 0
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for everything else.
+
+    The first `kept` layers, which are trained already, move at a quarter of the rate.
+    """
+    old = tuple(f"model.layers.{i}." for i in range(kept))
+    named = [(n, p) for n, p in net.named_parameters() if p.ndim == 2 and ".layers." in n]
+    chosen = {id(p) for _, p in named}
     others = [p for p in net.parameters() if id(p) not in chosen]
-    adam = torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
-    return [Muon(matrices, lr=muon_lr), adam]
+    groups = [
+        {"params": [p for n, p in named if not n.startswith(old)], "lr": muon_lr},
+        {"params": [p for n, p in named if n.startswith(old)], "lr": muon_lr / 4},
+    ]
+    table = [p for n, p in net.named_parameters() if "embed_tokens" in n]
+    rest = [p for p in others if p is not table[0]]
+    free = [{"params": rest}, {"params": table, "lr": adam_lr * (SCALE if kept else 1.0)}]
+    adam = torch.optim.AdamW(free, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
+    return [Muon([group for group in groups if group["params"]], lr=muon_lr), adam]
 
 
 def set_rate(opts: Sequence[torch.optim.Optimizer], scale: float) -> None:
@@ -378,6 +393,11 @@ def schedule(step: int, total: int, warm: int = 100, decay: float = 0.5) -> floa
 
 
 # --- language model ----------------------------------------------------------------
+
+
+def lm_rate(step: int) -> float:
+    """The scale of the learning rates: a long schedule, cut short by a quick cool-down."""
+    return schedule(step, next(total for until, total in LM_PLAN if step < until))
 
 
 def lm_rows(tokenizer: Tokenizer, first: int, n: int) -> list[tuple[list[int], int]]:
@@ -438,7 +458,7 @@ def train_lm(work: Path, steps: int, size: int) -> None:
     loss_of = torch.compile(lm_loss, dynamic=True)
     began, tokens = time.time(), 0
     for step, (ids, targets) in enumerate(lm_batches(tokenizer, start, steps, size), start):
-        set_rate(opts, schedule(step, steps))
+        set_rate(opts, lm_rate(step))
         loss = loss_of(net, ids, targets)
         loss.backward()
         for opt in opts:
@@ -533,7 +553,12 @@ def make_rollouts(work: Path, n: int, repeats: int, first: int = 0) -> None:
 
 
 class PRM(nn.Module):
-    """Backbone and two-class head; names match vLLM's `Qwen2ForProcessRewardModel`."""
+    """Backbone and two-class head; names match vLLM's `Qwen2ForProcessRewardModel`.
+
+    Two layers more than the LM: one to compare every token with what the LM part expects
+    there, one to gather the findings at the marks.  They start as the identity, and the
+    first head of the comparing layer starts by looking at the position before.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -542,10 +567,36 @@ class PRM(nn.Module):
             nn.Linear(shape.hidden, shape.hidden), nn.ReLU(), nn.Linear(shape.hidden, 2)
         )
         self.apply(_init)
+        for layer in self.model.layers[LM_LAYERS:]:
+            nn.init.zeros_(layer.self_attn.o_proj.weight)
+            nn.init.zeros_(layer.mlp.down_proj.weight)
+        look_back(self.model.layers[LM_LAYERS].self_attn, shape)
 
     def forward(self, ids: Tensor, marks: Tensor) -> Tensor:
         """Class scores [marked positions, 2] of ids and a mask, both [batch, length]."""
         return self.score(self.model(ids)[marks])
+
+    def parts(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States after the LM part, the comparing and the gathering layer."""
+        model, rope = self.model, (self.model.cos[: ids.shape[1]], self.model.sin[: ids.shape[1]])
+        x = model.embed_tokens(ids)
+        for layer in model.layers[:LM_LAYERS]:
+            x = layer(x, rope, None)
+        compared = model.layers[LM_LAYERS](x, rope, None)
+        gathered = model.layers[LM_LAYERS + 1](compared, rope, None)
+        return model.norm(x), compared, model.norm(gathered)
+
+
+@torch.no_grad()
+def look_back(attention: Attention, shape: Shape, strength: float = 8.0) -> None:
+    """Make the first head attend to the position before, through its biases."""
+    half = shape.head_dim // 2
+    turn = shape.theta ** (-torch.arange(half) / half)
+    wave = strength * (torch.arange(half) < 8)
+    attention.q_proj.weight[: 2 * half] = 0
+    attention.k_proj.weight[: 2 * half] = 0
+    attention.q_proj.bias[: 2 * half] = torch.cat((wave, 0 * wave))
+    attention.k_proj.bias[: 2 * half] = torch.cat((wave * turn.cos(), wave * turn.sin()))
 
 
 def steps_of(text: str) -> list[str]:
@@ -578,14 +629,65 @@ def corrupted(item: NanoProblem, rng: random.Random) -> str:
     return STEP_BREAK.join([*steps, rf"The answer is \boxed{{{last}}}."])
 
 
-Row = tuple[list[int], list[int]]  # ids and labels of the marks, in order
+Row = tuple[list[int], list[int], list[bool]]  # per position: id, label or -100, right step
 
 
 def prm_rows(tokenizer: Tokenizer, pairs: Sequence[tuple[NanoProblem, str]]) -> list[Row]:
-    """Encoded PRM inputs with exact labels."""
-    encodings = tokenizer.encode_batch([prm_text(item.question, text) for item, text in pairs])
-    labels = [step_labels(item, text) for item, text in pairs]
-    return [(encoding.ids, row) for encoding, row in zip(encodings, labels, strict=True)]
+    """Encoded PRM inputs with exact labels at the marks and inside the steps.
+
+    Inside a step the tokens of its equation are labelled 1 up to the first one that no
+    right equation has, and 0 from there on: the network learns where a step goes wrong.
+    Steps that follow a wrong one are labelled at their mark alone.  The last list says
+    which tokens belong to right steps, marks excluded.
+    """
+    mark = tokenizer.token_to_id(SPECIALS[3])
+    inputs = tokenizer.encode_batch([prm_text(item.question, text) for item, text in pairs])
+    rows = []
+    for (item, text), encoding in zip(pairs, inputs, strict=True):
+        labels, steps = step_labels(item, text), steps_of(text)
+        right = right_texts(item)
+        judged, good = [-100] * len(encoding.ids), [False] * len(encoding.ids)
+        at, start, begin, split, before = 0, len(chat(item.question)), 0, 0, 1
+        fresh = True
+        for i, (first, last) in enumerate(encoding.offsets):
+            if first < start:
+                continue
+            if fresh:
+                begin, split = agreement(steps[at], right)
+                before, fresh = labels[at - 1] if at else 1, False
+            if encoding.ids[i] == mark:
+                judged[i] = labels[at]
+                start, at, fresh = last, at + 1, True
+                continue
+            good[i] = labels[at] == 1
+            if before and first - start >= begin:
+                judged[i] = int(labels[at] == 1 or last - start <= split)
+        rows.append((encoding.ids, judged, good))
+    return rows
+
+
+def right_texts(item: NanoProblem) -> list[str]:
+    """Everything a right step may state: the gold equations, either way round, and the answer."""
+    gold = gold_equations(item)
+    turned = [replace(g, left=g.right, right=g.left) for g in gold if g.op != "-"]
+    return [*(f"{equation}." for equation in (*gold, *turned)), item.steps[-1]]
+
+
+def agreement(step: str, right: Sequence[str]) -> tuple[int, int]:
+    """Where the statement of a step begins and how far a right text has it, in characters."""
+    begin = 0
+    for word in ("Wait, that is wrong. ", "Start with ", "First, ", "Then ", "Next, "):
+        begin += len(word) if step[begin:].startswith(word) else 0
+    said = step[begin:]
+    return begin, begin + max(len(commonprefix((said, text))) for text in right)  # noqa: RUF071
+
+
+def trim(item: NanoProblem, text: str, rng: random.Random) -> str:
+    """Drop most of what follows the first wrong step, which is labelled 0 anyhow."""
+    labels, steps = step_labels(item, text), steps_of(text)
+    if 0 not in labels or 1 in labels[labels.index(0) :] or rng.random() < 0.2:
+        return text
+    return STEP_BREAK.join(steps[: labels.index(0) + 1 + (rng.random() < 0.3)])
 
 
 def made_up(first: int, n: int) -> list[tuple[NanoProblem, str]]:
@@ -598,57 +700,117 @@ def made_up(first: int, n: int) -> list[tuple[NanoProblem, str]]:
     return pairs
 
 
+def drills(tokenizer: Tokenizer, first: int, n: int, length: int = 8) -> list[Row]:
+    """Rows of unrelated equations under an empty question, half of them false.
+
+    Here every mark tells whether its own equation is true, so that each row holds many
+    examples of what a false equation looks like.
+    """
+    head, mark = tokenizer.encode(chat("")).ids, tokenizer.encode(SPECIALS[3]).ids
+    rows = []
+    for i in range(first, first + n):
+        rng = random.Random(f"drill:{i}")
+        ids, judged, good = list(head), [-100] * len(head), [False] * len(head)
+        pool = [g for j in range(4) for g in gold_equations(problem("train", 4 * i + j, 4))]
+        for gold in rng.sample(pool, min(length, len(pool))):
+            said = replace(gold if rng.random() < 0.5 else slip(gold, rng), owner="")
+            right = f"{replace(gold, owner='')}."
+            encoding = tokenizer.encode(f"{said}.")
+            split = len(commonprefix((f"{said}.", right)))  # noqa: RUF071
+            true = said.value == gold.value
+            ids += encoding.ids + mark
+            judged += [*(int(true or last <= split) for _, last in encoding.offsets), int(true)]
+            good += [*(true for _ in encoding.ids), False]
+        rows.append((ids, judged, good))
+    return rows
+
+
 def prm_batches(
     work: Path, tokenizer: Tokenizer, steps: int, size: int, pool: int = 10
 ) -> Iterator[list[Row]]:
-    """Batches of rows: two thirds rollouts (in random order, repeated), one third made up."""
-    rng, queue, fresh = random.Random(0), [], 0
+    """Batches of rows: a third each of rollouts (repeated), made-up solutions and drills."""
+    rng, third = random.Random(0), pool * size // 3
+    queue: list[str] = []
     lines = (work / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
-    for _ in range(-(-steps // pool)):
-        part = pool * size * 2 // 3
-        while len(queue) < part:
+    for block in range(-(-steps // pool)):
+        while len(queue) < third:
             queue += rng.sample(lines, len(lines))
-        records = [json.loads(queue.pop()) for _ in range(part)]
+        records = [json.loads(queue.pop()) for _ in range(third)]
         pairs = [(problem("train", record["index"], 2), record["text"]) for record in records]
-        rows = prm_rows(tokenizer, pairs + made_up(fresh, pool * size - part))
-        fresh += pool * size - part
+        pairs += made_up(block * third, third)
+        rows = prm_rows(tokenizer, [(item, trim(item, text, rng)) for item, text in pairs])
+        rest = pool * size - len(rows)
+        rows += drills(tokenizer, block * rest, rest)
         rows.sort(key=lambda row: len(row[0]))
         groups = [rows[i * size : (i + 1) * size] for i in range(pool)]
         rng.shuffle(groups)
         yield from groups
 
 
-def prm_loss(net: PRM, ids: Tensor, marks: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over all marked steps, in nats."""
+@torch.no_grad()
+def rescale(net: PRM) -> None:
+    """Shrink the residual stream of the LM part, so that what the new layers write counts.
+
+    Every layer reads the stream through a norm, so nothing else changes.
+    """
+    net.model.embed_tokens.weight.mul_(SCALE)
+    for layer in net.model.layers[:LM_LAYERS]:
+        layer.self_attn.o_proj.weight.mul_(SCALE)
+        layer.mlp.down_proj.weight.mul_(SCALE)
+
+
+def prm_losses(
+    net: PRM, probe: nn.Linear, ids: Tensor, marks: Tensor, judged: Tensor, good: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Four mean losses in nats: at the marks, inside the steps, of the comparison, of the LM part.
+
+    The comparing layer has to know how likely the LM part finds every token, and the LM
+    part is kept a language model of right steps.  `good` marks the tokens of right steps.
+    """
     with torch.autocast("cpu", torch.bfloat16):
-        return F.cross_entropy(net(ids, marks).float(), labels)
+        expected, compared, gathered = net.parts(ids)
+        inside = (judged >= 0) & ~marks
+        at_marks = F.cross_entropy(net.score(gathered[marks]).float(), judged[marks])
+        at_tokens = F.cross_entropy(net.score(gathered[inside]).float(), judged[inside])
+        told, good = inside[:, 1:], good[:, 1:]
+        wanted = good | told
+        table = net.model.embed_tokens.weight / SCALE
+        logits = F.linear(expected[:, :-1][wanted], table).float()
+        lost = F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
+        compared = F.rms_norm(compared, compared.shape[-1:])
+        guess = probe(compared[:, 1:][told])[:, 0].float()
+        surprise = F.smooth_l1_loss(guess, lost.detach()[told[wanted]].clamp(max=6.0))
+        return at_marks, at_tokens, surprise, lost[good[wanted]].mean()
 
 
 def train_prm(work: Path, steps: int, size: int, start_from: Path) -> None:
-    """Train the PRM from the weights of a language model; a snapshot every 200 steps."""
+    """Train the PRM from the weights of a language model; a snapshot every 100 steps."""
     tokenizer = load_tokenizer(work)
     mark = tokenizer.token_to_id(SPECIALS[3])
     torch.manual_seed(1)
-    net = PRM(Shape(vocab=tokenizer.get_vocab_size()))
+    shape = Shape(tokenizer.get_vocab_size(), layers=PRM_LAYERS)
+    net, probe = PRM(shape), nn.Linear(shape.hidden, 1)
     net.load_state_dict(load_file(str(start_from)), strict=False)
-    opts = optimisers(net, muon_lr=0.01, adam_lr=2e-3)
-    loss_of = torch.compile(prm_loss, dynamic=True)
+    rescale(net)
+    opts = optimisers(net, muon_lr=0.02, adam_lr=2e-3, kept=LM_LAYERS)
+    opts.append(torch.optim.AdamW(probe.parameters(), lr=1e-2))
+    losses_of = torch.compile(prm_losses, dynamic=True)
     began = time.time()
     for step, rows in enumerate(prm_batches(work, tokenizer, steps, size)):
-        set_rate(opts, schedule(step, steps, decay=0.7))
-        ids = pad([ids for ids, _ in rows])
-        labels = torch.tensor([label for _, row in rows for label in row])
-        loss = loss_of(net, ids, ids == mark, labels)
-        loss.backward()
+        set_rate(opts, schedule(step, steps, warm=40))
+        ids, judged = pad([row[0] for row in rows]), pad([row[1] for row in rows], -100)
+        good = pad([[int(x) for x in row[2]] for row in rows]) > 0
+        losses = losses_of(net, probe, ids, ids == mark, judged, good)
+        torch.stack(losses).sum().backward()
         for opt in opts:
             opt.step()
             opt.zero_grad()
         if step % 20 == 0:
-            print(
-                f"step {step} loss {loss.item():.4f} seconds {time.time() - began:.0f}", flush=True
-            )
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            save_file(net.state_dict(), str(work / "prm.safetensors"))
+            shown = " ".join(f"{loss.item():.4f}" for loss in losses)
+            print(f"step {step} losses {shown} s {time.time() - began:.0f}", flush=True)
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            weights = {name: value.half() for name, value in net.state_dict().items()}
+            save_file(weights, str(work / "prm.safetensors"))
 
 
 @torch.no_grad()
@@ -663,7 +825,7 @@ def score(net: PRM, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> l
         ids = pad([rows[i] for i in group])
         good = net(ids, ids == mark).softmax(-1)[:, 1].tolist()
         for i in group:
-            count = rows[i].count(mark)
+            count = len(steps_of(pairs[i][1]))
             result[i], good = good[:count], good[count:]
     return result
 
@@ -717,11 +879,19 @@ def measure(item: NanoProblem, texts: list[str], scores: list[list[float]]) -> d
     return result
 
 
-def interval(values: Sequence[Any], statistic: Callable[[Sequence[Any]], float]) -> list[float]:
-    """The statistic with its 95 % bootstrap interval over problems (500 resamples)."""
+def interval(
+    values: Sequence[Any], statistic: Callable[[Sequence[Any]], float], draws: int = 1000
+) -> list[float]:
+    """The statistic with its 95 % bootstrap interval over problems."""
     rng = random.Random(0)
-    draws = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(500))
-    return [round(x, 4) for x in (statistic(values), draws[12], draws[487])]
+    drawn = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(draws))
+    low, high = drawn[draws * 25 // 1000], drawn[draws * 975 // 1000]
+    return [round(x, 4) for x in (statistic(values), low, high)]
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return sum(values) / len(values)
 
 
 def auroc(problems: Sequence[list[tuple[float, int]]]) -> float:
@@ -730,34 +900,46 @@ def auroc(problems: Sequence[list[tuple[float, int]]]) -> float:
     return float(roc_auc_score([label for _, label in pairs], [score for score, _ in pairs]))
 
 
+def test_samples(work: Path, items: Sequence[NanoProblem], samples: int) -> list[list[str]]:
+    """The sampled solutions of the test problems, kept in samples.json for later runs."""
+    file = work / "samples.json"
+    if not file.exists():
+        texts = complete(load_lm(work), load_tokenizer(work), items, samples, seed=12345)
+        _write_json(file, texts)
+    kept: list[list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    return kept
+
+
 def evaluate(work: Path, n: int, samples: int) -> dict[str, Any]:
     """Measure the LM and the PRM on `n` test problems; writes eval.json."""
     tokenizer, items = load_tokenizer(work), list(problems(n))
-    lm, prm = load_lm(work), load_prm(work)
-    texts = complete(lm, tokenizer, items, samples, seed=12345)
+    texts = test_samples(work, items, samples)
+    pairs = [(item.question, text) for item, row in zip(items, texts, strict=True) for text in row]
+    scores = score(load_prm(work), tokenizer, pairs)
     rows, steps = [], []
-    for item, row in zip(items, texts, strict=True):
-        scores = score(prm, tokenizer, [(item.question, text) for text in row])
-        labels = [step_labels(item, text) for text in row]
-        rows.append(measure(item, row, scores))
-        steps.append(
-            [pair for a, b in zip(scores, labels, strict=True) for pair in zip(a, b, strict=False)]
-        )
-    result: dict[str, Any] = {
-        name: interval([row[name] for row in rows], lambda values: sum(values) / len(values))
-        for name in rows[0]
-    }
-    result["step AUROC"] = interval(steps, auroc)
+    for i, (item, row) in enumerate(zip(items, texts, strict=True)):
+        own = scores[i * samples : (i + 1) * samples]
+        rows.append(measure(item, row, own))
+        labels = [label for text in row for label in step_labels(item, text)]
+        steps.append(list(zip([x for part in own for x in part], labels, strict=True)))
+    result: dict[str, Any] = {name: interval([row[name] for row in rows], mean) for name in rows[0]}
+    result["step AUROC"] = interval(steps, auroc, draws=100)
     lengths = [len(e.ids) for row in texts for e in tokenizer.encode_batch(row)]
-    result["tokens per solution"] = [sum(lengths) / len(lengths), max(lengths)]
-    by_difficulty: dict[int, list[float]] = {}
-    for item, row in zip(items, rows, strict=True):
-        by_difficulty.setdefault(item.difficulty, []).append(row["pass@1"])
-    result["pass@1 by operations"] = {
-        k: [round(sum(v) / len(v), 3), len(v)] for k, v in sorted(by_difficulty.items())
+    result["tokens per solution"] = [round(mean(lengths), 1), max(lengths)]
+    result["by operations"] = {
+        k: by_operations([row for i, row in zip(items, rows, strict=True) if i.difficulty == k])
+        for k in sorted({item.difficulty for item in items})
     }
     _write_json(work / "eval.json", result)
     return result
+
+
+def by_operations(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The number of problems and the main measures of some problems."""
+    names = ("pass@1", "majority@16", "best-of-16 last", "pass@64")
+    return {"problems": len(rows)} | {
+        name: round(mean([row[name] for row in rows]), 3) for name in names if name in rows[0]
+    }
 
 
 # --- files -------------------------------------------------------------------------
@@ -776,8 +958,8 @@ def load_lm(work: Path) -> LM:
 
 
 def load_prm(work: Path) -> PRM:
-    """The trained process reward model, prm.safetensors."""
-    net = PRM(Shape(vocab=load_tokenizer(work).get_vocab_size()))
+    """The trained process reward model, prm.safetensors (float16, computed in float32)."""
+    net = PRM(Shape(load_tokenizer(work).get_vocab_size(), layers=PRM_LAYERS))
     net.load_state_dict(load_file(str(work / "prm.safetensors")))
     return net.eval()
 
@@ -786,7 +968,8 @@ def export(work: Path, kind: str, folder: Path) -> None:
     """Write `kind` ("lm" or "prm") in the Hugging Face layout to `folder`."""
     tokenizer = load_tokenizer(work)
     save_tokenizer(tokenizer, folder)
-    shape = Shape(vocab=tokenizer.get_vocab_size())
+    layers = LM_LAYERS if kind == "lm" else PRM_LAYERS
+    shape = Shape(tokenizer.get_vocab_size(), layers=layers)
     end, stop = tokenizer.token_to_id(SPECIALS[0]), tokenizer.token_to_id(SPECIALS[2])
     config: dict[str, Any] = {
         "architectures": ["Qwen2ForCausalLM" if kind == "lm" else "Qwen2ForProcessRewardModel"],
@@ -827,6 +1010,26 @@ def export(work: Path, kind: str, folder: Path) -> None:
     _write_json(folder / "config.json", config)
     weights = load_file(str(work / f"{kind}.safetensors"))
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+
+
+def fill_card(card: Path, result: dict[str, Any]) -> None:
+    """Write the measured numbers between the marks of the model card."""
+    lines = ["| measure | value | 95 % interval |", "|---|---|---|"]
+    for name, value in result.items():
+        if isinstance(value, list) and len(value) == 3:
+            lines.append(f"| {name} | {value[0]:.3f} | {value[1]:.3f} to {value[2]:.3f} |")
+    average, longest = result["tokens per solution"]
+    lines += ["", f"A solution takes {average:.0f} tokens on average, at most {longest}.", ""]
+    names = list(next(iter(result["by operations"].values())))
+    lines += ["| operations | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for count, row in result["by operations"].items():
+        lines.append(f"| {count} | " + " | ".join(f"{row[name]:g}" for name in names) + " |")
+    head, rest = card.read_text(encoding="utf-8").split("<!-- measured -->")
+    tail = rest.split("<!-- end -->")[1]
+    body = "\n".join(lines)
+    text = f"{head}<!-- measured -->\n\n{body}\n\n<!-- end -->{tail}"
+    card.write_text(text, encoding="utf-8")
 
 
 # --- command line ------------------------------------------------------------------
@@ -845,13 +1048,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--out", type=Path, default=Path("reasoning/backends/nano/weights"))
     result.add_argument("--threads", type=int, default=2, help="CPU threads")
     result.add_argument("--vocab", type=int, default=640, help="at most this many tokens")
-    result.add_argument("--lm-steps", type=int, default=4500)
-    result.add_argument("--lm-snapshot", type=int, default=4500, help="the step to ship")
+    result.add_argument("--lm-steps", type=int, default=1800)
+    result.add_argument("--lm-snapshot", type=int, default=1800, help="the step to ship")
     result.add_argument("--lm-batch", type=int, default=96, help="problems per step")
-    result.add_argument("--rollout-problems", type=int, default=12288)
-    result.add_argument("--rollout-repeats", type=int, default=4)
-    result.add_argument("--prm-steps", type=int, default=2000)
-    result.add_argument("--prm-batch", type=int, default=96, help="solutions per step")
+    result.add_argument("--rollout-problems", type=int, default=10240)
+    result.add_argument("--rollout-repeats", type=int, default=2)
+    result.add_argument("--prm-steps", type=int, default=3600)
+    result.add_argument("--prm-batch", type=int, default=48, help="solutions per step")
     result.add_argument("--eval-problems", type=int, default=200)
     result.add_argument("--eval-samples", type=int, default=64)
     return result
@@ -876,14 +1079,15 @@ def run_stage(stage: str, args: argparse.Namespace) -> None:
     elif stage == "rollouts":
         make_rollouts(work, args.rollout_problems, args.rollout_repeats)
     elif stage == "prm":
-        train_prm(
-            work, args.prm_steps, args.prm_batch, work / f"lm_{args.lm_steps:05d}.safetensors"
-        )
+        train_prm(work, args.prm_steps, args.prm_batch, work / "lm.safetensors")
     elif stage == "eval":
         print(json.dumps(evaluate(work, args.eval_problems, args.eval_samples), indent=2))
     else:
         for kind in ("lm", "prm"):
             export(work, kind, args.out / kind)
+        card = args.out.parent / "README.md"
+        if card.exists():
+            fill_card(card, json.loads((work / "eval.json").read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":
