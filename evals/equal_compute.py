@@ -135,14 +135,21 @@ def _draws(points: Points, weights: Floats, costs: Sequence[float]) -> Floats:
 
 
 def _read(costs: Floats, values: Floats, at: Floats) -> Floats:
-    """Rows of (costs, values) read off at `at`, linear in log cost, level beyond the ends.
-
-    Points of equal cost count by their mean.
-    """
-    out = np.empty((len(costs), len(at)))
-    target = np.log(at)
-    for i, (x, y) in enumerate(zip(costs, values, strict=True)):
-        unique, place = np.unique(np.log(np.maximum(x, 1e-12)), return_inverse=True)
-        mean = np.bincount(place, weights=y) / np.bincount(place)
-        out[i] = np.interp(target, unique, mean)
+    """Rows of (costs, values) read off at `at`, linear in log cost, level beyond the ends."""
+    order = np.argsort(costs, axis=1, kind="stable")
+    x = np.log(np.maximum(np.take_along_axis(costs, order, axis=1), 1e-12))
+    y = np.take_along_axis(values, order, axis=1)
+    if x.shape[1] == 1:
+        return np.repeat(y, len(at), axis=1)
+    out = np.empty((len(x), len(at)))
+    for j, target in enumerate(np.log(at)):
+        right = np.clip((x < target).sum(axis=1), 1, x.shape[1] - 1)[:, None]
+        (x0, x1), (y0, y1) = (
+            [np.take_along_axis(table, right - back, axis=1)[:, 0] for back in (1, 0)]
+            for table in (x, y)
+        )
+        gap = x1 - x0
+        # Two points of equal cost count by their mean.
+        share = np.where(gap > 0, (target - x0) / np.where(gap > 0, gap, 1), 0.5)
+        out[:, j] = y0 + np.clip(share, 0, 1) * (y1 - y0)
     return out

@@ -31,6 +31,7 @@ def main(
     out: str | Path | None = None,
     where: Sequence[str] = (),
     samples_of: str | None = None,
+    max_tokens: int | None = None,
     logit: bool = False,
 ) -> dict[str, Any]:
     """Replay, show the table and write the files; what it returns is in `replay.json`.
@@ -51,6 +52,7 @@ def main(
             source,
             where=_pairs(where),
             strategy=samples_of,
+            max_tokens=max_tokens,
             logit=logit,
             grades=Grades(folder / "grades.jsonl"),
             watch=watch,

@@ -23,7 +23,7 @@ from reasoning.api import run_sync
 from reasoning.backends.recorded import replayed
 from reasoning.errors import RecipeError, StoreError
 from reasoning.store import Store
-from reasoning.tree import Node, RolloutTree
+from reasoning.tree import Node, RolloutTree, Sample
 
 LABELLED = ("game24",)
 """Datasets whose gold answer does not identify a right solution: their recorded labels count."""
@@ -37,6 +37,7 @@ def load(
     *,
     where: Mapping[str, str] | None = None,
     strategy: str | None = None,
+    max_tokens: int | None = None,
     logit: bool = False,
     grades: Grades | None = None,
     watch: Watch | None = None,
@@ -44,7 +45,9 @@ def load(
     """Read and grade what `source` holds. Raises RecipeError if that is nothing of use.
 
     `where` keeps rows and samples of a file by the values of their fields, `strategy` picks one of
-    a run's, `logit` maps scores that are logits to [0, 1]. `grades` keeps what grading found.
+    a run's. `max_tokens` is the limit a file's samples were drawn under: one that long was cut off,
+    so it does not finish a race, and has an answer only if that is marked as such. `logit` maps
+    scores that are logits to [0, 1]. `grades` keeps what grading found.
     """
     path = Path(source)
     if path.is_dir():
@@ -54,7 +57,9 @@ def load(
     elif path.exists():
         if strategy:
             raise RecipeError(f"--samples-of picks a strategy of a run, and {path} is a file")
-        recording = run_sync(_file(path, where or {}, grades or Grades(), watch or _unwatched))
+        rows, notes = _rows(path, where or {}, max_tokens)
+        recording = Recording(path.name, [], notes)
+        recording.problems = run_sync(_graded(rows, notes, grades or Grades(), watch or _unwatched))
     else:
         raise RecipeError(f"there is no {path}; name a run's folder or a .jsonl or .jsonl.gz file")
     if logit:
@@ -169,18 +174,20 @@ def _only_scores(node: Node) -> tuple[float, ...]:
 # ------------------------------------------------------------------------- recorded samples
 
 
-async def _file(path: Path, where: Mapping[str, str], grades: Grades, watch: Watch) -> Recording:
-    """The samples of a file, extracted and graded as a run would."""
+def _rows(
+    path: Path, where: Mapping[str, str], max_tokens: int | None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The rows of a file by id, those that share one joined, and notes; each sample read."""
     damage: Counter[str] = Counter()
     rows: dict[str, dict[str, Any]] = {}
     for row in json_lines(path, damage):
         try:
-            kept = [s for s in row["samples"] if _keeps({**row, **s}, where)]
-            for sample in kept:
-                replayed(sample, 1)
-                _arrays(sample)
-            entry = rows.setdefault(str(row["id"]), {**row, "samples": []})
-            entry["samples"] += [{**s, "_run": row.get("run") or s.get("run")} for s in kept]
+            kept = [
+                {**s, "run": row.get("run") or s.get("run"), "sample": _read(s, max_tokens)}
+                for s in row["samples"]
+                if _keeps({**row, **s}, where)
+            ]
+            rows.setdefault(str(row["id"]), {**row, "samples": []})["samples"] += kept
         except (KeyError, TypeError, ValueError):
             damage["lines"] += 1
     rows = {name: row for name, row in rows.items() if row["samples"]}
@@ -188,26 +195,39 @@ async def _file(path: Path, where: Mapping[str, str], grades: Grades, watch: Wat
         chosen = f" with {dict(where)}" if where else ""
         raise RecipeError(f"{path} holds no recorded sample{chosen}")
     notes = [f"{damage['lines']} damaged lines are left out"] if damage["lines"] else []
-    runs = Counter(s["_run"] for row in rows.values() for s in row["samples"])
+    samples = [s for row in rows.values() for s in row["samples"]]
+    runs = sorted({str(s["run"]) for s in samples})
     if len(runs) > 1:
+        some = ", ".join(runs[:4]) + (", ..." if len(runs) > 4 else "")
         notes.append(
-            f"samples of {len(runs)} runs are pooled (--where run=NAME picks one of "
-            f"{', '.join(sorted(map(str, runs))[:4])}{', ...' if len(runs) > 4 else ''})"
+            f"samples of {len(runs)} runs are pooled; --where run=NAME picks one of {some}"
         )
-    problems = await _graded(list(rows.items()), damage, grades, watch)
-    if damage["labels"]:
-        notes.append(f"graded by recorded labels: {damage['labels']} of {len(rows)} problems")
-    if damage["ungraded"]:
-        notes.append(f"{damage['ungraded']} problems have neither gold nor labels: left out")
-    return Recording(path.name, problems, notes)
+    lengths = Counter(s.get("n_tokens") for s in samples if s["sample"].finish == "end")
+    longest = max((n for n in lengths if n), default=0)
+    if max_tokens is None and lengths[longest] > 1 + len(samples) // 500:
+        notes.append(
+            f"{lengths[longest]} samples have {longest} tokens and none has more: if they were cut "
+            f"off there, say --max-tokens {longest}"
+        )
+    return rows, notes
+
+
+def _read(stored: Mapping[str, Any], max_tokens: int | None) -> Sample:
+    """A stored sample, with token log-probabilities and confidences where it has them."""
+    names = ("logprobs", "confidence")
+    arrays: dict[str, Any] = {
+        n: np.asarray(stored[n], np.float32) for n in names if stored.get(n) is not None
+    }
+    return replace(replayed(stored, max_tokens or 1_000_000_000), **arrays)
 
 
 async def _graded(
-    rows: Sequence[tuple[str, dict[str, Any]]], damage: Counter[str], grades: Grades, watch: Watch
+    rows: Mapping[str, dict[str, Any]], notes: list[str], grades: Grades, watch: Watch
 ) -> list[Stored]:
     """Every problem's samples with classes and grades, several problems at a time."""
     found: dict[str, Stored] = {}
-    waiting = iter(rows)
+    counts: Counter[str] = Counter()
+    waiting = iter(rows.items())
 
     async def work() -> None:
         for name, row in waiting:
@@ -216,7 +236,7 @@ async def _graded(
             keys = [a.key if a else None for a in answers]
             if row.get("answer") is None or row.get("dataset") in LABELLED:
                 right = [sample.get("correct") for sample in samples]
-                damage["ungraded" if None in right else "labels"] += 1
+                counts["ungraded" if None in right else "labels"] += 1
                 if None in right:
                     continue
             else:
@@ -229,7 +249,11 @@ async def _graded(
     async with TaskGroup() as tasks:
         for _ in range(min(16, len(rows))):
             tasks.create_task(work())
-    return [found[name] for name, _ in rows if name in found]
+    if counts["labels"]:
+        notes.append(f"graded by recorded labels: {counts['labels']} of {len(rows)} problems")
+    if counts["ungraded"]:
+        notes.append(f"{counts['ungraded']} problems have neither gold nor labels: left out")
+    return [found[name] for name in rows if name in found]
 
 
 def _samples(
@@ -238,11 +262,7 @@ def _samples(
     number = {key: i for i, key in enumerate(dict.fromkeys(key for key in keys if key is not None))}
     found = []
     for stored, key, correct in zip(samples, keys, right, strict=True):
-        drawn = drawn_from(
-            replace(replayed(stored, 1_000_000_000), **_arrays(stored)),
-            -1 if key is None else number[key],
-            bool(correct),
-        )
+        drawn = drawn_from(stored["sample"], -1 if key is None else number[key], bool(correct))
         drawn.guessed = stored.get("n_tokens") is None
         if drawn.guessed and stored.get("text") is None:
             drawn.tokens = None
@@ -251,18 +271,13 @@ def _samples(
     return found
 
 
-def _arrays(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Token log-probabilities and confidences, where a sample has them."""
-    names = ("logprobs", "confidence")
-    return {n: np.asarray(stored[n], np.float32) for n in names if stored.get(n) is not None}
-
-
 def _answer(stored: Mapping[str, Any], row: Mapping[str, Any]) -> Answer | None:
     """What a sample answers: extracted from its text, or as recorded where there is none."""
     if stored.get("text") is None:
         return Answer.of(str(stored["answer"])) if stored.get("answer") else None
-    ended = not str(stored.get("finish_reason") or "").startswith("length")
-    found = extract(str(stored["text"]), fallback_of(str(row.get("dataset"))) if ended else None)
+    sample = stored["sample"]
+    fallback = fallback_of(str(row.get("dataset"))) if sample.finish == "end" else None
+    found = extract(sample.text, fallback)
     return Answer.of(found) if found else None
 
 

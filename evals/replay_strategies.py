@@ -224,8 +224,7 @@ def vote(keys: Ints, weights: Floats | None = None) -> Ints:
     totals = _counts(votes, weights)
     rows, n = keys.shape
     first = np.full(totals.shape, n)
-    for place in range(n - 1, -1, -1):
-        first[np.arange(rows), votes[:, place]] = place
+    np.minimum.at(first, (np.arange(rows)[:, None], votes), np.arange(n))
     first = first[:, :-1]
     totals = np.where(first < n, totals[:, :-1], -np.inf)
     tied = totals == totals.max(axis=1, keepdims=True, initial=-np.inf)

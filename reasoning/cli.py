@@ -233,6 +233,9 @@ def replay(
     samples_of: Annotated[
         str | None, typer.Option(help="The strategy of a run whose samples are used [the fullest].")
     ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
+    ] = None,
     logit: Annotated[
         bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
     ] = (False),
@@ -257,6 +260,7 @@ def replay(
         out=out,
         where=where or (),
         samples_of=samples_of,
+        max_tokens=max_tokens,
         logit=logit,
     )
 

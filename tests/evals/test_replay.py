@@ -363,6 +363,19 @@ def test_where_and_labels(tmp_path: Path) -> None:
     assert fallback_of("gsm8k_test")("that is 12 apples") == "12"
 
 
+def test_samples_as_long_as_the_limit_were_cut_off(tmp_path: Path) -> None:
+    rows = [row("one", ["so it is 7", "so it is 7", "it is 7"], dataset="gsm8k")]
+    for sample, length in zip(rows[0]["samples"], [64, 64, 5], strict=True):
+        sample["n_tokens"] = length
+    path = write(tmp_path / "samples.jsonl", rows)
+    whole, cut = load(path), load(path, max_tokens=64)
+    assert "2 samples have 64 tokens" in whole.notes[0]
+    assert [s.finished for s in whole.problems[0].samples] == [True, True, True]
+    assert [s.finished for s in cut.problems[0].samples] == [False, False, True]
+    assert [s.key for s in cut.problems[0].samples] == [-1, -1, 0]
+    assert not cut.notes
+
+
 def test_grades_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.jsonl", [row("one", ["\\boxed{7}", "\\boxed{8}"])])
     kept = tmp_path / "out" / "grades.jsonl"
