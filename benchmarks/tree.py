@@ -115,7 +115,8 @@ def resident() -> int:
 def planted(size: int, tokens: int, collect: bool) -> tuple[float, float]:
     """CPU microseconds and bytes a node of a tree of `size` nodes, four children each.
 
-    With or without the garbage collector. Every node has a text, a score and, if there are any, token ids and logprobs of its own.
+    With or without the garbage collector. Every node has a text, a score and, if there are any,
+    token ids and logprobs of its own.
     """
     gc.collect()
     if not collect:

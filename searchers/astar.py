@@ -32,7 +32,7 @@ async def astar(
     h = 1 - score, with scores in [0, 1] (0 where the verifier failed). Sources disagree on the cost
     of a step, whose sum is g: `drop` pays for falls of the score, max(0, h' - h), the literal
     reading, greedy and without a promise of optimality; `consistent` pays for rises,
-    max(0, h - h'), which makes h consistent and f the falls of the score all told. The first step
+    max(0, h - h'), which makes h consistent, and f the first h plus all falls. The first step
     is free, as the question has no score. Ties go to the lower h, then the deeper path, then the
     earlier.
 
@@ -53,8 +53,11 @@ async def astar(
         if node.finished:
             search.emit(node, rank=sum(known[node]))
 
+    def worth(node: Node) -> float:
+        return -sum(estimate(node))
+
     frontier = [(0.0, 0.0, 0, search.root.path, search.root)]
-    with at_least_partial(search, lambda node: -sum(known[node])):
+    with at_least_partial(search, worth):
         while frontier and goals:
             batch: list[Node] = []
             while frontier and len(batch) < parallel and not frontier[0][-1].finished:
@@ -67,7 +70,7 @@ async def astar(
                 for node in distinct(siblings):
                     g, h = known[node]
                     heappush(frontier, (g + h, h, -node.depth, node.path, node))
-        await run_out(search, lambda node: -sum(known[node]))
+        await run_out(search, worth)
 
 
 def step_cost(before: float, after: float, cost: Cost) -> float:

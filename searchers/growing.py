@@ -6,6 +6,7 @@ from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -89,6 +90,12 @@ def logprobs(search: Search, node: Node) -> FloatArray:
             "server that returns them"
         )
     return known
+
+
+def mean_logprob(search: Search, node: Node) -> float:
+    """Of the node's own tokens, nats; -inf if it has none."""
+    known = logprobs(search, node)
+    return float(known.mean()) if known.size else -inf
 
 
 def distinct(siblings: Iterable[Node]) -> list[Node]:

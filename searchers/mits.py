@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf, nan
 from typing import Annotated
 
@@ -10,7 +11,15 @@ from pydantic import Field
 from reasoning.answers import Answer
 from reasoning.search import Search
 from reasoning.tree import Node
-from searchers.growing import Growth, at_least_partial, can_grow, grow, logprobs, run_out
+from searchers.growing import (
+    Growth,
+    at_least_partial,
+    can_grow,
+    grow,
+    logprobs,
+    mean_logprob,
+    run_out,
+)
 from searchers.information import branches, elect
 
 AGGREGATOR = "first"
@@ -44,6 +53,7 @@ async def mits(
     pmi: dict[Node, float] = {search.root: 0.0}
     surprisal: dict[Node, float] = {}
     solutions: dict[Node, Answer | None] = {}
+    width = partial(branches, base=children, spread=spread, gain=gain, warm_up=warm_up)
 
     def value(node: Node) -> float:
         return pmi.get(node, -inf) / (node.depth if per_step else 1)
@@ -55,33 +65,21 @@ async def mits(
             pmi[node] = pmi.get(node.parent, -inf) + float(asked.sum() - unasked.sum())
 
     def land(node: Node) -> None:
-        known = logprobs(search, node)
-        surprisal[node] = -float(known.mean()) if known.size else 0.0
+        surprisal[node] = max(0.0, -mean_logprob(search, node))
         if not node.finished:
             return
         solutions[node] = search.answer(node)
         order = sorted(solutions, key=lambda node: node.path)
         answers = [answer and answer.key for answer in map(solutions.__getitem__, order)]
         stars = elect([value(node) for node in order], answers, top)
-        ranked = sorted(range(len(order)), key=lambda i: -stars[i])
-        for rank, i in enumerate(ranked):
+        for rank, i in enumerate(sorted(range(len(order)), key=lambda i: -stars[i])):
             search.emit(order[i], rank=rank)
 
     with at_least_partial(search, value):
         frontier = [search.root]
         while frontier:
             history = list(surprisal.values())
-            sizes = [
-                branches(
-                    surprisal.get(node, nan),
-                    history,
-                    base=children,
-                    spread=spread,
-                    gain=gain,
-                    warm_up=warm_up,
-                )
-                for node in frontier
-            ]
+            sizes = [width(surprisal.get(node, nan), history) for node in frontier]
             grown = await grow(search, map(Growth, frontier, sizes), judge=weigh, land=land)
             opened = [node for row in grown for node in row if can_grow(node, max_steps)]
             frontier = sorted(opened, key=lambda node: (-value(node), node.path))[:beam]

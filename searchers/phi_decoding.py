@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isfinite
 from typing import Annotated, TypeAlias
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from reasoning.search import Search
 from reasoning.tree import Node
 from searchers.foresight import Combine, Selection, in_width
-from searchers.growing import Growth, at_least_partial, grow, logprobs, run_out
+from searchers.growing import Growth, at_least_partial, grow, mean_logprob, run_out
 
 AGGREGATOR = "first"
 
@@ -84,9 +85,7 @@ async def phi_decoding(
     rng = search.rng("phi_decoding")
     selection = Selection(clusters, advantage_temperature, cluster_temperature, combine, rise_only)
 
-    def worth(node: Node) -> float:
-        known = logprobs(search, node)
-        return float(known.mean()) if known.size else -inf
+    worth = partial(mean_logprob, search)
 
     def land(node: Node) -> None:
         if node.finished:
@@ -106,12 +105,8 @@ async def phi_decoding(
         for step in range(1, max_steps + 1):
             wishes = [Growth(path.node, rollouts * (beams if step == 1 else 1)) for path in beam]
             grown = await grow(search, wishes, judge=None, land=land, temperature=step_temperature)
-            steps = [
-                Path(node, before=path.level)
-                for path, nodes in zip(beam, grown, strict=True)
-                for node in nodes
-                if node.sample.generated_tokens
-            ]
+            pairs = [(p, node) for p, nodes in zip(beam, grown, strict=True) for node in nodes]
+            steps = [Path(n, before=p.level) for p, n in pairs if n.sample.generated_tokens]
             if not steps:
                 break
             size = beams - len(ended)
@@ -123,8 +118,7 @@ async def phi_decoding(
             chosen = [paths[i] for i in drawn]
             ended += [path for path in chosen if path.node.finished]
             beam = [path for path in chosen if not path.node.finished]
-            same = len(chosen) > 1 and len({p.node.sample.text.strip() for p in chosen}) == 1
-            agreed = share >= agreement or (stop_identical and same)
+            agreed = share >= agreement or (stop_identical and identical(chosen))
             if not beam or (agreed and step >= min_steps):
                 break
         rest = await look_ahead([Path(path.node, path.level) for path in beam if path.node.parent])
@@ -133,6 +127,11 @@ async def phi_decoding(
             assert path.end is not None
             search.emit(path.end, rank=0)
         await run_out(search, worth)
+
+
+def identical(paths: list[Path]) -> bool:
+    """Whether several paths took the same step."""
+    return len(paths) > 1 and len({path.node.sample.text.strip() for path in paths}) == 1
 
 
 def views(paths: list[Path]) -> tuple[NDArray[np.float64], list[str]]:

@@ -177,6 +177,15 @@ def test_beyond_the_last_step_the_best_path_runs_out() -> None:
     assert candidate.answer.text == "5"
 
 
+def test_a_path_that_never_ends_is_put_forward_as_it_is() -> None:
+    endless = Scripted(lambda prompt, _: "on and on " * 200 + str(prompt.slot))
+    for max_steps in (1, 3, 40):
+        search = run(endless, Scores(lambda _: 0.5), width=2, max_steps=max_steps)
+        (candidate,) = search.candidates
+        assert candidate.answer is None
+        assert search.tree[candidate.path].generated_tokens == 100
+
+
 @pytest.mark.parametrize("tokens", range(9))
 def test_short_of_tokens_the_best_partial_is_put_forward(tokens: int) -> None:
     search = run(end_at(9), Scores(lambda path: 0.1 * path[-1]), width=2, tokens=tokens)
