@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.jsonl import stated
+from evals import jsonl, math500
 from evals.replay_grades import Grades
 from evals.replay_samples import Drawn, Recording, Stored, drawn_from, json_lines
 from reasoning.answers import Answer, Fallback, after_answer_is, extract, last_number
@@ -204,7 +204,7 @@ def _rows(
         )
     lengths = Counter(s.get("n_tokens") for s in samples if s["sample"].finish == "end")
     longest = max((n for n in lengths if n), default=0)
-    if max_tokens is None and lengths[longest] > 1 + len(samples) // 500:
+    if max_tokens is None and longest >= 64 and lengths[longest] > 1 + len(samples) // 500:
         notes.append(
             f"{lengths[longest]} samples have {longest} tokens and none has more: if they were cut "
             f"off there, say --max-tokens {longest}"
@@ -285,7 +285,9 @@ def fallback_of(dataset: str) -> Fallback:
     """How the task of that name finds an answer that is neither in a box nor after ####."""
     if dataset.startswith("game24"):
         return _expression
-    return last_number if dataset.startswith(("gsm8k", "aime", "amc")) else stated
+    if dataset.startswith(("gsm8k", "aime", "amc")):
+        return last_number
+    return math500.stated if dataset.startswith("math") else jsonl.stated
 
 
 def _expression(text: str) -> str | None:
