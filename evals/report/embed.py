@@ -20,7 +20,7 @@ from reasoning.store import Store
 
 QUESTION = 4_000  # characters of a question, gold answer or answer that are kept
 WHOLE, SHORT = 20_000, 280  # characters of one text
-NODE = 24  # bytes that a node's shape is expected to take
+NODE = 16  # bytes that a node's shape is expected to take
 MOST_VOTES = 40
 
 
@@ -49,9 +49,9 @@ class Kept:
         elif self.cut:
             said.append(f"{self.cut} texts of more than {WHOLE:,} characters are shortened")
         if self.missing:
-            said.append(f"{self.missing} trees are missing from the run folders")
+            said.append(f"trees missing from the run folders: {self.missing}")
         if self.damaged:
-            said.append(f"{self.damaged} damaged lines of trees are left out")
+            said.append(f"damaged lines of trees, left out: {self.damaged}")
         return said
 
     @property
@@ -67,10 +67,13 @@ def embed(runs: Runs, size: int) -> tuple[str, Kept]:
     room = size - spent
     written: dict[str, str] = {}
     shapes = sum(_shape(runs, name) for name in order)
+    free = max(0, room - shapes)
+    # Of what is free for texts, the part of shortened ones: none if all fit whole.
+    later = 0 if sum(_texts(runs, name) for name in order) < free else free * 2 // 5
     for name in order:
         expected = _shape(runs, name)
         shapes -= expected
-        entry, used = _with_trees(runs, bare.pop(name), room - max(0, shapes), size, kept)
+        entry, used = _with_trees(runs, bare.pop(name), room - shapes, later, kept)
         room -= used
         written[name] = entry
     listed = ",".join(written[name] for name in runs.problems)
@@ -80,7 +83,7 @@ def embed(runs: Runs, size: int) -> tuple[str, Kept]:
 
 
 def _with_trees(
-    runs: Runs, entry: dict[str, Any], room: int, size: int, kept: Kept
+    runs: Runs, entry: dict[str, Any], room: int, later: int, kept: Kept
 ) -> tuple[str, int]:
     """The entry's JSON with as much of its trees as fits, and the bytes this adds."""
     plain = _json(entry)
@@ -90,9 +93,7 @@ def _with_trees(
     if not trees:
         kept.treeless += 1
         return plain, 0
-    # A part of the room goes to whole texts; shortened ones get the rest.
-    levels = [(WHOLE, room - size // 4), (SHORT, room - size // 20), (0, room)]
-    for level, limit in levels:
+    for level, limit in ((WHOLE, room - later), (SHORT, room), (0, room)):
         texts = Texts(level) if level else None
         for i, (tree, groups) in trees.items():
             entry["r"][i]["tree"] = pack(tree, groups, texts)
@@ -132,6 +133,12 @@ def _trees(runs: Runs, problem: str, kept: Kept) -> dict[int, Any]:
 def _shape(runs: Runs, problem: str) -> int:
     rows = (s.rows[problem] for s in runs.strategies if problem in s.rows)
     return sum(60 + NODE * int(row.usage.get("calls", 0)) for row in rows)
+
+
+def _texts(runs: Runs, problem: str) -> int:
+    """The bytes a problem's texts are expected to take; strategies often share them."""
+    rows = (s.rows[problem] for s in runs.strategies if problem in s.rows)
+    return int(5 * max(row.usage.get("generated_tokens", 0.0) for row in rows))
 
 
 def _bare(runs: Runs, name: str) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
             found[name].rows[row.problem] = row
             _score(found[name], row, line)
     if damaged:
-        run.troubles.append(f"{damaged} damaged lines of results.jsonl are left out")
+        run.troubles.append(f"damaged lines of results.jsonl, left out: {damaged}")
     if not found:
         raise StoreError(f"{run.folder} holds no finished result yet; nothing to report")
     counts = {len(s.rows) for s in found.values()}

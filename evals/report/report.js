@@ -199,7 +199,7 @@ class Tree {
     this.root = { i: -1, kids: [], depth: 0, tokens: 0, total: 0, state: "root", scores: [], parent: null };
     this.nodes = [...t].map((code, i) => ({
       i, kids: [], state: STATES[Number(code)][0], slot: s ? s[i] : i, tokens: n[i],
-      scores: Object.entries(v ?? {}).map(([name, all]) => [name, all[i]]).filter(([, all]) => all.length),
+      scores: Object.entries(v ?? {}).map(([name, all]) => [name, [all[i] ?? []].flat()]).filter(([, all]) => all.length),
       text: x ? problem.texts[x[i]] : null, vote: c && c[i] >= 0 ? r.votes[c[i]] : null, weight: w ? w[i] : 1,
       message: m && i in m ? problem.texts[m[i]] : null,
     }));

@@ -168,9 +168,9 @@ class Texts:
 def pack(tree: Tree, groups: Sequence[Mapping[str, Any]], texts: Texts | None) -> dict[str, Any]:
     """A tree as columns of plain JSON, a few bytes a node; without `texts` only its shape.
 
-    `p` parents, `s` slots, `t` states (first letters of two), `n` tokens, `v` scores of steps by
-    verifier, `x` places of texts, `c` the group of a candidate's answer, `w` its weight. Columns
-    that say nothing are left out.
+    `p` parents, `s` slots, `t` states (their places in STATES), `n` tokens, `v` scores of steps by
+    verifier (only the last without `texts`), `x` places of texts, `c` the group of a candidate's
+    answer, `w` its weight. Columns that say nothing are left out.
     """
     nodes, names = tree.nodes, list(STATES)
     place = {group["key"]: i for i, group in enumerate(groups)}
@@ -191,7 +191,7 @@ def pack(tree: Tree, groups: Sequence[Mapping[str, Any]], texts: Texts | None) -
         columns["w"] = weights
     for verifier in dict.fromkeys(name for node in nodes for name in node.scores):
         kept = [node.scores.get(verifier, ()) for node in nodes]
-        scores = [[short(x) for x in (steps if texts else steps[-1:])] for steps in kept]
+        scores = [[short(x) for x in steps] for steps in kept] if texts else _last(kept)
         columns.setdefault("v", {})[visible(verifier)] = scores
     if texts is not None:
         columns["x"] = [texts.place(node.text or node.error or "") for node in nodes]
@@ -201,6 +201,11 @@ def pack(tree: Tree, groups: Sequence[Mapping[str, Any]], texts: Texts | None) -
     if tree.damaged:
         columns["damaged"] = tree.damaged
     return columns
+
+
+def _last(kept: Iterable[Sequence[float]]) -> list[float | None]:
+    """The last score of each node to two decimals, None for those without."""
+    return [short(round(steps[-1], 2)) if steps else None for steps in kept]
 
 
 def short(value: Any) -> float | None:
