@@ -126,7 +126,7 @@ def _chosen(label: str) -> Chosen:
 # ----------------------------------------------------------------------------------- replaying
 
 
-def replay(
+def evaluate(
     recording: Recording,
     strategies: Sequence[Chosen],
     *,

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from evals.replay import Replayed, choose, default_labels, replay, report, supported
+from evals.replay import Replayed, choose, default_labels, evaluate, report, supported
 from evals.replay_grades import Grades
 from evals.replay_sources import load
 from reasoning.errors import RecipeError, StoreError
@@ -59,7 +59,7 @@ def main(
         )
         chosen = chosen or choose(default_labels(recording))
         able, reasons = supported(chosen, recording)
-        results = replay(recording, able, budgets=budgets, orders=orders, seed=seed, watch=watch)
+        results = evaluate(recording, able, budgets=budgets, orders=orders, seed=seed, watch=watch)
     found = report(recording, results, reasons, orders=orders, seed=seed)
     show(found)
     _write(found, results, folder)

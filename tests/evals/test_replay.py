@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from evals.metrics import majority_at_k
-from evals.replay import choose, default_labels, missing, permutations, replay, report, supported
+from evals.replay import choose, default_labels, evaluate, missing, permutations, report, supported
 from evals.replay_grades import Grades
 from evals.replay_samples import Drawn, Recording, Stored, confidence_of
 from evals.replay_show import main, table
@@ -25,6 +25,7 @@ from evals.replay_strategies import Ordered, best, vote
 from reasoning.api import solve_async
 from reasoning.backends.recorded import Recorded
 from reasoning.errors import RecipeError
+from reasoning.names import known
 from reasoning.problem import Problem
 from reasoning.recipe import parse
 from reasoning.runner import run
@@ -238,7 +239,7 @@ def test_votes_without_weight() -> None:
 def test_the_mean_over_orders_is_the_exact_majority() -> None:
     keys = ["a", "b", "a", "c", None, "b", "a", "d"]
     recording = Recording("r", [stored([{"key": key} for key in keys])])
-    found = replay(recording, choose(["self_consistency"]), orders=3_000)[0]
+    found = evaluate(recording, choose(["self_consistency"]), orders=3_000)[0]
     for j, n in enumerate(found.budgets):
         exact = majority_at_k(keys, [key == "a" for key in keys], n)
         error = max(1e-9, np.sqrt(exact * (1 - exact) / 3_000))
@@ -257,7 +258,7 @@ def test_orders_are_seeded_by_problem() -> None:
 
 def test_without_orders_only_the_stored_one_counts() -> None:
     recording = Recording("r", [stored([{"key": key} for key in "baa"])])
-    found = replay(recording, choose(["self_consistency"]), orders=0)[0]
+    found = evaluate(recording, choose(["self_consistency"]), orders=0)[0]
     assert found.values.tolist() == found.stored.tolist() == [[0, 0, 1]]
 
 
@@ -275,7 +276,7 @@ def test_without_orders_only_the_stored_one_counts() -> None:
 def test_mistakes(labels: list[str], budgets: list[int] | None, match: str) -> None:
     recording = Recording("r", [stored([{"key": key} for key in "baa"])])
     with pytest.raises(RecipeError, match=match):
-        replay(recording, choose(labels), budgets=budgets)
+        evaluate(recording, choose(labels), budgets=budgets)
 
 
 def test_what_samples_do_not_support_is_said() -> None:
@@ -414,7 +415,7 @@ def test_a_run_is_replayed_as_its_file(tmp_path: Path) -> None:
     ours, theirs = load(folder), load(tmp_path / "samples.jsonl")
     assert "best_of_n-n=6" in ours.name
     able = choose(default_labels(theirs))[:10]
-    for a, b in zip(replay(ours, able), replay(theirs, able), strict=True):
+    for a, b in zip(evaluate(ours, able), evaluate(theirs, able), strict=True):
         assert a.values.tolist() == b.values.tolist()
         assert a.tokens.tolist() == b.tokens.tolist()
     assert load(folder, strategy="self_consistency-n=4").n == 4
@@ -494,7 +495,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def shown(path: Path, **options: Any) -> dict[str, Any]:
     recording = load(path, **options)
     able, reasons = supported(choose(default_labels(recording)), recording)
-    found = report(recording, replay(recording, able, orders=5), reasons, orders=5, seed=0)
+    found = report(recording, evaluate(recording, able, orders=5), reasons, orders=5, seed=0)
     assert table(found).row_count == len(found["strategies"])
     return found
 
@@ -529,3 +530,9 @@ def test_ordered_is_cut_without_copies() -> None:
     assert isinstance(part, Ordered)
     assert part.keys.base is not None
     assert part.keys.tolist() == [[0, 1]]
+
+
+def test_none_of_this_is_taken_for_a_task() -> None:
+    """A task is a module of `evals` that defines a function of its own name."""
+    ours = {"replay", "intervals", "paired", "curves", "equal_compute", "calibration", "compute"}
+    assert not ours & set(known("task"))
