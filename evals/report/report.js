@@ -251,16 +251,17 @@ class Tree {
       stack.push(...[...node.kids].reverse());
     }
     let row = 0;
-    const leaves = order.filter((node) => !node.kids.length).length;
+    const rowed = (node) => !node.kids.length || node.vote; // what has a label has a row
+    const leaves = order.filter(rowed).length;
     const height = leaves > 40 ? 20 : 24;
     const room = Math.max(200, Math.min(560, this.canvas.clientWidth - 190 || 420));
     const longest = Math.max(1, ...this.nodes.map((node) => node.total));
     for (const node of order) {
       node.x = 22 + (this.byTokens ? (node.total / longest) * room : node.depth * 46);
-      if (!node.kids.length) node.y = 18 + height * row++;
+      if (rowed(node)) node.y = 18 + height * row++;
     }
     for (const node of order.reverse()) {
-      if (node.kids.length) node.y = (node.kids[0].y + node.kids.at(-1).y) / 2;
+      if (!rowed(node)) node.y = (node.kids[0].y + node.kids.at(-1).y) / 2;
     }
     this.room = room;
     this.longest = longest;
@@ -328,7 +329,6 @@ class Tree {
   label(node) {
     const text = svg("text", { class: "leaf", x: node.x + 15, y: node.y });
     const add = (words, kind) => words && text.append(svg("tspan", { class: kind }, words + "  "));
-    if (node.kids.length) text.setAttribute("y", node.y - 13);
     if (node.vote) add(brief(node.vote[0] ?? "no answer", 16), "");
     if (node.vote?.[3] != null) add(node.vote[3] ? "✓" : "✗", node.vote[3] ? "right" : "wrong");
     if (!node.vote && node.state !== "grown") add(node.state === "limit" ? "limit" : node.state, "faint");
