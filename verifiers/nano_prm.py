@@ -70,7 +70,7 @@ class NanoPRM:
 
     async def score(self, problem: Problem, node: Node) -> Verdict:
         """Raises VerificationError for a node without a step, or a path beyond the context."""
-        before = node.parent.text if node.parent else ""
+        before = node.before
         steps, new = new_steps(before, node.sample.text)
         if new == 0:
             raise VerificationError(f"problem {problem.id!r}: a node without text has no step")
