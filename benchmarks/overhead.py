@@ -90,7 +90,9 @@ def main() -> None:
     print(f"{options.problems} problems in flight, {options.n} calls each")
     print(f"bare generator     {floor:7.1f} us CPU a call")
     print(f"whole search       {ours:7.1f} us CPU a call, {ours / floor:.1f} times the bare one")
-    print(f"peak memory        {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:7.0f} MiB")
+    print(
+        f"peak memory        {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:7.0f} MiB"
+    )
     for problems in (options.problems // 10, options.problems):
         kept = kept_bytes(problems, options.n)
         print(f"kept after {problems:>6} {kept / 1024:8.0f} KiB")

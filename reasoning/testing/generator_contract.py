@@ -23,6 +23,7 @@ async def no_task_left(work: Callable[[], Awaitable[None]]) -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"{len(left)} tasks are left behind: {left}"
 
+
 LONGEST_TOKEN = 16
 """Characters that may follow a stop string within the token that completes it."""
 

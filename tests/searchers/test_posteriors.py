@@ -128,7 +128,10 @@ def test_mixed_ranks_are_uniform() -> None:
         mu = 0.5 + 0.2 * rng.standard_normal()
         between, within = abs(0.2 * rng.standard_normal()), abs(0.3 * rng.standard_normal())
         alpha = mu + between * rng.standard_normal(3)
-        arms = [(a + within * rng.standard_normal(m)).tolist() for a, m in zip(alpha, (1, 3, 5), strict=True)]
+        arms = [
+            (a + within * rng.standard_normal(m)).tolist()
+            for a, m in zip(alpha, (1, 3, 5), strict=True)
+        ]
         truth = mu + between * rng.standard_normal() + within * rng.standard_normal()
         ranks[sum(model.draw(arms, rng)[-1] < truth for _ in range(draws))] += 1
     expected = rounds / places
