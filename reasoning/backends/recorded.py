@@ -64,7 +64,7 @@ class Recorded:
         notes = [f"seconds are virtual: {1 / self.token_seconds:g} tokens a second in each stream"]
         if guessed:
             notes.append(
-                f"{guessed} of {len(rows)} recorded samples have no token count; theirs is estimated "
+                f"{guessed} of {len(rows)} recorded samples have no token count; it is estimated "
                 f"at {CHARS_A_TOKEN} characters a token"
             )
         return notes

@@ -128,19 +128,19 @@ def test_interrupted_runs_end_with_the_same_summary(
     appended = 0
     original = runner.Store.append
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     def append(self: Any, *args: Any) -> None:
         nonlocal appended
         if appended == after:
-            raise Stop
+            raise StoppedError
         appended += 1
         original(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner.Store, "append", append)
-        with pytest.raises(Stop):
+        with pytest.raises(StoppedError):
             go(recipe(questions), tmp_path / "cut")
     assert go(recipe(questions), tmp_path / "cut") == whole
     keys = [(r["strategy"], r["problem"]) for r in runner.Store(tmp_path / "cut").results()]
