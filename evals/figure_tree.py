@@ -72,7 +72,11 @@ def draw(found: dict[tuple[str, int], dict[str, dict[str, Any]]], path: Path) ->
         x, y, low_y, high_y = zip(*points, strict=True)
         spread = [[a - b for a, b in zip(y, low_y, strict=True)]]
         spread.append([b - a for a, b in zip(y, high_y, strict=True)])
-        style: dict[str, Any] = {"marker": "osD^v<>PX*hpd8"[index % 14], "capsize": 2, "linewidth": 1}
+        style: dict[str, Any] = {
+            "marker": "osD^v<>PX*hpd8"[index % 14],
+            "capsize": 2,
+            "linewidth": 1,
+        }
         axes.errorbar(x, y, yerr=spread, label=name, **style)
     axes.set_xlabel("generated tokens a problem")
     axes.set_ylabel("accuracy, 95 % interval")
