@@ -131,7 +131,7 @@ def planted(size: int, tokens: int, collect: bool) -> tuple[float, float]:
             for slot in range(min(4, size - count)):
                 sample = Sample(f"step {count}\n\n")
                 if tokens:
-                    ids = tuple(range(300 + count, 300 + count + tokens))
+                    ids = tuple((300 + 7919 * count + i) % 150_000 for i in range(tokens))
                     logprobs = np.full(tokens, -0.5, dtype=np.float32)
                     sample = Sample(sample.text, ids, logprobs, generated_tokens=tokens)
                 node = tree.add(parent, slot, sample)

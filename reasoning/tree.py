@@ -31,6 +31,11 @@ Finish: TypeAlias = Literal["end", "stop", "length", "cancelled", "failed"]
 was cancelled, the call failed."""
 
 
+_TOKEN_IDS: dict[int, int] = {}
+"""One object for each token id, at most a vocabulary of them, however many samples hold it: Python
+would keep 32 bytes for every mention."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What one generator call returned.
@@ -42,7 +47,7 @@ class Sample:
     """
 
     text: str
-    token_ids: Sequence[int] | None = None
+    token_ids: tuple[int, ...] | None = None
     logprobs: FloatArray | None = None
     confidence: FloatArray | None = None
     finish: Finish = "end"
@@ -50,6 +55,11 @@ class Sample:
     cached_tokens: int = 0
     generated_tokens: int = 0
     info: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_ids is not None:
+            shared = tuple(map(_TOKEN_IDS.setdefault, self.token_ids, self.token_ids))
+            object.__setattr__(self, "token_ids", shared)
 
     def to_json(self, *, digits: int | None = 5) -> dict[str, Any]:
         """Plain JSON values; unset fields are left out, logprobs rounded (exact if None)."""
@@ -74,8 +84,6 @@ class Sample:
         for name in ("logprobs", "confidence"):
             if name in fields:
                 fields[name] = np.asarray(fields[name], dtype=np.float32)
-        if "token_ids" in fields:
-            fields["token_ids"] = tuple(fields["token_ids"])
         return cls(**fields)
 
 
