@@ -1,0 +1,156 @@
+"""Real vLLM servers over the embedded checkpoints, on the CPU; all tests here need one.
+
+`make test-engines` installs vLLM's CPU build into a virtual environment of its own and runs this
+folder. Where vLLM is not installed the tests are skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reasoning.backends import nano
+
+MODEL = nano.WEIGHTS
+REWARD_MODEL = nano.WEIGHTS.parent / "prm"
+STEP_TAG = 472
+"""The token at which the embedded reward model judges a step: <extra_0>."""
+
+ENGINE = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "1024")
+ENGINE += ("--kv-cache-memory-bytes", str(128 << 20), "--block-size", "32", "--max-num-seqs", "64")
+GENERATOR = ("--no-enable-chunked-prefill", "--scheduling-policy", "priority")
+GENERATOR += ("--enable-prefix-caching", "--enable-prompt-tokens-details")
+GENERATOR += ("--max-num-batched-tokens", "2048")
+POOLING = ("--runner", "pooling", "--pooler-config", f'{{"step_tag_id": {STEP_TAG}}}')
+
+_QUIET = {
+    # One process and one thread: quick to start, and nobody else's cores are taken.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+_START_SECONDS = 900  # a bound for hopeless cases: a free core needs fifteen
+_STOP_SECONDS = 20
+
+
+class Server:
+    """A vLLM server process. `url` is its root, without /v1."""
+
+    def __init__(self, model: Path, options: tuple[str, ...], cache: Path, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log: list[str] = []
+        self._ready = threading.Event()
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+        command += ["--model", str(model), "--served-model-name", "nano"]
+        command += ["--host", "127.0.0.1", "--port", str(port), *options]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **_QUIET, "VLLM_CACHE_ROOT": str(cache)},
+            start_new_session=True,  # its workers end with it
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait(self) -> Server:
+        """Wait until it serves; fails with its log if it does not."""
+        started = self._ready.wait(_START_SECONDS) and self.process.poll() is None
+        if not started:
+            self.kill()
+            pytest.fail(f"the vLLM server did not start:\n{''.join(self.log[-30:])}")
+        return self
+
+    def kill(self) -> None:
+        """End it at once, workers and all."""
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def close(self) -> None:
+        """Ask it to end; insist if it does not."""
+        if self.process.poll() is None:
+            self._signal(signal.SIGTERM)
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log.append(line)
+            if "Application startup complete" in line:
+                self._ready.set()
+        self._ready.set()  # it ended: whoever waits need not
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def vllm_installed() -> None:
+    """Skips where there is no vLLM."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here; `make test-engines` installs its CPU build")
+
+
+@pytest.fixture(scope="session")
+def serve(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts a server of one's own, to be killed or restarted: serve(), serve(port=...).
+
+    serve(reward_model=True) serves the reward model instead; further arguments are vLLM's.
+    """
+    cache = tmp_path_factory.mktemp("vllm")
+    servers: list[Server] = []
+
+    def start(*more: str, reward_model: bool = False, port: int = 0) -> Server:
+        model = REWARD_MODEL if reward_model else MODEL
+        options = (*ENGINE, *(POOLING if reward_model else GENERATOR), *more)
+        servers.append(Server(model, options, cache, port or free_port()))
+        return servers[-1].wait()
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def vllm_server(serve: Serve) -> str:
+    """The root URL (no /v1) of an OpenAI-compatible server of the language model, named `nano`."""
+    return serve().url
+
+
+@pytest.fixture(scope="session")
+def vllm_prm_server(serve: Serve) -> str:
+    """The root URL of a pooling server of the process reward model, named `nano`."""
+    return serve(reward_model=True).url
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
