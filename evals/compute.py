@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ AXES: Mapping[str, str] = {
     "verifier_calls": "verifier calls a problem",
     "critical_tokens": "longest chain of dependent tokens a problem",
     "seconds": "seconds a problem",
-    "flops": "floating point operations a problem, 2 x parameters a token",
+    "flops": "floating point operations a problem: 2 x parameters x tokens, prompts that were not "
+    "cached and what a verifier read included",
 }
 """The name of an axis and its label with the unit."""
 
@@ -32,17 +34,17 @@ def flops(usage: Mapping[str, float], parameters: float, verifier_parameters: fl
     return 2 * (parameters * tokens + verifier_parameters * usage.get("verifier_tokens", 0))
 
 
-def parameters_of(manifest: Mapping[str, Any], part: str = "generator") -> float | None:
-    """How many parameters the manifest says the model of `part` has; None if it does not say.
+def parameters_of(
+    manifest: Mapping[str, Any], strategy: str, part: str = "generator"
+) -> float | None:
+    """How many parameters the manifest says the model of a strategy's `part` has.
 
-    It may say so as `parameters` of the recipe's entry, or as `PART_parameters` beside it.
+    None if it does not say; nothing is guessed from a model's name.
     """
-    run = manifest.get("run") or {}
-    entry = run.get(part)
-    told = entry.get("parameters") if isinstance(entry, Mapping) else None
-    for place in (run, manifest):
-        told = told if told is not None else place.get(f"{part}_parameters")
-    valid = isinstance(told, int | float) and not isinstance(told, bool) and told > 0
+    sizes = manifest.get("parameters")
+    found = sizes.get(strategy) if isinstance(sizes, Mapping) else None
+    told = found.get(part) if isinstance(found, Mapping) else None
+    valid = isinstance(told, int | float) and not isinstance(told, bool) and 0 < told < math.inf
     return float(told) if valid and told is not None else None
 
 

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evals.metrics import bootstrap_mean, majority_at_k, pass_at_k, wilson
+from evals.curves import Kind, Samples, at_k_curve
+from evals.independent import Drawn, alike, drawn
+from evals.metrics import bootstrap_mean, wilson
 
 TOTALS = (
     "generated_tokens",
@@ -33,9 +35,10 @@ def summarise(
     """Tables per strategy over `problem_ids`, whatever order the results come in.
 
     `accuracy` is the share of graded problems answered rightly, `ci95` its Wilson interval.
-    Strategies that draw whole solutions independently also get `pass_at_k` and `majority_at_k`:
-    unbiased estimates over all subsets of the samples at hand. With `avg_at_n`, `avg_at_n` is the
-    mean accuracy of single samples with a bootstrap interval over problems.
+    Strategies that draw as many whole solutions for every problem, independently, also get
+    `pass_at_k` and `majority_at_k`: unbiased estimates over all subsets of the samples at hand.
+    With `avg_at_n`, `avg_at_n` is the mean accuracy of single samples with a bootstrap interval
+    over problems.
     """
     order = {problem: i for i, problem in enumerate(problem_ids)}
     tallies = {s["name"]: _Tally(len(order)) for s in strategies}
@@ -59,7 +62,7 @@ class _Tally:
         self.stops: Counter[str] = Counter()
         self.unanswered = 0
         self.failures: dict[int, str] = {}
-        self.samples: list[tuple[list[str | None], list[bool]] | None] = [None] * problems
+        self.drawn: list[Drawn | None] = [None] * problems
 
     def add(self, position: int, result: Mapping[str, Any]) -> None:
         usage = result["usage"]
@@ -73,10 +76,7 @@ class _Tally:
         self.critical[position] = usage["critical_tokens"]
         for name in TOTALS:
             self.totals[name] += usage[name]
-        candidates = result["candidates"]
-        if result["correct"] is not None and _independent(usage, candidates):
-            keys = [c["key"] for c in candidates]
-            self.samples[position] = (keys, [bool(c["correct"]) for c in candidates])
+        self.drawn[position] = drawn(result)
 
     def close(self, avg_at_n: bool) -> dict[str, Any]:
         graded = [c for c in self.correct if c is not None]
@@ -94,13 +94,13 @@ class _Tally:
             "stop_reasons": dict(sorted(self.stops.items())),
             "failures": [message for _, message in sorted(self.failures.items())[:3]],
         }
-        samples = [s for s in self.samples if s is not None]
-        if graded and len(samples) == len(graded):
-            n = min(len(correct) for _, correct in samples)
+        graded_ones = [d for d, c in zip(self.drawn, self.correct, strict=True) if c is not None]
+        if samples := alike(graded_ones):
+            n = len(samples[0].keys)
             if n > 1:
-                table |= self._curves(samples, n)
+                table |= self._curves(samples)
             if avg_at_n:
-                means = [sum(correct) / len(correct) for _, correct in samples]
+                means = [sum(s.correct) / n for s in samples]
                 table["avg_at_n"] = {
                     "n": n,
                     "mean": sum(means) / len(means),
@@ -109,20 +109,11 @@ class _Tally:
         return table
 
     @staticmethod
-    def _curves(samples: Sequence[tuple[list[str | None], list[bool]]], n: int) -> dict[str, Any]:
-        ks = sorted({*(2**i for i in range(n.bit_length()) if 2**i <= n), n})
-        count = len(samples)
+    def _curves(samples: Sequence[Samples]) -> dict[str, Any]:
+        """pass@k and majority@k over powers of two and n."""
+        kinds: tuple[Kind, ...] = ("pass", "majority")
+        curves = {kind: at_k_curve(samples, kind) for kind in kinds}
         return {
-            "pass_at_k": {
-                str(k): sum(pass_at_k(len(c), sum(c), k) for _, c in samples) / count for k in ks
-            },
-            "majority_at_k": {
-                str(k): sum(majority_at_k(keys, c, k) for keys, c in samples) / count for k in ks
-            },
+            f"{kind}_at_k": dict(zip(map(str, c.ks), c.values.mean(axis=0).tolist(), strict=True))
+            for kind, c in curves.items()
         }
-
-
-def _independent(usage: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> bool:
-    """Whole solutions, drawn one beside the other, none of them cancelled."""
-    whole = all(len(c["path"]) == 1 for c in candidates)
-    return bool(candidates) and whole and not usage["cancelled_calls"]

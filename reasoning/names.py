@@ -10,6 +10,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -53,13 +54,39 @@ def find(kind: Kind, name: str) -> Callable[..., Any]:
 
 
 def build(kind: Kind, spec: object) -> Any:
-    """The object a name, or a mapping of `name` and options, stands for; objects pass through."""
+    """The object a name, or a mapping of `name` and options, stands for; objects pass through.
+
+    `parameters` among a model's options is for whoever counts compute: see `size`.
+    """
     if isinstance(spec, str):
         spec = {"name": spec}
     if not isinstance(spec, Mapping):
         return spec
+    if kind in ("generator", "verifier"):
+        size(spec, None)
+        spec = {key: value for key, value in spec.items() if key != "parameters"}
     factory, options = _split(kind, spec)
     return factory(**options)
+
+
+def size(spec: object, part: object) -> float | None:
+    """How many parameters a model has: as its entry in the recipe says, else as it says itself.
+
+    None if neither does. Raises RecipeError for a size that is none.
+    """
+    told = spec.get("parameters") if isinstance(spec, Mapping) else None
+    told = getattr(part, "parameters", None) if told is None else told
+    if told is None:
+        return None
+    try:
+        found = float(told)  # YAML reads 7e9 as a text
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise RecipeError(
+            f"parameters is {told!r}; it must be how many parameters the model has, say 1.5e9"
+        )
+    return found
 
 
 def bind_searcher(searcher: str | Callable[..., Any], params: Mapping[str, Any]) -> Any:

@@ -177,6 +177,7 @@ async def run(
     with store.opened(describe(todo, command)):
         try:
             await _Run(todo, store, watch or _unwatched).finish()
+            _tell_sizes(todo, store)
         finally:
             for part in todo.plugins:
                 await close(part)
@@ -353,12 +354,31 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
             "versions": [v for p in todo.plugins if (v := getattr(p, "version", None))],
         },
         "notes": todo.notes,
+        "parameters": sizes(todo),
         "command": list(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": versions(),
     }
+
+
+def sizes(todo: Plan) -> dict[str, dict[str, float | None]]:
+    """How many parameters the models of each strategy have, None where nobody says."""
+    return {
+        arm.strategy.name: {
+            "generator": names.size(arm.strategy.recipe.generator, arm.generator),
+            "verifier": names.size(arm.strategy.recipe.verifier, arm.verifier),
+        }
+        for arm in todo.arms
+    }
+
+
+def _tell_sizes(todo: Plan, store: Store) -> None:
+    """Some models are on this machine only once they have run."""
+    manifest, found = store.read_json("manifest.json") or {}, sizes(todo)
+    if manifest.get("parameters") != found:
+        store.write_json("manifest.json", {**manifest, "parameters": found})
 
 
 def versions() -> dict[str, str]:

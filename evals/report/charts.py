@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evals.compute import AXES
+from evals.curves import Kind
 from evals.report.numbers import Calibration, Line, front
+from evals.report.sampled import Sampled
 from evals.report.text import one_line
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ SERIES = (
     "#0072b2", "#d55e00", "#00805f", "#b3478a", "#7a6200", "#5b4fc4", "#2a8fbd", "#6b6f76",
 )  # fmt: skip
 MARKERS = "os^DvPX*"
+NAMES_AT_K: Mapping[Kind, str] = {
+    "pass": "pass@k: any is right",
+    "majority": "majority@k: the most frequent",
+    "best": "best@k: the highest score",
+    "weighted": "weighted@k: the most score",
+}
 # What the page's style sheet decides instead.
 _VARIABLES = {INK: "var(--ink)", GRID: "var(--line)"} | {
     color: f"var(--s{i})" for i, color in enumerate(SERIES)
@@ -115,10 +123,35 @@ def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
             base = [b + v for b, v in zip(base, values, strict=True)]
     ax.set_yticks(range(len(lines)), [one_line(n.strategy.label, 26) for n in lines])
     ax.invert_yaxis()
-    ax.xaxis.set_major_formatter(_number)
+    ax.xaxis.set_major_formatter(number)
     ax.set_xlabel("tokens a problem, mean")
     _finish(figure, ax, title)
     ax.grid(visible=False, axis="y")
+    return figure
+
+
+def at_k(found: Sampled, title: str) -> Drawn:
+    """Accuracy over the number of samples with 95 % bands, and the law of coverage, broken."""
+    figure, ax = _figure(3.8)
+    for i, (curve, intervals) in enumerate(zip(found.curves, found.intervals, strict=True)):
+        ax.plot(
+            curve.ks, [x.value for x in intervals], color=SERIES[i], marker=MARKERS[i],
+            markersize=5, label=NAMES_AT_K[curve.kind],
+        )  # fmt: skip
+        low, high = [x.low for x in intervals], [x.high for x in intervals]
+        ax.fill_between(curve.ks, low, high, color=SERIES[i], alpha=0.12, linewidth=0)
+    if found.law is not None:
+        ks = [found.n ** (j / 60) for j in range(61)]
+        ax.plot(
+            ks, [found.law(k) for k in ks], color=INK, linestyle=":", linewidth=1.3,
+            label="exp(a k^b) fitted to pass@k",
+        )  # fmt: skip
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(found.curves[0].ks, [f"{k}" for k in found.curves[0].ks])
+    ax.minorticks_off()
+    ax.set_xlabel("k, samples a problem")
+    ax.set_ylabel("accuracy, 95 % band")
+    _finish(figure, ax, title)
     return figure
 
 
@@ -221,10 +254,11 @@ def _cost_ticks(ax: Axes, values: Sequence[float]) -> None:
         ticks = [t for t in steps if low <= t <= high]
         ax.xaxis.set_major_locator(FixedLocator(ticks[:: max(1, len(ticks) // 8)]))
         ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(_number)
+    ax.xaxis.set_major_formatter(number)
 
 
-def _number(value: float, _: object = None) -> str:
-    if abs(value) >= 1e12:
-        return f"{value:.0e}"
+def number(value: float, _: object = None) -> str:
+    for size, sign in ((1e18, " E"), (1e15, " P"), (1e12, " T"), (1e9, " G")):
+        if abs(value) >= size:
+            return f"{value / size:g}{sign}"
     return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:g}"

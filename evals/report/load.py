@@ -79,7 +79,7 @@ class Strategy:
 
     `label` is unique in the report; strategies of one `family` differ in numbers only (a sweep).
     `scores` and `graded` are those of all candidates that a verifier scored, `owners` their
-    problems.
+    problems; `most_samples` is the largest number of candidates of a problem.
     """
 
     label: str
@@ -90,6 +90,7 @@ class Strategy:
     scores: list[float] = field(default_factory=list)
     graded: list[bool] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
+    most_samples: int = 0
 
 
 @dataclass(slots=True)
@@ -254,7 +255,9 @@ def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, 
 
 def _score(strategy: Strategy, row: Row, line: Mapping[str, Any]) -> None:
     """The last score of every candidate beside its grade."""
-    for candidate in line.get("candidates") or ():
+    found = line.get("candidates") or ()
+    strategy.most_samples = max(strategy.most_samples, len(found))
+    for candidate in found:
         steps, correct = candidate.get("steps"), candidate.get("correct")
         if steps and isinstance(correct, bool) and math.isfinite(steps[-1]):
             strategy.scores.append(float(steps[-1]))

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from evals.calibration import Bin, auroc_interval, brier, ece, reliability
-from evals.compute import AXES, costs, pareto
+from evals.compute import AXES, costs, parameters_of, pareto
 from evals.equal_compute import AtCost, Points, at_equal_cost
 from evals.intervals import Interval, accuracy
 from evals.paired import Comparison, compare, holm
@@ -58,6 +58,10 @@ def _line(strategy: Strategy) -> Line:
     graded = [float(row.correct) for row in rows if row.correct is not None]
     kinds = dict.fromkeys(kind for row in rows for kind in row.usage)
     cost = {kind: math.fsum(r.usage.get(kind, 0.0) for r in rows) / len(rows) for kind in kinds}
+    spent = [cost_of(strategy, row, "flops") for row in rows]
+    known = [x for x in spent if x is not None]
+    if len(known) == len(rows):
+        cost["flops"] = math.fsum(known) / len(rows)
     return Line(
         strategy,
         len(rows),
@@ -77,6 +81,16 @@ def axes(lines: Sequence[Line]) -> dict[str, str]:
         for axis, label in AXES.items()
         if sum(line.cost.get(axis, 0.0) > 0 for line in lines) > (axis.startswith("verifier"))
     }
+
+
+def cost_of(strategy: Strategy, row: Row, axis: str) -> float | None:
+    """What one answer cost on `axis`; None for operations of models whose size is unknown."""
+    manifest, name = strategy.run.manifest, strategy.name
+    return costs(
+        row.usage,
+        parameters=parameters_of(manifest, name),
+        verifier_parameters=parameters_of(manifest, name, "verifier"),
+    ).get(axis)
 
 
 def front(lines: Sequence[Line], axis: str) -> list[Line]:
@@ -117,29 +131,38 @@ def _resamples(problems: int) -> int:
     return 10_000 if problems <= 200 else 2_000
 
 
-def at_equal_tokens(runs: Runs) -> list[tuple[str, str, int, AtCost]]:
-    """Families of strategies (sweeps) against each other where both cost the same tokens.
+def at_equal_compute(
+    runs: Runs, axis: str, *, baseline: str | None = None
+) -> list[tuple[str, str, int, AtCost]]:
+    """Families of strategies (sweeps) against each other where both cost the same on `axis`.
 
-    Each with the number of problems. Only sweeps with two points or more that overlap in cost.
+    Each with the number of problems. Only sweeps with two points or more that overlap in cost; of
+    more than 12, each against that of the `baseline` (the first).
     """
     families: dict[str, list[Strategy]] = {}
     for strategy in runs.strategies:
         families.setdefault(strategy.family, []).append(strategy)
     sweeps = {name: members for name, members in families.items() if len(members) > 1}
-    shared, found = runs.common, []
-    if not shared:
+    pairs, shared = list(combinations(sweeps, 2)), runs.common
+    if not shared or not pairs:
         return []
-    for a, b in combinations(sweeps, 2):
-        left, right = _points(sweeps[a], shared), _points(sweeps[b], shared)
+    if len(pairs) > MANY_PAIRS:
+        known = next((s.family for s in runs.strategies if s.label == baseline), None)
+        first = known if known in sweeps else next(iter(sweeps))
+        pairs = [(first, name) for name in sweeps if name != first]
+    points = {name: _points(members, shared, axis) for name, members in sweeps.items()}
+    found = []
+    for a, b in pairs:
+        left, right = points[a], points[b]
         if left and right:
             found += [(a, b, len(shared), point) for point in at_equal_cost(left, right)]
     return found
 
 
-def _points(members: Sequence[Strategy], problems: Sequence[str]) -> Points | None:
+def _points(members: Sequence[Strategy], problems: Sequence[str], axis: str) -> Points | None:
     values = np.array([grades(s, problems) for s in members]).T
-    spent = [[costs(s.rows[p].usage)["generated_tokens"] for p in problems] for s in members]
-    table = np.array(spent).T
+    spent = [[cost_of(s, s.rows[p], axis) for p in problems] for s in members]
+    table = np.array(spent, dtype=float).T  # an unknown cost is not a number
     return Points.of(values, table) if np.all(table.mean(axis=0) > 0) else None
 
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
 from evals.report import charts, numbers, sections
@@ -14,6 +14,7 @@ from evals.report.embed import embed
 from evals.report.html import Html, element, join
 from evals.report.load import Runs, load
 from evals.report.numbers import Line
+from evals.report.sampled import Sampled, sampled
 from reasoning.errors import RecipeError, StoreError, unknown
 
 DEFAULT_SIZE = 5.0  # megabytes
@@ -50,7 +51,8 @@ def write(
     if baseline is not None and baseline not in labels:
         raise RecipeError(unknown("strategy", baseline, labels))
     lines = numbers.summary_lines(runs)
-    head = _sections(runs, lines, baseline)
+    drawn = sampled(runs)
+    head = _sections(runs, lines, drawn, baseline)
     room = round(megabytes * 1e6) - len(head.encode()) - 60_000
     data, kept = embed(runs, max(0, room))
     notes = [*_notes(runs), *kept.notes(megabytes)]
@@ -59,10 +61,10 @@ def write(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        drawn = _figures(lines, Path(figures)) if figures is not None else []
+        files = _figures(lines, drawn, Path(figures)) if figures is not None else []
     except OSError as error:
         raise StoreError(f"the report cannot be written: {error}; choose another --out") from error
-    return Written(path, path.stat().st_size, len(runs.problems), len(labels), notes, drawn)
+    return Written(path, path.stat().st_size, len(runs.problems), len(labels), notes, files)
 
 
 def title(runs: Runs) -> str:
@@ -92,7 +94,9 @@ def _notes(runs: Runs) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _sections(runs: Runs, lines: Sequence[Line], baseline: str | None) -> Html:
+def _sections(
+    runs: Runs, lines: Sequence[Line], drawn: Sequence[Sampled], baseline: str | None
+) -> Html:
     """Everything but the problems."""
     found: dict[str, Html | None] = {
         "Summary": sections.summary(lines),
@@ -100,7 +104,8 @@ def _sections(runs: Runs, lines: Sequence[Line], baseline: str | None) -> Html:
     }
     if compared := numbers.comparisons(runs, baseline=baseline):
         found["Paired differences"] = sections.pairs(compared, runs)
-    found["At equal compute"] = sections.equal_compute(runs)
+    found["At equal compute"] = sections.equal_compute(runs, numbers.axes(lines), baseline)
+    found["Accuracy against the number of samples"] = sections.samples(drawn)
     found["Where the tokens went"] = sections.breakdown(lines)
     if scored := numbers.calibrations(runs.strategies):
         found["Calibration of the verifier"] = sections.calibration(scored)
@@ -113,7 +118,7 @@ def _sections(runs: Runs, lines: Sequence[Line], baseline: str | None) -> Html:
 
 
 def _page(runs: Runs, notes: Sequence[str], head: Html, data: str) -> str:
-    package = files("evals.report")
+    package = resources.files("evals.report")
     style, script, frame = (
         package.joinpath(name).read_text(encoding="utf-8")
         for name in ("report.css", "report.js", "report.html")
@@ -152,17 +157,21 @@ def _name(entry: object) -> str | None:
     return None if entry is None else str(entry)
 
 
-def _figures(lines: Sequence[Line], folder: Path) -> list[Path]:
+def _figures(lines: Sequence[Line], drawn: Sequence[Sampled], folder: Path) -> list[Path]:
     """The charts as files."""
-    drawn = [
+    made = [
         (f"accuracy_by_{axis}", charts.accuracy_against(lines, axis, _problems(lines)))
         for axis in numbers.axes(lines)
     ]
-    drawn.append(("tokens", charts.cost_breakdown(lines, _problems(lines))))
+    made += [
+        (f"samples_{i}", charts.at_k(s, f"{s.strategy.label}, {s.problems:,} problems"))
+        for i, s in enumerate(drawn)
+    ]
+    made.append(("tokens", charts.cost_breakdown(lines, _problems(lines))))
     for i, found in enumerate(numbers.calibrations([line.strategy for line in lines])):
         about = f"{found.strategy.label}, {found.problems:,} problems"
-        drawn.append((f"reliability_{i}", charts.reliability_diagram(found, about)))
-    return [p for name, figure in drawn if figure for p in charts.save(figure, folder, name)]
+        made.append((f"reliability_{i}", charts.reliability_diagram(found, about)))
+    return [p for name, figure in made if figure for p in charts.save(figure, folder, name)]
 
 
 def _problems(lines: Sequence[Line]) -> str:

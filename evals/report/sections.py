@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from evals.equal_compute import AtCost
 from evals.intervals import Interval
 from evals.paired import Comparison
 from evals.report import charts, numbers
 from evals.report.html import Html, Part, element, join, table
 from evals.report.load import Run, Runs
 from evals.report.numbers import Calibration, Line
+from evals.report.sampled import Sampled
 from evals.report.text import visible
 
 METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap over problems"}
@@ -143,15 +145,21 @@ def _discordant(c: Comparison) -> tuple[float | None, ...]:
     return c.only_a, c.only_b, c.p_value, c.adjusted
 
 
-def equal_compute(runs: Runs) -> Html | None:
+def equal_compute(runs: Runs, axes: Mapping[str, str], baseline: str | None) -> Html | None:
     """Sweeps against each other where they cost the same; None without two that overlap."""
-    found = numbers.at_equal_tokens(runs)
-    if not found:
-        return None
+    tables = [
+        _at_equal(found, axis)
+        for axis in ("generated_tokens", "flops")
+        if axis in axes and (found := numbers.at_equal_compute(runs, axis, baseline=baseline))
+    ]
+    return join(*tables) if tables else None
+
+
+def _at_equal(found: Sequence[tuple[str, str, int, AtCost]], axis: str) -> Html:
     rows: list[list[Part]] = [
         [
             join(b, element("br"), element("small", f"against {a}")),
-            f"{point.cost:,.0f}",
+            charts.number(point.cost) if axis == "flops" else f"{point.cost:,.0f}",
             f"{point.a:.3f}",
             f"{point.b:.3f}",
             f"{point.difference.value:+.3f}",
@@ -159,13 +167,67 @@ def equal_compute(runs: Runs) -> Html | None:
         ]
         for a, b, _, point in found
     ]
+    what = "floating point operations" if axis == "flops" else "generated tokens"
     caption = (
-        f"At equal generated tokens, {found[0][2]:,} problems: accuracy read off each sweep's "
+        f"At equal {what}, {found[0][2]:,} problems: accuracy read off each sweep's "
         "curve, linear in log cost between its points; 95 % paired bootstrap intervals over "
         "problems, not corrected for their number."
     )
-    head: list[Part] = ["sweep", "tokens a problem", "baseline", "this", "difference", "95 %"]
+    head: list[Part] = ["sweep", f"{'operations' if axis == 'flops' else 'tokens'} a problem"]
+    head += ["baseline", "this", "difference", "95 %"]
     return table(head, rows, caption=caption)
+
+
+def samples(found: Sequence[Sampled]) -> Html | None:
+    """Accuracy against the number of samples, each strategy's chart and its numbers."""
+    parts = []
+    for i, s in enumerate(found):
+        name = f"samples-{i}"
+        text = join(
+            f"{s.n:,} samples of {s.strategy.label} for each of {s.problems:,} problems: what k of "
+            "them would give, over all subsets, so without bias and without drawing again. "
+            f"Bands: {_methods(x for row in s.intervals for x in row)}, 95 %.{_drawing_error(s)} "
+            f"avg@{s.n}, the mean of single samples, is pass@1."
+        )
+        svg = charts.inline_svg(charts.at_k(s, s.strategy.label), name)
+        head: list[Part] = ["", *(f"k={k}" for k in s.curves[0].ks)]
+        rows: list[list[Part]] = [
+            [
+                element("th", f"{curve.kind}@k", scope="row"),
+                *(
+                    join(f"{x.value:.3f}", element("br"), element("small", _range(x)))
+                    for x in intervals
+                ),
+            ]
+            for curve, intervals in zip(s.curves, s.intervals, strict=True)
+        ]
+        parts += [_figure(name, svg, text), table(head, rows, caption=_law(s))]
+    return join(*parts) if parts else None
+
+
+def _range(found: Interval) -> str:
+    return f"{found.low:.2f} to {found.high:.2f}"
+
+
+def _methods(found: Iterable[Interval]) -> str:
+    return " or ".join(sorted({METHODS[x.method] for x in found}))
+
+
+def _drawing_error(found: Sampled) -> str:
+    """What weighted@k owes to chance where there are too many subsets to go through."""
+    most = max((float(c.errors.max()) for c in found.curves), default=0.0)
+    return f" weighted@k is by random subsets, standard error at most {most:.4f}." if most else ""
+
+
+def _law(found: Sampled) -> str:
+    law = found.law
+    if law is None:
+        return "Coverage law c(k) = exp(a k^b): too few samples, or nothing to fit it to."
+    return (
+        f"Coverage law c(k) = exp(a k^b), fitted to pass@k: a = {law.a:.3f} ± {law.a_error:.3f}, "
+        f"b = {law.b:.3f} ± {law.b_error:.3f} (standard errors, {law.method}); residuals of log c: "
+        f"{law.rmse:.4f} (root mean square)."
+    )
 
 
 def groups(runs: Runs, key: str, values: Sequence[str]) -> Html:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from reasoning.backends import checkpoint
 from reasoning.errors import EngineError, GenerationError, RecipeError, unknown
 from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.tree import Finish, FloatArray, Sample
@@ -50,6 +51,11 @@ class Vllm:
         self._tokenizer: Any = None
         self._prompts: dict[tuple[str | None, str], list[int]] = {}
         self._names = itertools.count()
+
+    @property
+    def parameters(self) -> int | None:
+        """Of the model, None where its files are not here (yet) or do not tell."""
+        return checkpoint.parameters(self.model)
 
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter

@@ -303,10 +303,11 @@ def test_compute_axes() -> None:
     assert "flops" not in costs(usage, parameters=1e9), "the verifier's size is unknown"
     assert costs(usage, parameters=1e9, verifier_parameters=0)["flops"] == 2 * 1e9 * 110
     assert costs(usage)["critical_tokens"] == 60
-    assert parameters_of({"run": {"generator": {"name": "vllm", "parameters": 7e9}}}) == 7e9
-    assert parameters_of({"run": {"generator_parameters": 5}}) == 5
-    assert parameters_of({"run": {"generator": "nano"}}) is None
-    assert parameters_of({}) is None
+    sizes = {"vote": {"generator": 7e9, "verifier": None}, "bad": {"generator": "big"}}
+    assert parameters_of({"parameters": sizes}, "vote") == 7e9
+    assert parameters_of({"parameters": sizes}, "vote", "verifier") is None
+    assert parameters_of({"parameters": sizes}, "bad") is None
+    assert parameters_of({}, "vote") is None
 
 
 # --------------------------------------------------------------------------------- calibration

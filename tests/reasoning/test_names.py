@@ -189,3 +189,34 @@ def test_help_lines() -> None:
     ((signature, text),) = names.help_lines([searcher])
     assert signature == "searcher(n, ratio=0.5, mode='fast')"
     assert text == "Does nothing. At length."
+
+
+@pytest.mark.parametrize(
+    ("spec", "own", "expected"),
+    [
+        ("x", None, None),
+        ("x", 5, 5.0),
+        ({"name": "x"}, 5, 5.0),
+        ({"name": "x", "parameters": "1.5e9"}, 5, 1.5e9),
+        ({"name": "x", "parameters": 7}, None, 7.0),
+    ],
+)
+def test_the_recipe_may_say_how_large_a_model_is(
+    spec: object, own: int | None, expected: float | None
+) -> None:
+    class Part:
+        parameters = own
+
+    assert names.size(spec, Part()) == expected
+    assert names.size(spec, None) == (None if own == expected else expected)
+
+
+@pytest.mark.parametrize("size", [0, -1, "big", float("nan"), [1], "1e400"])
+def test_a_size_that_is_none_is_refused(size: object) -> None:
+    with pytest.raises(RecipeError, match="it must be how many parameters the model has"):
+        names.build("generator", {"name": "nano", "parameters": size})
+
+
+def test_the_size_is_no_business_of_the_factory() -> None:
+    scripted = names.build("generator", {"name": "scripted", "parameters": 3})
+    assert isinstance(scripted, Scripted)

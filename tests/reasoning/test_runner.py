@@ -268,6 +268,22 @@ def test_the_manifest_says_what_is_needed_to_repeat(questions: Path, tmp_path: P
     assert manifest["run"]["strategies"][0]["n"] == [1, 4, 8]
     assert manifest["packages"]["numpy"]
     assert "sha256" in json.dumps(manifest["run"]["task_source"])
+    assert manifest["parameters"]["self_consistency-n=8"] == {"generator": None, "verifier": None}
+
+
+def test_the_manifest_says_how_large_the_models_are(questions: Path, tmp_path: Path) -> None:
+    sweep = {"generator.parameters": [1000, "2e9"]}
+    changed = recipe(questions, strategies=STRATEGIES[:1], sweep=sweep)
+    go(changed, tmp_path / "run", limit=1)
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    found = {name: size["generator"] for name, size in manifest["parameters"].items()}
+    assert found["self_consistency-n=1-parameters=1000"] == 1000.0
+    assert found["self_consistency-n=1-parameters=2e9"] == 2e9
+    del manifest["parameters"]  # as a run that did not know it leaves it
+    path.write_text(json.dumps(manifest))
+    go(changed, tmp_path / "run", limit=2)
+    assert set(json.loads(path.read_text())["parameters"]) == set(found)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

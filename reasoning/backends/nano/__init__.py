@@ -81,6 +81,8 @@ class Nano:
         self.text = Text(path)
         self.context = config.context
         """Largest number of tokens of prompt and answer together."""
+        self.parameters = sum(tensor.size for tensor in weights.values())
+        """Of the model, embeddings included."""
         self._ends = _end_tokens(path)
         self.engine: Engine[Call] = Engine(
             model,

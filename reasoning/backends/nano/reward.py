@@ -77,6 +77,7 @@ class RewardModel:
         model = Transformer(config, weights)
         self.text = Text(path)
         self.context = config.context
+        self.parameters = sum(tensor.size for tensor in weights.values())
         self._head = StepHead(model, weights)
         self._engine: Engine[_ScoreJob] = Engine(
             model,
