@@ -25,12 +25,16 @@ class Prompt:
 
     With `afresh` nothing is continued: the text starts over, and `problem.prompt` is the message
     that asks for it. Backends that go by `text`, `token_ids` and `problem` need not care.
+
+    `urgency` is for engines that schedule by priority: the higher runs first. None leaves it to
+    the backend, which then puts deeper paths first.
     """
 
     problem: Problem
     parent: Node
     slot: int
     afresh: bool = False
+    urgency: float | None = None
 
     @property
     def path(self) -> Path:

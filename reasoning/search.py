@@ -123,14 +123,16 @@ class Search:
         until: Until = "step",
         temperature: float | None = None,
         message: str | None = None,
+        urgency: float | None = None,
     ) -> Node | None:
         """Draw the sample that belongs in `slot` below `node`; one step, or all the way to the end.
 
         With `message` the model is asked that instead of the problem's prompt, and its answer
-        starts over: a refinement of what `node` holds, say. None if the budget or the path's token
+        starts over: a refinement of what `node` holds, say. `urgency` says how much the search
+        wants this call: see `reasoning.generate.Prompt`. None if the budget or the path's token
         limit is used up, or if the call failed for good.
         """
-        prompt = self._prompt(node, slot, message)
+        prompt = replace(self._prompt(node, slot, message), urgency=urgency)
         params = self._params(prompt, until, temperature)
         if params.max_tokens < 1:
             return None

@@ -59,13 +59,14 @@ async def astar(
     frontier = [(0.0, 0.0, 0, search.root.path, search.root)]
     with at_least_partial(search, worth):
         while frontier and goals:
-            batch: list[Node] = []
+            batch: list[Growth] = []
             while frontier and len(batch) < parallel and not frontier[0][-1].finished:
-                batch.append(heappop(frontier)[-1])
+                f, *_, node = heappop(frontier)
+                batch.append(Growth(node, width, urgency=-f))
             if not batch:
                 search.emit(heappop(frontier)[-1], rank=-goals)  # before all that were not popped
                 goals -= 1
-            wishes = [Growth(node, width) for node in batch if can_grow(node, max_steps)]
+            wishes = [wish for wish in batch if can_grow(wish.node, max_steps)]
             for siblings in await grow(search, wishes, judge=search.score, land=land):
                 for node in distinct(siblings):
                     g, h = known[node]

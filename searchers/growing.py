@@ -18,11 +18,15 @@ from reasoning.tree import FloatArray, Node
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A wish for `n` more children of `node`; with `message` they answer that and start over."""
+    """A wish for `n` more children of `node`; with `message` they answer that and start over.
+
+    The `urgency` of the calls is for engines that schedule by priority, the higher first.
+    """
 
     node: Node
     n: int = 1
     message: str | None = None
+    urgency: float | None = None
 
 
 async def grow(
@@ -49,7 +53,12 @@ async def grow(
 
     async def one(wish: Growth, slot: int) -> Node | None:
         child = await search.extend(
-            wish.node, slot, until=until, temperature=temperature, message=wish.message
+            wish.node,
+            slot,
+            until=until,
+            temperature=temperature,
+            message=wish.message,
+            urgency=wish.urgency,
         )
         if child is not None:
             land(child)

@@ -199,3 +199,18 @@ def test_unscored_steps_come_last() -> None:
 
     search = run(end_at(2), Scores(score), width=2)
     assert grown(search) == [(), (1,)]
+
+
+def test_the_engine_is_told_that_the_least_f_is_the_most_urgent() -> None:
+    asked: dict[Path, float | None] = {}
+
+    def script(prompt: Prompt, seed: int) -> str:
+        del seed
+        asked[prompt.path] = prompt.urgency
+        return "\\boxed{1}" if len(prompt.path) == 3 else f"s{prompt.slot}\n\n"
+
+    # The first step costs nothing, so f of a first step is its h; later falls cost what they fall.
+    scores = Scores(lambda path: {(0,): 0.75, (1,): 0.25}.get(path[:1], 0.0))
+    run(Scripted(script), scores, width=2, parallel=2)
+    by_parent = {path[:-1]: urgency for path, urgency in asked.items() if len(path) < 3}
+    assert by_parent == {(): 0.0, (0,): -0.25, (1,): -0.75}
