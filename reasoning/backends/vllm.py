@@ -11,43 +11,72 @@ import asyncio
 import importlib.metadata
 import importlib.util
 import itertools
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from reasoning.backends import checkpoint
-from reasoning.errors import EngineError, GenerationError, RecipeError, unknown
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.backends.own_loop import OwnLoop
+from reasoning.backends.thinking import Thinking
+from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.tree import Finish, FloatArray, Sample
 
-_MAX_LOGPROBS = 20
+_URGENCY_STEPS = 1000  # the engine's priorities are integers, urgencies are not
+_DOCUMENT = "<|endoftext|>"
 
 
-def vllm(*, model: str, lora: str | None = None, **engine: Any) -> Vllm:
+def vllm(
+    *,
+    model: str,
+    lora: str | None = None,
+    chat_template_kwargs: dict[str, Any] | None = None,
+    thinking_tokens: int | None = None,
+    thinking_end: str = "</think>",
+    **engine: Any,
+) -> Generator:
     """vLLM in process. Further options go to the engine by vLLM's own names.
 
     For example max_model_len, tensor_parallel_size, quantization, dtype, speculative_config.
-    `lora` is the path of an adapter to answer with.
+    lora: the path of an adapter to answer with. chat_template_kwargs: for the model's chat
+    template, say {enable_thinking: false}. thinking_tokens: after so many tokens a model that
+    thinks is made to end its thinking, which `thinking_end` marks, and to answer.
     """
     if importlib.util.find_spec("vllm") is None:
         raise RecipeError(
             "generator vllm needs vLLM, which is not installed: pip install 'reasoning[vllm]'; "
             "generator nano needs nothing"
         )
-    return Vllm(model, engine, lora)
+    generator = Vllm(model, engine, lora, chat_template_kwargs)
+    if thinking_tokens is None:
+        return generator
+    return Thinking(generator, thinking_tokens, thinking_end)
 
 
 class Vllm:
-    """One engine, started by the first call and bound to that call's event loop."""
+    """One engine, started by the first call, on an event loop of its own.
 
-    def __init__(self, model: str, engine: Mapping[str, Any], lora: str | None = None) -> None:
+    One request a sample: the engine batches requests as they come and computes the prompt that
+    siblings share once, so `n` samples in one request gain nothing and could not be cancelled one
+    by one. A call that is cancelled aborts its request and meters what the engine had produced.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        engine: Mapping[str, Any],
+        lora: str | None = None,
+        template: Mapping[str, Any] | None = None,
+    ) -> None:
         self.model = model
         self.version = f"vllm {_installed_version()}, {model}"
         self._options = _engine_options(model, engine, lora)
         self._lora = lora
+        self._template_options = dict(template or {})
+        self._loop = OwnLoop(f"vLLM with {model}")
         self._engine: Any = None
-        self._starting: asyncio.Lock | None = None
         self._tokenizer: Any = None
         self._prompts: dict[tuple[str | None, str], list[int]] = {}
         self._names = itertools.count()
@@ -57,100 +86,144 @@ class Vllm:
         """Of the model, None where its files are not here (yet) or do not tell."""
         return checkpoint.parameters(self.model)
 
+    async def astart(self) -> None:
+        """Start the engine now, so that no call waits for it. Raises EngineError."""
+        await self._loop.run(self._started)
+
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
-        engine = await self._started()
-        ids = self._input(prompt)
-        produced: list[int] = []
-        text: list[str] = []
-        logprobs: list[Any] = []
-        cached = 0
-        reason: tuple[str | None, Any] = (None, None)
-        async for output in self._outputs(engine, ids, _sampling(params, seed), prompt):
-            part = output.outputs[0]
-            meter(len(part.token_ids))
-            produced += part.token_ids
-            text.append(part.text)
-            logprobs += part.logprobs or []
-            cached = max(cached, output.num_cached_tokens or 0)
-            reason = (part.finish_reason, part.stop_reason)
-        finish = _finish(*reason)
+        await self._ready()
+        ids, outputs = self._input(prompt), list[Any]()
+        request = self._sampling(params, seed)
+        try:
+            await self._loop.run(lambda: self._collect(ids, request, prompt, outputs))
+        finally:
+            meter(len(outputs[0].outputs[0].token_ids) if outputs else 0)
+        part = outputs[0].outputs[0]
+        produced, rows = list(part.token_ids), list(part.logprobs or ())
         return Sample(
-            self._exact(ids, produced) if finish == "stop" else "".join(text),
+            self._exact(ids, produced),
             token_ids=tuple(produced),
-            logprobs=_chosen(produced, logprobs),
-            confidence=_confidence(logprobs, params.confidence_k),
-            finish=finish,
+            logprobs=_chosen(produced, rows),
+            confidence=_confidence(rows, params.confidence_k),
+            finish=_finish(part.finish_reason, part.stop_reason),
             prompt_tokens=len(ids),
-            cached_tokens=cached,
+            cached_tokens=outputs[0].num_cached_tokens or 0,
             generated_tokens=len(produced),
         )
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
     ) -> FloatArray:
-        """See `reasoning.generate.TextScorer`. The first token of a document has logprob 0."""
-        engine = await self._started()
+        """See `reasoning.generate.TextScorer`.
+
+        Without `question` a document begins with the model's beginning-of-text token, or else
+        <|endoftext|>; if it has neither, with the path's own text, whose first token has logprob 0.
+        The engine draws one token behind the text, which nobody sees.
+        """
+        await self._ready()
         given = sample.token_ids
-        scored = list(given) if given is not None else self._encode(sample.text)
-        before = self._input(prompt) if question else self._path(prompt)
-        params = _sampling(Sampling(max_tokens=1, temperature=0.0), 0, prompt_logprobs=0)
-        found: list[Any] = []
-        async for output in self._outputs(engine, before + scored, params, prompt):
-            found = output.prompt_logprobs or found
+        scored = list(given) if given is not None else self.encode(sample.text)
+        before = self._input(prompt) if question else self._document() + self._path(prompt)
+        request = self._sampling(Sampling(max_tokens=1, temperature=0.0), 0, prompt_logprobs=0)
+        outputs: list[Any] = []
         meter(len(before) + len(scored))
-        rows = found[len(before) :]
+        if not scored:
+            return np.zeros(0, np.float32)
+        await self._loop.run(lambda: self._collect(before + scored, request, prompt, outputs))
+        rows = outputs[0].prompt_logprobs[len(before) :]
         pairs = zip(scored, rows, strict=True)
         return np.array([row[i].logprob if row else 0.0 for i, row in pairs], dtype=np.float32)
 
-    async def aclose(self) -> None:
-        if self._engine is not None:
-            await asyncio.to_thread(self._engine.shutdown)
-            self._engine = None
+    def encode(self, text: str) -> list[int]:
+        """The token ids of `text`; special tokens written out in it count as such."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
 
-    async def _outputs(self, engine: Any, ids: list[int], params: Any, prompt: Prompt) -> Any:
-        """What the engine puts out. Leaving early, cancelled or not, aborts the request there."""
-        from vllm.exceptions import VLLMValidationError
+    async def aclose(self) -> None:
+        """Shut the engine down; a later call starts another."""
+        if self._engine is not None:
+            await self._loop.run(self._stopped)
+        await self._loop.close()
+
+    async def _collect(
+        self, ids: list[int], request: Any, prompt: Prompt, found: list[Any]
+    ) -> None:
+        """Put what comes of the request into `found`: of a cancelled one what there was of it.
+
+        Only the final output is asked for: a stream of tokens would wake this process for every
+        request at every step of the engine, and nobody looks before the end.
+        """
         from vllm.inputs import tokens_input
-        from vllm.v1.engine.exceptions import EngineDeadError
 
         more: dict[str, Any] = {}
         if self._options.get("scheduling_policy") == "priority":
-            more["priority"] = -prompt.parent.depth  # deeper before wider: finish what is begun
+            more["priority"] = _priority(prompt)
         if self._lora is not None:
             from vllm.lora.request import LoRARequest
 
             more["lora_request"] = LoRARequest("adapter", 1, self._lora)
         name = f"{prompt.problem.id}-{next(self._names)}"
+        engine, queue = self._engine, None
         try:
-            async for output in engine.generate(tokens_input(ids), params, name, **more):
-                yield output
-        except VLLMValidationError as error:
-            raise GenerationError(f"vLLM refused the request: {error}") from error
-        except EngineDeadError as error:
-            raise EngineError(
-                f"the vLLM engine died: {error}; its log above says why. What was finished is "
-                "stored; the same command continues"
-            ) from error
+            queue = await engine.add_request(name, tokens_input(ids), request, **more)
+            found.append(await queue.get())
+        except asyncio.CancelledError:
+            await engine.abort(name)  # ends the request and hands over what there is of it
+            if queue is not None and (rest := queue.get_nowait()) is not None:
+                found.append(rest)
+            raise
+        except Exception as error:
+            _explain(error, self.model)
 
-    async def _started(self) -> Any:
-        if self._starting is None:
-            self._starting = asyncio.Lock()
-        async with self._starting:
-            if self._engine is None:
-                self._start()
-        return self._engine
+    async def _ready(self) -> None:
+        if self._engine is None:
+            await self.astart()
 
-    def _start(self) -> None:
+    async def _started(self) -> None:
+        """Blocks the engine's loop, on which nothing could go on without it."""
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        if self._engine is not None:
+            return
         try:
-            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._options))
+            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._options))
         except Exception as error:
-            raise EngineError(f"vLLM could not start {self.model!r}: {error}") from error
-        self._tokenizer = self._engine.get_tokenizer()
+            raise EngineError(
+                f"vLLM could not start {self.model!r}: {error}; its log above says why"
+            ) from error
+        self._tokenizer, self._engine = engine.get_tokenizer(), engine
+
+    async def _stopped(self) -> None:
+        engine, self._engine = self._engine, None
+        engine.shutdown()
+
+    def _sampling(self, params: Sampling, seed: int, **more: Any) -> Any:
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
+        from vllm.sampling_params import RequestOutputKind
+
+        most = self._options.get("max_logprobs", 20)
+        if params.confidence_k > most:
+            raise RecipeError(
+                f"confidence_k is {params.confidence_k} and vLLM gives the {most} most likely "
+                "tokens; raise generator.max_logprobs"
+            )
+        try:
+            return SamplingParams(
+                max_tokens=params.max_tokens,
+                temperature=params.temperature,
+                top_p=params.top_p,
+                top_k=params.top_k,
+                stop=list(params.stop) or None,
+                seed=seed if params.temperature > 0 else None,
+                logprobs=params.confidence_k,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+                **more,
+            )
+        except (VLLMValidationError, ValueError) as error:
+            raise RecipeError(f"vLLM refuses the sampling parameters: {error}") from error
 
     def _input(self, prompt: Prompt) -> list[int]:
         """The question through the chat template, once, then the path's own tokens."""
@@ -164,7 +237,13 @@ class Vllm:
 
     def _path(self, prompt: Prompt) -> list[int]:
         ids = prompt.token_ids
-        return list(ids) if ids is not None else self._encode(prompt.text)
+        return list(ids) if ids is not None else self.encode(prompt.text)
+
+    def _document(self) -> list[int]:
+        begin = self._tokenizer.bos_token_id
+        if begin is None:
+            begin = self._tokenizer.get_vocab().get(_DOCUMENT)
+        return [] if begin is None else [begin]
 
     def _template(self, system: str | None, message: str) -> list[int]:
         if not getattr(self._tokenizer, "chat_template", None):
@@ -173,12 +252,9 @@ class Vllm:
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         text = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
+            messages, add_generation_prompt=True, tokenize=False, **self._template_options
         )
-        return self._encode(text)
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        return self.encode(text)
 
     def _exact(self, before: list[int], produced: list[int]) -> str:
         """The text of all tokens produced, also of what follows a stop string in its last token."""
@@ -196,35 +272,44 @@ def _engine_options(model: str, engine: Mapping[str, Any], lora: str | None) -> 
     for name in engine:
         if name not in known:
             raise RecipeError(unknown("option of vLLM", name, known))
-    options = {"model": model, "enable_prefix_caching": True, **engine}
+    options = {
+        "model": model,
+        "enable_prefix_caching": True,
+        "scheduling_policy": "priority",
+        "enable_lora": lora is not None,
+        **engine,
+    }
     if current_platform.is_cpu():
         # There, a prompt prefilled in two parts and a seed of its own kill vLLM's worker.
         options.setdefault("enable_chunked_prefill", False)
-    if lora is not None:
-        options.setdefault("enable_lora", True)
+        options.setdefault("block_size", 32)  # 128 would reuse less of short paths
+        given = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & engine.keys()
+        if not given and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+            options["kv_cache_memory_bytes"] = 1 << 30  # else nearly all of the machine's memory
     return options
 
 
-def _sampling(params: Sampling, seed: int, **more: Any) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+def _priority(prompt: Prompt) -> int:
+    """Lower runs first: what the search finds urgent, else deeper before wider."""
+    urgency = prompt.parent.depth if prompt.urgency is None else prompt.urgency
+    return -round(_URGENCY_STEPS * urgency)
 
-    if params.confidence_k > _MAX_LOGPROBS:
-        raise RecipeError(
-            f"confidence_k is at most {_MAX_LOGPROBS} with vLLM, not {params.confidence_k}"
-        )
-    return SamplingParams(
-        max_tokens=params.max_tokens,
-        temperature=params.temperature,
-        top_p=params.top_p,
-        top_k=params.top_k,
-        stop=list(params.stop) or None,
-        include_stop_str_in_output=True,
-        seed=seed if params.temperature > 0 else None,
-        logprobs=params.confidence_k,
-        output_kind=RequestOutputKind.DELTA,
-        **more,
-    )
+
+def _explain(error: Exception, model: str) -> NoReturn:
+    """Raise what the engine's error means to a search."""
+    from vllm.exceptions import GracefulHTTPError, VLLMClientError
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if isinstance(error, EngineDeadError):
+        raise EngineError(
+            f"the vLLM engine of {model!r} died: {error}; its log above says why. What was "
+            "finished is stored; the same command continues"
+        ) from error
+    if isinstance(error, GracefulHTTPError):  # its queue is full
+        raise TransientError(f"vLLM has too much to do: {error}") from error
+    if isinstance(error, VLLMClientError):
+        raise GenerationError(f"vLLM refused the request: {error}") from error
+    raise GenerationError(f"vLLM failed: {type(error).__name__}: {error}") from error
 
 
 def _finish(reason: str | None, stop: Any) -> Finish:
