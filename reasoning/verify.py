@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from reasoning.errors import VerificationError
 from reasoning.problem import Problem
@@ -39,65 +39,88 @@ class Verifier(Protocol):
 
 
 Item: TypeAlias = tuple[Problem, Node]
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 
 
-class Batched:
-    """A verifier from a function of many nodes at once: calls that wait together go together.
+class Batches(Generic[Asked, Given]):
+    """A function of one from a function of many: calls that wait together go together.
 
-    A batch leaves as soon as the one before it is back, with whatever has gathered by then, up to
-    `max_batch`; nothing ever waits for a batch to fill. An exception in `many` fails all of its
-    batch, an exception in place of a verdict fails that one.
+    Up to `in_flight` batches are under way at once. The next one leaves as soon as one of them is
+    back, with whatever has gathered by then, up to `max_batch`; nothing ever waits for a batch to
+    fill. An exception in `many` fails all of its batch, an exception in place of a result fails
+    that one.
     """
 
     def __init__(
         self,
         name: str,
-        many: Callable[[Sequence[Item]], Awaitable[Sequence[Verdict | Exception]]],
+        many: Callable[[Sequence[Asked]], Awaitable[Sequence[Given | Exception]]],
         *,
         max_batch: int = 64,
+        in_flight: int = 1,
     ) -> None:
         self.name = name
         self._many = many
         self._max_batch = max_batch
-        self._waiting: deque[tuple[Item, asyncio.Future[Verdict]]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._in_flight = in_flight
+        self._waiting: deque[tuple[Asked, asyncio.Future[Given]]] = deque()
+        self._workers: list[asyncio.Task[None]] = []
+        self._fresh: asyncio.Task[None] | None = None  # a worker that has not looked yet
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Verdict] = loop.create_future()
-        self._waiting.append(((problem, node), future))
-        if self._worker is None or self._worker.done():
-            # The worker outlives the call that starts it, because it serves others too; it ends
-            # by itself when nobody waits.
-            self._worker = loop.create_task(self._work())
+    async def ask(self, item: Asked) -> Given:
+        """The result for `item`, in company."""
+        future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._hire()
         return await future
 
+    def _hire(self) -> None:
+        """Start a worker for those who wait, unless one is about to look or enough are busy.
+
+        It outlives the call that starts it, because it serves others too; it ends by itself when
+        nobody waits.
+        """
+        self._workers = [worker for worker in self._workers if not worker.done()]
+        if self._fresh in self._workers or len(self._workers) >= self._in_flight:
+            return
+        self._fresh = asyncio.get_running_loop().create_task(self._work())
+        self._workers.append(self._fresh)
+
     async def _work(self) -> None:
+        self._fresh = None
         while self._waiting:
-            batch: list[tuple[Item, asyncio.Future[Verdict]]] = []
+            batch: list[tuple[Asked, asyncio.Future[Given]]] = []
             while self._waiting and len(batch) < self._max_batch:
                 item, future = self._waiting.popleft()
                 if not future.done():
                     batch.append((item, future))
             if not batch:
                 continue
+            if self._waiting:
+                self._hire()
             try:
-                verdicts: Sequence[Verdict | Exception] = await self._many(
-                    [item for item, _ in batch]
-                )
-                if len(verdicts) != len(batch):
+                results: Sequence[Given | Exception] = await self._many([item for item, _ in batch])
+                if len(results) != len(batch):
                     raise VerificationError(
-                        f"{self.name} gave {len(verdicts)} verdicts for {len(batch)} nodes"
+                        f"{self.name} gave {len(results)} verdicts for {len(batch)} nodes"
                     )
             except Exception as error:
-                verdicts = [error] * len(batch)
-            for (_, future), verdict in zip(batch, verdicts, strict=True):
+                results = [error] * len(batch)
+            for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
-                if isinstance(verdict, Exception):
-                    future.set_exception(verdict)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
                 else:
-                    future.set_result(verdict)
+                    future.set_result(result)
+
+
+class Batched(Batches[Item, Verdict]):
+    """A verifier from a function of many nodes at once."""
+
+    async def score(self, problem: Problem, node: Node) -> Verdict:
+        return await self.ask((problem, node))
 
 
 class Cached:

@@ -15,8 +15,7 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Verdict
-
-STEP_BREAK = "\n\n"
+from verifiers.steps import new_steps
 
 
 def nano_prm(
@@ -40,18 +39,6 @@ def nano_prm(
             "verifier.path out for the bundled one"
         ) from error
     return NanoPRM(model)
-
-
-def steps_of(text: str) -> list[str]:
-    """The steps of a solution: what blank lines separate, stripped, without empty ones."""
-    return [step for part in text.split(STEP_BREAK) if (step := part.strip())]
-
-
-def new_steps(before: str, text: str) -> tuple[list[str], int]:
-    """All steps of `before + text`, and how many of the last ones have a part in `text`."""
-    old, steps = steps_of(before), steps_of(before + text)
-    intact = len(old) if steps[: len(old)] == old else len(old) - 1  # a step may go on in `text`
-    return steps, len(steps) - intact
 
 
 class NanoPRM:

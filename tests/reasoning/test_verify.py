@@ -196,3 +196,35 @@ def test_failures_are_not_remembered() -> None:
         asyncio.run(verifier.score(PROBLEM, node))
     asyncio.run(verifier.score(PROBLEM, node))
     assert verifier.paid_calls == 2
+
+
+def test_several_batches_under_way() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many, max_batch=3, in_flight=2)
+    some = nodes(10)
+
+    async def work() -> None:
+        assert await score_all(verifier, some) == [i / 100 for i in range(10)]
+
+    asyncio.run(work())
+    assert list(map(len, engine.batches)) == [3, 3, 3, 1]
+    assert engine.clock.now() == 2
+
+
+def test_a_call_leaves_while_another_batch_is_under_way() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many, in_flight=2)
+    some = nodes(4)
+
+    async def work() -> None:
+        async with TaskGroup() as group:
+            group.create_task(verifier.score(PROBLEM, some[0]))
+            await engine.clock.sleep(0.5)
+            for node in some[1:3]:
+                group.create_task(verifier.score(PROBLEM, node))
+            await engine.clock.sleep(0.1)
+            group.create_task(verifier.score(PROBLEM, some[3]))
+
+    asyncio.run(work())
+    assert engine.batches == [["0"], ["1", "2"], ["3"]]
+    assert engine.clock.now() == 2

@@ -20,7 +20,8 @@ from reasoning.problem import Problem
 from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Verdict
-from verifiers.nano_prm import STEP_BREAK, NanoPRM, nano_prm, new_steps, steps_of
+from verifiers.nano_prm import NanoPRM, nano_prm
+from verifiers.steps import STEP_BREAK, new_steps, steps_of
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", prompt="Wrapped: what is 12 * 7 + 5?")
 STEPS = ("12 * 7 = 84.\n\n", "84 + 5 = 89.\n\n", r"The answer is \boxed{89}.")
