@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,12 +131,18 @@ def check(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
     sets: Sets = None,
 ) -> None:
-    """Check a recipe without running it: names, parameters, files; show what would run."""
+    """Check a recipe without running it: names, parameters, files; show what would run.
+
+    A server that the recipe names is asked what it can do.
+    """
     from reasoning import runner
     from reasoning.recipe import load
-    from reasoning.show import show_plan
+    from reasoning.show import show_description, show_plan
 
-    show_plan(runner.plan(load(recipe, sets or ())))
+    plan = runner.plan(load(recipe, sets or ()))
+    for facts in asyncio.run(_described(plan.plugins)):
+        show_description(facts)
+    show_plan(plan)
 
 
 @app.command()
@@ -312,6 +319,22 @@ async def _solve(question: str, recipe: Recipe, strategy: Any) -> Any:
         limits=recipe.limits,
         seed=recipe.seed,
     )
+
+
+async def _described(plugins: Sequence[Any]) -> list[Mapping[str, str]]:
+    """What generators and verifiers say of themselves, where they do."""
+    from reasoning.api import close
+
+    found = []
+    for plugin in plugins:
+        if describe := getattr(plugin, "describe", None):
+            try:
+                found.append(await describe())
+            except EngineError as error:  # the recipe may be fine all the same
+                found.append({"not ready": str(error)})
+            finally:
+                await close(plugin)
+    return found
 
 
 def main() -> None:

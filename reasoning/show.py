@@ -159,6 +159,12 @@ def show_plan(plan: Plan) -> None:
     console.print("The recipe is fine.")
 
 
+def show_description(facts: Mapping[str, str]) -> None:
+    """What a generator or verifier says of itself."""
+    for name, value in facts.items():
+        console.print(f"{escape(name)}: {escape(value)}", soft_wrap=True, highlight=False)
+
+
 def show_names(title: str, lines: Iterable[tuple[str, str]]) -> None:
     """Names with their parameters and what they do."""
     console.print(f"[bold]{title}[/bold]")

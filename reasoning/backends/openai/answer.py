@@ -1,0 +1,215 @@
+"""What a server's answer says: pieces of it put together, in one format for all protocols.
+
+Answers come as a stream of events, a few tokens each, or in one piece; from /completions or
+/chat/completions; with token ids or without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from reasoning.backends.openai.connection import Reply
+from reasoning.errors import GenerationError, TransientError
+from reasoning.tree import Finish, FloatArray
+
+_CHUNK = 1 << 16
+"""Bytes of a stream that are kept unread at most."""
+
+
+class Answer:
+    """An answer as far as it has come. `read` it from a reply as often as you like."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.thought: list[str] = []
+        """What a reasoning parser of the server has set apart."""
+        self.ids: list[int] = []
+        self.logprobs: list[float | None] = []
+        self.strings: list[str] = []
+        """Each token's text, or "token_id:N"."""
+        self.tops: list[Any] = []
+        self.pieces = 0
+        """Events that brought anything."""
+        self.reason: str | None = None
+        self.stopped_by: Any = None
+        self.usage: Mapping[str, Any] = {}
+        self.extra: Mapping[str, Any] = {}
+        """The first choice as it came."""
+        self._last = (0, 0)
+        self._at = 0
+        self._streamed: bool | None = None
+        self._problem: TransientError | None = None
+
+    @property
+    def over(self) -> bool:
+        """The server has said why it ended."""
+        return self.reason is not None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated so far: those seen, else those the server counts, else events."""
+        if self.ids:
+            return len(self.ids)
+        announced = self.usage.get("completion_tokens")
+        if isinstance(announced, int) and announced > 0:
+            return announced
+        return len(self.logprobs) or self.pieces
+
+    def read(self, reply: Reply) -> None:
+        """Take in what is new. Raises TransientError if it cannot be understood."""
+        if self._problem is not None:
+            raise self._problem
+        if self._streamed is None and reply.status:
+            self._streamed = b"event-stream" in reply.headers.get(b"content-type", b"")
+        try:
+            if self._streamed:
+                for event in self._events(reply):
+                    self._take(event)
+            elif reply.whole and not self._at:
+                self._at = len(reply.body)
+                self._take(json.loads(reply.body))
+        except TransientError as error:
+            self._problem = error
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            why = f"{type(error).__name__}: {error}"
+            self._problem = TransientError(f"the server's answer cannot be read: {why}")
+            raise self._problem from error
+
+    def watch(self, reply: Reply) -> bool:
+        """Read a long stream before it takes up much memory."""
+        if len(reply.body) - self._at > _CHUNK:
+            with suppress(TransientError):  # raised again when the whole is read
+                self.read(reply)
+            del reply.body[: self._at]
+            self._at = 0
+        return False
+
+    def _events(self, reply: Reply) -> Iterator[dict[str, Any]]:
+        end = reply.body.rfind(b"\n") + 1
+        lines = bytes(reply.body[self._at : end]).split(b"\n")
+        self._at = max(self._at, end)
+        for line in lines:
+            if line.startswith(b"data:"):
+                data = line[5:].strip()
+                if data and data != b"[DONE]":
+                    yield json.loads(data)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if error := event.get("error"):
+            message = error.get("message") if isinstance(error, dict) else error
+            raise TransientError(f"the server broke off: {message}")
+        if usage := event.get("usage"):
+            self.usage = usage
+        for choice in event.get("choices") or ():
+            self.extra = self.extra or choice
+            self._choice(choice)
+
+    def _choice(self, choice: dict[str, Any]) -> None:
+        said: Mapping[str, Any] = choice.get("delta") or choice.get("message") or choice
+        text = said.get("text") if said is choice else said.get("content")
+        thought = None
+        if said is not choice:
+            thought = said.get("reasoning_content") or said.get("reasoning")
+        ids = choice.get("token_ids")
+        before = len(self.strings)
+        if text:
+            self.text.append(text)
+        if thought:
+            self.thought.append(thought)
+        if ids:
+            self.ids += ids
+        if logprobs := choice.get("logprobs"):
+            self._take_logprobs(logprobs)
+        if text or ids or thought:
+            self.pieces += 1
+            self._last = (before, len(text or ""))
+        if (reason := choice.get("finish_reason")) is not None:
+            self.reason = reason
+            stopped = choice.get("stop_reason")
+            self.stopped_by = choice.get("matched_stop") if stopped is None else stopped
+
+    def _take_logprobs(self, logprobs: Mapping[str, Any]) -> None:
+        if (content := logprobs.get("content")) is not None:  # chat
+            for token in content:
+                self.logprobs.append(token["logprob"])
+                self.strings.append(token["token"])
+                self.tops.append([top["logprob"] for top in token.get("top_logprobs") or ()])
+            return
+        self.logprobs += logprobs.get("token_logprobs") or ()
+        self.strings += logprobs.get("tokens") or ()
+        rows = logprobs.get("top_logprobs") or ()
+        self.tops += [list((row or {}).values()) for row in rows]
+
+    def go_on(self) -> None:
+        """What is read next is the reply to another request, which goes on from here."""
+        self._at, self._streamed, self._problem = 0, None, None
+
+    def cut(self, end: int) -> str | None:
+        """Drop the tokens that begin at or after character `end`; the text that is left.
+
+        None if tokens do not tell their text, or if the text does not show all of its last token.
+        """
+        if "".join(self.strings) != "".join(self.text):
+            return None
+        size = 0
+        for count, string in enumerate(self.strings, start=1):
+            size += len(string)
+            if size >= end:
+                self.text = self.strings[:count]
+                for part in (self.ids, self.logprobs, self.strings, self.tops):
+                    del part[count:]
+                break
+        return self.said()
+
+    def said(self) -> str:
+        """All of the text, thoughts in front."""
+        text = "".join(self.text)
+        return f"<think>{''.join(self.thought)}</think>{text}" if self.thought else text
+
+    def last_piece(self) -> tuple[int, str]:
+        """The number of the first token of the last event, and that event's text."""
+        before, size = self._last
+        return before, "".join(self.text)[-size:] if size else ""
+
+    def tail(self) -> str | None:
+        """The rest of the token that completed a stop string, which servers cut off.
+
+        None if the answer does not tell.
+        """
+        before, shown = self.last_piece()
+        strings = "".join(self.strings[before:])
+        return strings[len(shown) :] if strings and strings.startswith(shown) else None
+
+
+def finish(answer: Answer, stop: Sequence[str]) -> Finish:
+    """Why an answer ended. Raises GenerationError for a reason that is none of ours."""
+    reason = answer.reason
+    if reason == "length":
+        return "length"
+    if reason in ("stop", "eos", "end_turn", "stop_sequence"):
+        if isinstance(answer.stopped_by, str) and answer.stopped_by in stop:
+            return "stop"
+        said = answer.said()
+        return "stop" if any(s in said for s in stop) else "end"
+    raise GenerationError(f"the server ended the answer with {reason!r}")
+
+
+def chosen(answer: Answer, tokens: int) -> FloatArray | None:
+    """The logprobs of the sampled tokens [tokens], nats; None if the server gave other ones."""
+    if len(answer.logprobs) != tokens or any(p is None for p in answer.logprobs):
+        return None
+    return np.minimum(np.array(answer.logprobs, dtype=np.float32), 0)
+
+
+def confidence(answer: Answer, tokens: int, k: int) -> FloatArray | None:
+    """Minus the mean of the k highest logprobs at each token [tokens], nats."""
+    if not k or len(answer.tops) != tokens or not all(answer.tops):
+        return None
+    means = [np.mean(sorted(row, reverse=True)[:k]) for row in answer.tops]
+    return -np.array(means, dtype=np.float32)

@@ -1,0 +1,138 @@
+"""One keep-alive HTTP/1.1 connection, and the reply that is read from it.
+
+Parsing is httptools'. A general client costs several times as much CPU a call (measured by
+`benchmarks/http.py`), which is more than all the rest of a step of a search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+_KEPT = frozenset([b"content-type", b"retry-after", b"date"])
+
+
+class Reply:
+    """What a server answers: filled as it comes in, `finished` once it is whole.
+
+    `finished` raises ConnectionError if the connection breaks, TimeoutError if it falls silent.
+    `watch`, if given, is called after every piece of the body; if it says True the rest is not
+    wanted, and the connection is closed.
+    """
+
+    __slots__ = ("body", "enough", "finished", "headers", "status", "watch", "whole")
+
+    def __init__(self, watch: Callable[[Reply], bool] | None = None) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.body = bytearray()
+        self.whole = False
+        self.enough = False
+        self.watch = watch
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Connection(asyncio.Protocol):
+    """Carries one request at a time. `heard` is when the last bytes came, by `now`."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.heard = now()
+        self.usable = True
+        """Open, and fit for another request."""
+        self.used = False
+        """Has carried a request before."""
+        self._transport: asyncio.Transport | None = None
+        self._reply: Reply | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._until_closed = True
+
+    def send(self, data: bytes, reply: Reply) -> None:
+        """Send a request; `reply` is filled from now on."""
+        assert self._transport is not None, "a connection sends after it is made"
+        assert self._reply is None, "a connection carries one request at a time"
+        self.heard = self.now()
+        self._reply = reply
+        self._transport.write(data)
+
+    def fail(self, error: OSError) -> None:
+        """Break off: whoever waits for the reply gets `error`."""
+        reply, self._reply = self._reply, None
+        self.close()
+        if reply is not None and not reply.finished.done():
+            reply.finished.set_exception(error)
+
+    def close(self) -> None:
+        """At once, also for the server: it stops working for a request in flight."""
+        self.usable = False
+        self._reply = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Called by asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self.now()
+        if self._reply is None:  # nothing was asked, or nobody listens any more
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.fail(ConnectionError(f"the answer is not HTTP ({error})"))
+
+    def eof_received(self) -> None:
+        reply = self._reply
+        if reply is not None and reply.status and self._until_closed:
+            self.usable = False
+            self.on_message_complete()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        del error
+        self.usable = False
+        if self._reply is not None:
+            begun = f"after {len(self._reply.body)} bytes" if self._reply.status else "unanswered"
+            self.fail(ConnectionError(f"the connection broke {begun}"))
+
+    # Called by the parser.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in (b"content-length", b"transfer-encoding"):
+            self._until_closed = False
+        elif name in _KEPT and self._reply is not None:
+            self._reply.headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        if self._reply is not None:
+            self._reply.status = self._parser.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        reply = self._reply
+        if reply is None:
+            return
+        reply.body += data
+        if reply.watch is not None and reply.watch(reply):
+            reply.enough = True
+            self._reply = None
+            self.close()
+            if not reply.finished.done():
+                reply.finished.set_result(None)
+
+    def on_message_complete(self) -> None:
+        reply, self._reply = self._reply, None
+        if reply is None or reply.status == 100:
+            self._reply = reply
+            return
+        self.usable = self.usable and self._parser.should_keep_alive()
+        self.used = True
+        self._until_closed = True
+        reply.whole = True
+        if not reply.finished.done():
+            reply.finished.set_result(None)

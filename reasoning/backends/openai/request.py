@@ -1,0 +1,140 @@
+"""What is asked of a server: the bodies of requests, by what the server can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from reasoning.errors import RecipeError
+from reasoning.generate import Prompt, Sampling
+
+Mode: TypeAlias = Literal["tokens", "text", "chat"]
+"""How a path is handed over: as its token ids, as text, or as a message to continue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a server can do, found out once.
+
+    mode: how a path is handed over.
+    extended: it knows vLLM's fields (top_k, include_stop_str_in_output, priority, ...).
+    stops: it keeps stop strings in the text and says which one it met; if not, answers are cut
+        here, and the server is left as soon as a stop string comes.
+    continues: chat answers can be continued (step search); always so in the other modes.
+    streams, logprobs, scores: it streams; it gives log-probabilities; also those of given text.
+    template: it has a chat template to put questions through.
+    limit: its name for the limit on generated tokens.
+    context: tokens of prompt and answer together, if it says.
+    """
+
+    mode: Mode
+    extended: bool = False
+    stops: bool = False
+    continues: bool = True
+    streams: bool = True
+    logprobs: bool = False
+    scores: bool = False
+    template: bool = True
+    limit: str = "max_tokens"
+    context: int | None = None
+
+
+def body(
+    able: Abilities,
+    params: Sampling,
+    *,
+    seed: int,
+    model: str,
+    prompt: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The request for one sample. `prompt` are the fields that hold it. Raises RecipeError."""
+    asked: dict[str, Any] = {
+        "model": model,
+        **prompt,
+        able.limit: params.max_tokens,
+        "temperature": params.temperature,
+    }
+    if params.top_p < 1:
+        asked["top_p"] = params.top_p
+    if params.temperature > 0:
+        asked["seed"] = seed if able.mode == "tokens" else seed % 2**31
+    if params.top_k:
+        if not able.extended:
+            raise RecipeError(
+                f"sampling.top_k is {params.top_k}, which this server does not know; leave it at 0"
+            )
+        asked["top_k"] = params.top_k
+    if params.stop and able.stops:
+        asked["stop"] = list(params.stop)
+        asked["include_stop_str_in_output"] = True
+        asked["no_stop_trim"] = True  # the same by SGLang's name
+    if able.logprobs:
+        asked |= _logprobs(able, params.confidence_k)
+    elif params.confidence_k:
+        raise RecipeError(
+            "sampling.confidence_k asks for log-probabilities, which this server does not give; "
+            "leave it at 0"
+        )
+    if able.mode == "tokens":
+        asked["return_token_ids"] = True
+    if able.streams:
+        asked["stream"] = True
+        asked["stream_options"] = {"include_usage": True}
+    return asked | dict(extra)
+
+
+def _logprobs(able: Abilities, k: int) -> dict[str, Any]:
+    if able.mode == "chat":
+        return {"logprobs": True, "top_logprobs": k} if k else {"logprobs": True}
+    if able.mode == "tokens" and k:
+        # By their text, different tokens of the same text would hide each other.
+        return {"logprobs": k, "return_tokens_as_token_ids": True}
+    return {"logprobs": k}
+
+
+def question(prompt: Prompt) -> list[dict[str, str]]:
+    """The messages that ask it."""
+    system = prompt.problem.system
+    before = [] if system is None else [{"role": "system", "content": system}]
+    return [*before, {"role": "user", "content": prompt.problem.prompt}]
+
+
+def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
+    """The fields of a chat, with the answer begun if there is one. Raises RecipeError."""
+    messages = question(prompt)
+    text = prompt.text
+    if not text:
+        return {"messages": messages}
+    if not able.continues:
+        raise RecipeError(
+            "this server starts every chat answer afresh, so it cannot go on from a step. Use a "
+            "strategy over whole solutions (sample, self_consistency, best_of_n, ...), a server "
+            "that continues answers (vLLM, SGLang), or set generator.template and generator.api: "
+            "text, so that prompts go to /completions"
+        )
+    messages.append({"role": "assistant", "content": text})
+    return {"messages": messages, "add_generation_prompt": False, "continue_final_message": True}
+
+
+def written(prompt: Prompt, template: str | None) -> str:
+    """The question as plain text: `template` filled in, else its messages one after another."""
+    system, message = prompt.problem.system or "", prompt.problem.prompt
+    if template is None:
+        return system + message
+    return template.replace("{system}", system).replace("{prompt}", message)
+
+
+def affinity(prompt: Prompt) -> Sequence[int]:
+    """The prefixes of a call, longest first, as the pool knows them."""
+    keys = []
+    node = prompt.parent
+    while node is not None:
+        keys.append(node.key)
+        if prompt.afresh or len(keys) == 8:
+            break
+        if node.parent is None:
+            break
+        node = node.parent
+    return keys
