@@ -1,4 +1,4 @@
-"""Scores from a sample's own log-probabilities and confidences."""
+"""Scores from a sample's own log-probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.problem import Problem
 from reasoning.tree import RolloutTree, Sample
-from verifiers.logprob import Kind, bottom_tenth, group_means, logprob
+from verifiers.logprob import Kind, logprob
 
 PROBLEM = Problem("p", "?")
 
@@ -43,29 +43,6 @@ def test_each_kind_by_hand() -> None:
     assert score(sample, kind="tail") == score(sample)
 
 
-def test_deepconf_by_hand() -> None:
-    values = [1.0, 3.0, 5.0, 7.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 10.0]
-    sample = Sample("x", confidence=np.array(values, np.float32))
-    assert score(sample, kind="confidence") == pytest.approx(sum(values) / 12, rel=1e-6)
-    assert score(sample, kind="confidence_tail", window=4) == 4.0
-    # 11 windows of two: the lowest tenth is one of them.
-    assert score(sample, kind="confidence_bottom", window=2) == 2.0
-    # A trace shorter than the window is one group.
-    assert score(sample, kind="confidence_bottom") == pytest.approx(sum(values) / 12, rel=1e-6)
-
-
-@given(st.lists(st.floats(0, 20), min_size=1, max_size=60), st.integers(1, 70))
-def test_group_means_are_those_of_full_windows(values: list[float], window: int) -> None:
-    found = group_means(np.array(values), window)
-    starts = range(max(1, len(values) - window + 1))
-    expected = [math.fsum(values[i : i + window]) / min(window, len(values)) for i in starts]
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
-    lowest = sorted(expected)[: max(1, len(expected) // 10)]
-    assert bottom_tenth(np.array(values), window) == pytest.approx(
-        math.fsum(lowest) / len(lowest), rel=1e-9, abs=1e-9
-    )
-
-
 @given(
     st.lists(st.floats(-30, 0), min_size=1, max_size=30), st.sampled_from(["mean", "min", "sum"])
 )
@@ -84,14 +61,13 @@ def test_the_ends_of_the_range() -> None:
 
 
 def test_names_tell_kinds_apart() -> None:
-    assert len({logprob(kind=kind).name for kind in get_args(Kind)}) == 7
+    assert len({logprob(kind=kind).name for kind in get_args(Kind)}) == 4
 
 
 @pytest.mark.parametrize(
     ("sample", "kind", "message"),
     [
         (Sample("x"), "mean", "gave no log-probabilities.*another verifier"),
-        (Sample("x"), "confidence", "gave no token confidences.*sampling.confidence_k: 20"),
         (with_logprobs(), "min", "without tokens"),
         (with_logprobs(math.nan), "mean", "not numbers"),
     ],

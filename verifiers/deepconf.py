@@ -1,0 +1,76 @@
+"""DeepConf: how peaked the model's next-token distributions were (Fu et al., 2025, arXiv:2508.15260).
+
+A token's confidence is minus the mean of its top-k log-probabilities, in nats; higher is surer. It
+comes with the sample (`sampling.confidence_k`), so it costs no call and no token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from reasoning.errors import RecipeError
+from reasoning.problem import Problem
+from reasoning.tree import Node
+from reasoning.verify import Verdict
+from verifiers.logprob import Floats, usable
+
+Kind: TypeAlias = Literal["mean", "tail", "bottom", "lowest"]
+
+CURE = "set sampling.confidence_k: 20 and use a generator that gives them (nano, vllm, openai)"
+
+
+def deepconf(*, kind: Kind = "bottom", window: int = 2048) -> DeepConf:
+    """How confident the model was while it wrote: one score in [0, inf), nats, higher is surer.
+
+    kind: what to make of the token confidences, in groups of `window` tokens in a row (one group
+    of all tokens where there are fewer),
+
+    - mean: over all tokens;
+    - tail: over the last group;
+    - bottom: the mean of the tenth of the groups that are lowest;
+    - lowest: the lowest group.
+
+    Fit for votes (`weighted_majority`) and for `best`; not a probability.
+    """
+    if window < 1:
+        raise RecipeError(f"deepconf: window is {window} tokens; it must be at least 1")
+    return DeepConf(kind, window)
+
+
+class DeepConf:
+    """One score a node, under the name deepconf_<kind>."""
+
+    def __init__(self, kind: Kind = "bottom", window: int = 2048) -> None:
+        self.name = f"deepconf_{kind}"
+        self._kind = kind
+        self._window = window
+
+    async def score(self, problem: Problem, node: Node) -> Verdict:
+        """Raises VerificationError if the generator gave no confidences, or no tokens."""
+        values = usable(node.sample.confidence, "token confidences", problem, CURE)
+        return Verdict((_REDUCE[self._kind](values, self._window),))
+
+
+def group_means(values: Floats, window: int) -> Floats:
+    """The means of all `window` values in a row; of all of them if there are fewer."""
+    if len(values) <= window:
+        return np.array([values.mean()])
+    sums: Floats = np.concatenate([[0.0], np.cumsum(values)])
+    return np.asarray((sums[window:] - sums[:-window]) / window)
+
+
+def bottom_tenth(values: Floats, window: int) -> float:
+    """The mean of the lowest tenth of the group means, at least one of them."""
+    means = np.sort(group_means(values, window))
+    return float(means[: max(1, len(means) // 10)].mean())
+
+
+_REDUCE: dict[str, Callable[[Floats, int], float]] = {
+    "mean": lambda x, _: float(x.mean()),
+    "tail": lambda x, window: float(x[-window:].mean()),
+    "bottom": bottom_tenth,
+    "lowest": lambda x, window: float(group_means(x, window).min()),
+}

@@ -1,0 +1,50 @@
+"""Self-certainty: how far the model's distributions are from uniform (arXiv:2502.18581).
+
+Kang et al., 2025 rank answers by the mean over tokens of KL(uniform || next-token distribution). It
+is read from the samples (`sampling.confidence_k`), so it costs no call and no token.
+"""
+
+from __future__ import annotations
+
+import math
+
+from reasoning.errors import RecipeError, VerificationError
+from reasoning.problem import Problem
+from reasoning.tree import Node
+from reasoning.verify import Verdict
+from verifiers.deepconf import CURE
+from verifiers.logprob import usable
+
+_ROUNDING = 1e-3
+
+
+def self_certainty(*, k: int = 20) -> SelfCertainty:
+    """How sure the model was: the mean over tokens of -(1/k) sum_j log(k p_j), j the k likeliest.
+
+    One score in [0, inf), nats, higher is surer. k is sampling.confidence_k. With all of the
+    vocabulary as k it is the paper's, KL(uniform || p); servers give the 20 likeliest tokens or so,
+    over which it is the same sum.
+    """
+    if k < 1:
+        raise RecipeError(f"self_certainty: k is {k}; it is sampling.confidence_k, at least 1")
+    return SelfCertainty(k)
+
+
+class SelfCertainty:
+    """One score a node."""
+
+    name = "self_certainty"
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+
+    async def score(self, problem: Problem, node: Node) -> Verdict:
+        """Raises VerificationError if the generator gave no confidences, or none of `k` tokens."""
+        values = usable(node.sample.confidence, "token confidences", problem, CURE)
+        certainty = values - math.log(self._k)
+        if certainty.min() < -_ROUNDING:
+            raise VerificationError(
+                f"problem {problem.id!r}: a token confidence of {values.min():.3f} is less than any "
+                f"{self._k} tokens can have; set self_certainty's k to sampling.confidence_k"
+            )
+        return Verdict((max(0.0, float(certainty.mean())),))
