@@ -1,7 +1,8 @@
-"""DeepConf: how peaked the model's next-token distributions were (Fu et al., 2025, arXiv:2508.15260).
+"""DeepConf: how peaked the model's next-token distributions were (arXiv:2508.15260).
 
-A token's confidence is minus the mean of its top-k log-probabilities, in nats; higher is surer. It
-comes with the sample (`sampling.confidence_k`), so it costs no call and no token.
+Fu et al., 2025. A token's confidence is minus the mean of its top-k log-probabilities, in nats;
+higher is surer. It comes with the sample (`sampling.confidence_k`), so it costs no call and no
+token.
 """
 
 from __future__ import annotations

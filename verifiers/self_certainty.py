@@ -44,7 +44,7 @@ class SelfCertainty:
         certainty = values - math.log(self._k)
         if certainty.min() < -_ROUNDING:
             raise VerificationError(
-                f"problem {problem.id!r}: a token confidence of {values.min():.3f} is less than any "
-                f"{self._k} tokens can have; set self_certainty's k to sampling.confidence_k"
+                f"problem {problem.id!r}: a token confidence of {values.min():.3f} is less than "
+                f"any {self._k} tokens can have; set self_certainty's k to sampling.confidence_k"
             )
         return Verdict((max(0.0, float(certainty.mean())),))

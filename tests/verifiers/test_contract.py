@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,17 +21,19 @@ async def lengths(items: Any) -> list[Verdict]:
     return [Verdict((1 / (1 + len(node.text)),)) for _, node in items]
 
 
+def build(name: str, **options: Any) -> Verifier:
+    return names.build("verifier", {"name": name, **options})  # type: ignore[no-any-return]
+
+
 ROWS: dict[str, tuple[Callable[[], Verifier], dict[str, Any]]] = {
     "toy": (lambda: ToyVerifier(MODEL), {}),
     "toy, noisy": (lambda: ToyVerifier(MODEL, noisy(MODEL.value, seed=1, scale=0.3)), {}),
     "batched": (lambda: Batched("lengths", lengths, max_batch=3), {}),
     "cached": (lambda: Cached(ToyVerifier(MODEL)), {}),
-    "logprob": (lambda: names.build("verifier", "logprob"), {}),
-    "logprob, confidence": (
-        lambda: names.build("verifier", {"name": "logprob", "kind": "confidence", "window": 4}),
-        {},
-    ),
-    "oracle": (lambda: names.build("verifier", "oracle"), {}),
+    "logprob": (lambda: build("logprob"), {}),
+    "deepconf": (lambda: build("deepconf", window=4), {"high": math.inf}),
+    "self_certainty": (lambda: build("self_certainty", k=1), {"high": math.inf}),
+    "oracle": (lambda: build("oracle"), {}),
 }
 
 
