@@ -333,21 +333,31 @@ class OpenAI:
 
     async def _question(self, prompt: Prompt, able: Abilities) -> list[int]:
         """The question's tokens, through the chat template once."""
-        problem = prompt.problem
-        key = (problem.system, problem.prompt)
-        known = self._questions.get(key)
-        if known is None:
-            if self._template is not None or not able.template:
-                asked: dict[str, Any] = {"prompt": request.written(prompt, self._template)}
-            else:
-                asked = {"messages": request.question(prompt), "add_generation_prompt": True}
-                if kwargs := self._extra.get("chat_template_kwargs"):
-                    asked["chat_template_kwargs"] = kwargs
-            known = _tokens(await self._post("/tokenize", asked, prompt))
-            if len(self._questions) > _QUESTIONS:
-                self._questions.clear()
-            self._questions[key] = known
+        key = (prompt.problem.system, prompt.problem.prompt)
+        waiting = self._here().templating
+        while (known := self._questions.get(key)) is None:
+            if (pending := waiting.get(key)) is not None:
+                await asyncio.wait([pending])
+                continue
+            done = waiting[key] = asyncio.get_running_loop().create_future()
+            try:
+                known = await self._templated(prompt, able)
+                if len(self._questions) > _QUESTIONS:
+                    self._questions.clear()
+                self._questions[key] = known
+            finally:
+                del waiting[key]
+                done.set_result(None)
         return known
+
+    async def _templated(self, prompt: Prompt, able: Abilities) -> list[int]:
+        if self._template is not None or not able.template:
+            asked: dict[str, Any] = {"prompt": request.written(prompt, self._template)}
+        else:
+            asked = {"messages": request.question(prompt), "add_generation_prompt": True}
+            if kwargs := self._extra.get("chat_template_kwargs"):
+                asked["chat_template_kwargs"] = kwargs
+        return _tokens(await self._post("/tokenize", asked, prompt))
 
     async def _path(self, prompt: Prompt) -> list[int]:
         ids = prompt.token_ids
@@ -401,6 +411,7 @@ class _Loop:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.asking = asyncio.Lock()
+        self.templating: dict[tuple[str | None, str], asyncio.Future[None]] = {}
 
 
 def _stop_here(answer: Answer, stop: Sequence[str]) -> Any:
