@@ -285,7 +285,9 @@ class _Answer:
         places = list(range(begin, len(tokens) if end is None else end))
         if self.fault == "short logprobs":
             places = places[: len(places) // 2]
-        values = [logprob([*context, *tokens[:i]], tokens[i]) for i in places]
+        values = [
+            logprob([*context, *tokens[:i]], tokens[i]) if context or i else None for i in places
+        ]
         named = self.body.get("return_tokens_as_token_ids") and self.flavour.extended
         strings = [f"token_id:{tokens[i]}" if named else decode([tokens[i]]) for i in places]
         most = int(self.body.get("top_logprobs" if self.chat else "logprobs") or 0)

@@ -279,16 +279,13 @@ class OpenAI:
     ) -> Sample:
         said = answer.said()
         ends = [at + len(stop) for stop in params.stop if (at := said.find(stop)) >= 0]
-        why: Finish
-        if able.stops:
-            if ends and able.mode == "tokens":
-                said = answer.cut(min(ends)) or said + await self._tail(answer)
-            why = finish(answer, params.stop)
-        else:
-            if ends:
-                whole = answer.cut(min(ends)) if able.mode == "tokens" else None
-                said = whole or said[: min(ends)]
-            why = "stop" if ends else finish(answer, ())
+        if ends and able.mode == "tokens":
+            # The text of whole tokens, also of what follows a stop string in its last one.
+            whole = answer.cut(min(ends))
+            said = whole or said + (await self._tail(answer) if able.stops else "")
+        elif ends and not able.stops:
+            said = said[: min(ends)]
+        why: Finish = "stop" if ends else finish(answer)
         tokens = max(1, answer.tokens)
         if tokens > params.max_tokens and answer.ids:
             raise GenerationError(

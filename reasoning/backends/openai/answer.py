@@ -187,17 +187,13 @@ class Answer:
         return strings[len(shown) :] if strings and strings.startswith(shown) else None
 
 
-def finish(answer: Answer, stop: Sequence[str]) -> Finish:
-    """Why an answer ended. Raises GenerationError for a reason that is none of ours."""
-    reason = answer.reason
-    if reason == "length":
+def finish(answer: Answer) -> Finish:
+    """Why an answer without a stop string ended. Raises GenerationError for an unknown reason."""
+    if answer.reason == "length":
         return "length"
-    if reason in ("stop", "eos", "end_turn", "stop_sequence"):
-        if isinstance(answer.stopped_by, str) and answer.stopped_by in stop:
-            return "stop"
-        said = answer.said()
-        return "stop" if any(s in said for s in stop) else "end"
-    raise GenerationError(f"the server ended the answer with {reason!r}")
+    if answer.reason in ("stop", "eos", "end_turn", "stop_sequence"):
+        return "end"
+    raise GenerationError(f"the server ended the answer with {answer.reason!r}")
 
 
 def chosen(answer: Answer, tokens: int) -> FloatArray | None:
