@@ -117,6 +117,8 @@ async def solve_async(
         clock=clock_of(source, problem),
     )
     try:
+        for part in (source, scorer):
+            await start(part)
         return await run_search(search, strategy, vote, bounds.seconds)
     finally:
         if source is not generator:
@@ -162,6 +164,12 @@ def clock_of(generator: Generator, problem: Problem) -> Clock:
     """The clock a search of `problem` runs on: the generator's own if it keeps one."""
     keeps: Callable[[Problem], Clock] | None = getattr(generator, "clock", None)
     return keeps(problem) if keeps else RealClock()
+
+
+async def start(plugin: object) -> None:
+    """Let a generator or verifier get ready, if it has to, before the time of any search runs."""
+    if astart := getattr(plugin, "astart", None):
+        await astart()
 
 
 async def close(plugin: object) -> None:

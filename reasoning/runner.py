@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning import names
-from reasoning.api import Limits, Result, clock_of, close, made, run_search, sampling_for
+from reasoning.api import Limits, Result, clock_of, close, made, run_search, sampling_for, start
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
 from reasoning.errors import RecipeError, cause
@@ -208,6 +208,10 @@ class _Run:
         done = {(r["strategy"], r["problem"]): r for r in self._stored()}
         waiting = iter(self.plan.problems)
         self.watch(self.progress)
+        wanted = {(a.strategy.name, p.id) for a in self.plan.arms for p in self.plan.problems}
+        if wanted - done.keys():
+            for part in self.plan.plugins:
+                await start(part)
 
         async def work() -> None:
             for problem in waiting:

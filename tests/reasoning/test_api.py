@@ -211,6 +211,23 @@ def test_what_solve_makes_it_closes() -> None:
     assert closed == []  # not ours to close
 
 
+def test_a_generator_gets_ready_before_the_time_of_the_search_runs() -> None:
+    class Slow(Scripted):
+        ready = False
+
+        async def astart(self) -> None:
+            await self.clock(Problem("question", "q")).sleep(1000)
+            self.ready = True
+
+        async def generate(self, *args: Any, **kwargs: Any) -> Any:
+            assert self.ready
+            return await super().generate(*args, **kwargs)
+
+    result = solve("q", searcher="sample", generator=Slow(BOXES), limits={"seconds": 10})
+    assert (result.answer, result.stop_reason) == ("1", "finished")
+    assert result.usage.seconds < 10
+
+
 def test_solve_inside_a_running_loop() -> None:
     async def notebook() -> str | None:
         return solve("q", searcher="sample", generator=Scripted(BOXES)).answer

@@ -77,6 +77,22 @@ def test_a_sweep_draws_each_sample_once(
     assert rows["self_consistency-n=1"]["calls"] == 12
 
 
+def test_a_generator_is_started_once_and_only_for_work(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    script = scripted().script
+
+    class Starts(Scripted):
+        async def astart(self) -> None:
+            started.append(self.calls)
+
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Starts(script))
+    for _ in range(2):  # the second run finds everything done
+        go(recipe(questions, generator="scripted"), tmp_path / "run")
+    assert started == [0]
+
+
 def test_slot_i_is_the_same_sample_for_every_n(questions: Path, tmp_path: Path) -> None:
     go(recipe(questions), tmp_path / "run")
     store = runner.Store(tmp_path / "run")
