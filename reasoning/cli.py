@@ -1,4 +1,4 @@
-"""The command line: run, solve, check, report, tree, compare, list.
+"""The command line: run, solve, check, launch, report, tree, compare, replay, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130 interrupted. Everything finished is on disk in every case.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,6 +144,43 @@ def check(
     for facts in asyncio.run(_described(plan.plugins)):
         show_description(facts)
     show_plan(plan)
+
+
+@app.command()
+def launch(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    run: Annotated[bool, typer.Option("--run", help="Start them, until interrupted.")] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="How many GPUs there are.")] = 1,
+    cpu: Annotated[
+        bool | None, typer.Option("--cpu/--gpu", help="What vLLM runs on [as installed here].")
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An engine option of the generator by its name."),
+    ] = None,
+    sets: Sets = None,
+) -> None:
+    """Print the `vllm serve` commands that fit a recipe, one a line; comments begin with #.
+
+    Generator and reward models get servers of their own, on one GPU with its memory split. A
+    recipe that runs vLLM in its own process is told how to use the servers instead.
+
+    Example: reasoning launch math500 --gpus 2 --engine max_model_len=8192
+    """
+    from reasoning import launch as servers
+    from reasoning.recipe import load, with_sets
+
+    loaded = load(recipe, sets or ())
+    more = with_sets({}, engine or ())
+    cpu = servers.on_cpu() if cpu is None else cpu
+    found = servers.servers(loaded, gpus=gpus, cpu=cpu, more=more)
+    command = servers.program()
+    for server in found:
+        typer.echo(f"# {server.role}: {server.url}\n{server.line(command)}")
+    then = shlex.join(["reasoning", "run", recipe, *servers.changes(loaded, found)])
+    typer.echo(f"# then: {then}")
+    if run:
+        servers.run(found, typer.echo)
 
 
 @app.command()
