@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.errors import EngineError, UserError, cause
+from reasoning.errors import CallError, EngineError, UserError, cause
 
 if TYPE_CHECKING:
     from reasoning.names import Kind
@@ -368,7 +368,7 @@ async def _described(plugins: Sequence[Any]) -> list[Mapping[str, str]]:
         if describe := getattr(plugin, "describe", None):
             try:
                 found.append(await describe())
-            except EngineError as error:  # the recipe may be fine all the same
+            except (EngineError, CallError) as error:  # the recipe may be fine all the same
                 found.append({"not ready": str(error)})
             finally:
                 await close(plugin)

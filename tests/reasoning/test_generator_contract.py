@@ -1,4 +1,4 @@
-"""The contract of all generators that need no model: one row each."""
+"""The contract of all generators that need nothing but this package: one row each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from reasoning.backends.journal import Journal
+from reasoning.backends.nano import nano
+from reasoning.backends.openai import openai
 from reasoning.backends.recorded import recorded
 from reasoning.backends.scripted import scripted
-from reasoning.generate import Generator
+from reasoning.generate import Generator, Sampling
 from reasoning.testing import ToyGenerator, random_tree
 from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
+from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, VLLM, Flavour, serving
 
 MODEL = random_tree(5, depth=6)
 
@@ -39,6 +42,14 @@ ROWS: dict[str, tuple[Callable[[Path], Generator], dict[str, Any]]] = {
     "journal": (lambda _: Journal(scripted(delay=1.0)), {}),
     "journal, shared": (lambda _: Journal(scripted(delay=1.0), shared=True), {}),
     "journal, on disk": (lambda folder: Journal(scripted(), path=folder / "j.jsonl"), {}),
+    "nano": (lambda _: nano(), {"sampling": Sampling(max_tokens=20), "slots": 3}),
+}
+
+SERVERS: dict[str, Flavour] = {
+    "token ids": VLLM,
+    "text": TEXT,
+    "chat": CHAT,
+    "chat, whole solutions only": PLAIN_CHAT,
 }
 
 
@@ -56,5 +67,13 @@ def test_contract(name: str, check: Callable[[GeneratorCase], None], tmp_path: P
         check(GeneratorCase(make=remembered, **setting))
     finally:
         for generator in made:
-            if isinstance(generator, Journal):
-                generator.close()
+            if close := getattr(generator, "close", None):
+                close()
+
+
+@pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("flavour", SERVERS)
+def test_contract_of_openai(flavour: str, check: Callable[[GeneratorCase], None]) -> None:
+    able = SERVERS[flavour]
+    with serving(able) as server:
+        check(GeneratorCase(make=lambda: openai(base_url=server.url), steps=able.continues))

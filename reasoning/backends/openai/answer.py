@@ -7,7 +7,7 @@ Answers come as a stream of events, a few tokens each, or in one piece; from /co
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
