@@ -15,7 +15,17 @@ AXES: Mapping[str, str] = {
     "flops": "floating point operations a problem: 2 x parameters x tokens, prompts that were not "
     "cached and what a verifier read included",
 }
-"""The name of an axis and its label with the unit."""
+"""The name of an axis and what it counts."""
+
+SHORT: Mapping[str, str] = {
+    "generated_tokens": "generated tokens a problem",
+    "verifier_tokens": "verifier tokens a problem",
+    "verifier_calls": "verifier calls a problem",
+    "critical_tokens": "longest chain of tokens a problem",
+    "seconds": "seconds a problem",
+    "flops": "floating point operations a problem",
+}
+"""The same in few words."""
 
 
 def flops(usage: Mapping[str, float], parameters: float, verifier_parameters: float = 0.0) -> float:

@@ -216,18 +216,25 @@ def fit_coverage_table(
     """The law of the mean of `table` [problems, ks] of pass@k, with bootstrap standard errors.
 
     Problems are drawn again and the law is fitted to each resample; those that cannot be fitted
-    (no coverage at some k, or full coverage at all) are left out.
+    (no coverage at some k, full coverage at all, no growth of that form) are left out.
     """
     table = np.asarray(table, dtype=float)
     a, b, _, rmse = _fit(ks, table.mean(axis=0))
     rows = bootstrap_weights(len(table), resamples, seed) @ table
-    draws = [_fit(ks, row)[:2] for row in rows if row.min() > 0 and row.min() < 1]
+    draws = [found[:2] for row in rows if (found := _fit_or_none(ks, row))]
     if len(draws) < 2:
         raise ValueError(
-            "coverage must be in (0, 1] and not 1 throughout in at least two resamples"
+            "coverage must be in (0, 1], below 1 for two ks or more, in at least two resamples"
         )
     a_error, b_error = np.std(np.array(draws), axis=0, ddof=1)
     return CoverageLaw(a, b, float(a_error), float(b_error), rmse, "bootstrap over problems")
+
+
+def _fit_or_none(ks: Sequence[int], coverage: Floats) -> tuple[float, float, Floats, float] | None:
+    try:
+        return _fit(ks, coverage)
+    except ValueError:
+        return None
 
 
 def _fit(ks: Sequence[int], coverage: Floats) -> tuple[float, float, Floats, float]:
@@ -235,24 +242,28 @@ def _fit(ks: Sequence[int], coverage: Floats) -> tuple[float, float, Floats, flo
     k, c = np.asarray(ks, dtype=float), np.asarray(coverage, dtype=float)
     if k.ndim != 1 or k.shape != c.shape or len(set(k)) < 3:
         raise ValueError(f"three different ks with their coverage are needed, got {k.shape}")
-    if not (np.all(k >= 1) and np.all((c > 0) & (c <= 1)) and np.any(c < 1)):
-        raise ValueError("ks must be 1 or more and coverage in (0, 1] and not 1 throughout")
+    if not (np.all(k >= 1) and np.all((c > 0) & (c <= 1)) and np.sum(c < 1) > 1):
+        raise ValueError("ks must be 1 or more and coverage in (0, 1], below 1 for two ks or more")
     from scipy.optimize import OptimizeWarning, curve_fit
 
     y, inside = np.log(c), c < 1
-    slope, start = -0.5, -1.0
-    if inside.sum() > 1:
-        slope, start = np.polyfit(np.log(k[inside]), np.log(-y[inside]), 1)
-        start = -math.exp(start)
+    slope, start = np.polyfit(np.log(k[inside]), np.log(-y[inside]), 1)
+    start = -math.exp(start)
 
     def law(k: Floats, a: float, b: float) -> Floats:
         return np.asarray(a * k**b, dtype=float)
 
-    with warnings.catch_warnings(category=OptimizeWarning, action="ignore"):
+    # On its way to a fit, or to none, k^b may overflow.
+    with (
+        warnings.catch_warnings(category=OptimizeWarning, action="ignore"),
+        np.errstate(all="ignore"),
+    ):
         try:
             (a, b), covariance = curve_fit(law, k, y, p0=(start, slope), maxfev=10_000)
         except RuntimeError as error:
             raise ValueError(f"coverage must follow exp(a k^b) to be fitted: {error}") from None
+    if not b < 100 / math.log(k.max()):  # beyond, k^b is no number to reckon with
+        raise ValueError(f"coverage must follow exp(a k^b) to be fitted, got b = {b:g}")
     rmse = float(np.sqrt(np.mean((y - law(k, a, b)) ** 2)))
     return float(a), float(b), np.asarray(covariance, dtype=float), rmse
 

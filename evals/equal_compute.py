@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evals.intervals import Floats, Interval, bootstrap_weights, quantile_interval
+from evals.metrics import wilson
+from evals.paired import without_spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,14 @@ def band(
     found: list[Interval | None] = []
     for j, cost in enumerate(costs):
         value = interpolate(means[0].tolist(), means[1].tolist(), cost)
-        found.append(None if value is None else quantile_interval(value, draws[:, j], confidence))
+        if value is None:
+            found.append(None)
+        elif np.ptp(draws[:, j]) < 1e-9:  # all right, all wrong: no spread is no certainty
+            n = len(points.values)
+            low, high = wilson(round(value * n), n, confidence=confidence)
+            found.append(Interval(value, low, high, "wilson"))
+        else:
+            found.append(quantile_interval(value, draws[:, j], confidence))
     return found
 
 
@@ -118,15 +127,17 @@ def at_equal_cost(
     draws = _draws(b, weights, shared) - _draws(a, weights, shared)
     everything = np.full((1, len(a.values)), 1 / len(a.values))
     left, right = _draws(a, everything, shared)[0], _draws(b, everything, shared)[0]
-    return [
-        AtCost(
-            cost,
-            float(left[j]),
-            float(right[j]),
-            quantile_interval(float(right[j] - left[j]), draws[:, j], confidence),
+    found = []
+    for j, cost in enumerate(shared):
+        gap = float(right[j] - left[j])
+        flat = float(np.ptp(draws[:, j])) < 1e-9  # no spread is no certainty
+        interval = (
+            without_spread(gap, len(a.values), confidence)
+            if flat
+            else quantile_interval(gap, draws[:, j], confidence)
         )
-        for j, cost in enumerate(shared)
-    ]
+        found.append(AtCost(cost, float(left[j]), float(right[j]), interval))
+    return found
 
 
 def _draws(points: Points, weights: Floats, costs: Sequence[float]) -> Floats:

@@ -82,11 +82,20 @@ def paired_difference(
     d = y - x
     value = float(d.mean())
     if np.all(d == d[0]):
-        other = wilson(0, len(d), confidence=confidence)[1]
-        low, high = value - other * (1 + value), value + other * (1 - value)
-        return Interval(value, low, high, "wilson")
+        return without_spread(value, len(d), confidence)
     weights = bootstrap_weights(len(d), resamples, seed)
     return quantile_interval(value, weights @ d, confidence)
+
+
+def without_spread(difference: float, problems: int, confidence: float = 0.95) -> Interval:
+    """The interval of a difference that is the same on all problems.
+
+    A share of the problems as large as Wilson's interval for none of them allows may differ at
+    most, and then by 1 either way.
+    """
+    other = wilson(0, problems, confidence=confidence)[1]
+    low, high = difference - other * (1 + difference), difference + other * (1 - difference)
+    return Interval(difference, low, high, "wilson")
 
 
 def sign_flip_p(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
@@ -17,6 +17,7 @@ from evals.replay import Replayed, choose, default_labels, evaluate, report, sup
 from evals.replay_grades import Grades
 from evals.replay_sources import load
 from reasoning.errors import RecipeError, StoreError
+from reasoning.show import Name
 
 console = Console()
 
@@ -126,8 +127,8 @@ def table(found: Mapping[str, Any]) -> Table:
         if last is not None and last != row["strategy"]:
             view.add_section()
         low, high = row["ci95"]
-        cells = [
-            escape(row["strategy"]) if last != row["strategy"] else "",
+        cells: list[RenderableType] = [
+            Name(row["strategy"] if last != row["strategy"] else ""),
             str(row["n"]),
             f"{row['accuracy']:.3f} ({low:.2f}-{high:.2f}){'*' if row['pareto'] else ' '}",
             f"{row['stored_order']:.3f}",

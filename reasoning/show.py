@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from reasoning.api import Result
@@ -118,13 +122,34 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             "avg@n": f"{average['mean']:.3f} (n={average['n']})" if average else "-",
         }
         table.add_row(
-            escape(s["name"]),
+            Name(s["name"]),
             accuracy,
             f"{s['generated_tokens'] / count:,.0f}",
             f"{s['wasted_tokens'] / max(1, s['generated_tokens']):.0%}",
             *(cells[head] for head, wanted in optional.items() if wanted),
         )
     return table
+
+
+class Name:
+    """A strategy's name in a table: it breaks behind hyphens, then underscores, then anywhere."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = max(map(cell_len, re.split(r"(?<=[-_])", self.text)))
+        return Measurement(longest, cell_len(self.text)).clamp(0, options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in re.split(r"(?<=-)", self.text):
+            fits = cell_len(part) <= options.max_width
+            for piece in [part] if fits else re.split(r"(?<=_)", part):
+                if lines[-1] and cell_len(lines[-1] + piece) > options.max_width:
+                    lines.append("")
+                lines[-1] += piece
+        yield Text("\n".join(lines), overflow="fold")
 
 
 def show_result(result: Result) -> None:
@@ -150,7 +175,7 @@ def show_plan(plan: Plan) -> None:
         table.add_column(head, overflow="fold")
     for s in plan.strategies:
         params = ", ".join(f"{k}={v}" for k, v in s.params.items())
-        table.add_row(*map(escape, (s.name, s.searcher, params, s.aggregator)))
+        table.add_row(Name(s.name), *map(escape, (s.searcher, params, s.aggregator)))
     console.print(table)
     for kind, spec in (("generator", recipe.generator), ("verifier", recipe.verifier)):
         console.print(f"{kind}: {escape(str(spec))}")

@@ -52,6 +52,7 @@ class NanoPRM:
     name = "nano_prm"
 
     def __init__(self, model: RewardModel) -> None:
+        self.parameters = model.parameters
         self._model = model
         self._longest = max(map(len, model.text.pieces))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from evals.compute import AXES
+from evals.compute import SHORT
 from evals.curves import Kind
 from evals.report.numbers import Calibration, Line, front
 from evals.report.sampled import Sampled
@@ -24,7 +24,10 @@ INK, GRID = "#1c2128", "#d1d7dd"
 SERIES = (
     "#0072b2", "#d55e00", "#00805f", "#b3478a", "#7a6200", "#5b4fc4", "#2a8fbd", "#6b6f76",
 )  # fmt: skip
-MARKERS = "os^DvPX*"
+MARKERS = "os^DvPX"  # one fewer than colours, so that no two series share both
+GLYPHS = "●■▲◆▼✚✖"
+WIDTH = 4.3  # inches; narrow, so that letters are large enough on a phone
+MANY = 5  # sweeps; of more, bands would hide each other
 NAMES_AT_K: Mapping[Kind, str] = {
     "pass": "pass@k: any is right",
     "majority": "majority@k: the most frequent",
@@ -49,24 +52,29 @@ _RC = {
     "axes.spines.right": False,
     "text.parse_math": False,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 8.5,
 }
 
 
-def accuracy_against(lines: Sequence[Line], axis: str, title: str) -> Drawn | None:
+def families(lines: Sequence[Line]) -> list[str]:
+    """Strategies that differ in numbers only are one series, with one place in every chart."""
+    return list(dict.fromkeys(line.strategy.family for line in lines))
+
+
+def accuracy_against(
+    lines: Sequence[Line], axis: str, title: str, *, legend: bool = True
+) -> Drawn | None:
     """Accuracy with 95 % intervals over the mean cost on `axis`; the Pareto front beneath.
 
-    None if nothing is graded or nothing costs anything. Sweeps share a colour and a line.
+    None if nothing is graded or nothing costs anything. Parts of the i-th of `families` have ids
+    that start with `series-i-`.
     """
     known = [line for line in lines if line.accuracy is not None and line.cost.get(axis, 0) > 0]
     if not known:
         return None
-    families: dict[str, list[Line]] = {}
-    for line in lines:
-        families.setdefault(line.strategy.family, [])
-    for line in known:
-        families[line.strategy.family].append(line)
-    figure, ax = _figure(3.4 + 0.1 * len(families))
+    names = families(lines)
+    sweeps = [[line for line in known if line.strategy.family == name] for name in names]
+    figure, ax = _figure(3.3 + 0.1 * len(names) * legend)
     best = [line for line in front(known, axis) if line.accuracy is not None]
     ax.step(
         [line.cost[axis] for line in best],
@@ -74,32 +82,38 @@ def accuracy_against(lines: Sequence[Line], axis: str, title: str) -> Drawn | No
         where="post", color=INK, alpha=0.25, linewidth=5, solid_capstyle="round",
         label="Pareto front (means)",
     )  # fmt: skip
-    for i, (family, members) in enumerate(families.items()):
+    many = sum(map(bool, sweeps)) > MANY
+    for i, (name, members) in enumerate(zip(names, sweeps, strict=True)):
         if members:
-            _sweep(ax, sorted(members, key=lambda m: m.cost[axis]), axis, i, family)
+            _sweep(ax, sorted(members, key=lambda m: m.cost[axis]), axis, i, name, many)
     spread = [line.cost[axis] for line in known]
     if min(spread) * 3 < max(spread):
         ax.set_xscale("log")
     _cost_ticks(ax, spread)
-    ax.set_xlabel(AXES.get(axis, axis))
+    ax.set_xlabel(SHORT.get(axis, axis))
     ax.set_ylabel("accuracy, 95 % interval")
-    _finish(figure, ax, title)
+    _finish(figure, ax, title, legend=legend)
     return figure
 
 
-def _sweep(ax: Axes, members: Sequence[Line], axis: str, i: int, family: str) -> None:
+def _sweep(ax: Axes, members: Sequence[Line], axis: str, i: int, family: str, many: bool) -> None:
     x = [m.cost[axis] for m in members]
     found = [m.accuracy for m in members if m.accuracy is not None]
     y = [f.value for f in found]
     bars = [[f.value - f.low for f in found], [f.high - f.value for f in found]]
     color, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
-    ax.errorbar(
+    line, caps, columns = ax.errorbar(
         x, y, yerr=bars, color=color, marker=marker, markersize=5, capsize=2.5, elinewidth=1,
         linestyle="-" if i < len(SERIES) else "--", label=one_line(family, 60),
     )  # fmt: skip
-    if len(members) > 1:
+    parts = [line, *caps, *columns]
+    for part in parts[1:]:
+        part.set_alpha(0.35 if many else 1)
+    if len(members) > 1 and not many:
         low, high = [f.low for f in found], [f.high for f in found]
-        ax.fill_between(x, low, high, color=color, alpha=0.1, linewidth=0)
+        parts.append(ax.fill_between(x, low, high, color=color, alpha=0.1, linewidth=0))
+    for j, part in enumerate(parts):
+        part.set_gid(f"series-{i}-{j}")
 
 
 def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
@@ -111,19 +125,22 @@ def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
         "prompt, from cache": [n.cost.get("cached_tokens", 0.0) for n in lines],
         "verifier": [n.cost.get("verifier_tokens", 0.0) for n in lines],
     }
-    figure, ax = _figure(1.5 + 0.3 * len(lines))
+    figure, ax = _figure(1.4 + 0.36 * len(lines))
     base = [0.0] * len(lines)
     fills = {"generated and wasted": "////", "prompt, from cache": "...."}
     for i, (name, values) in enumerate(parts.items()):
         if any(values):
             ax.barh(
-                range(len(lines)), values, left=base, height=0.7, color=SERIES[i], label=name,
+                range(len(lines)), values, left=base, height=0.45, color=SERIES[i], label=name,
                 hatch=fills.get(name), edgecolor="white", linewidth=0.4,
             )  # fmt: skip
             base = [b + v for b, v in zip(base, values, strict=True)]
-    ax.set_yticks(range(len(lines)), [one_line(n.strategy.label, 26) for n in lines])
-    ax.invert_yaxis()
+    for place, line in enumerate(lines):  # above its bar, where a long name has room
+        ax.text(0, place - 0.3, one_line(line.strategy.label, 60), fontsize=8)
+    ax.set_yticks([])
+    ax.set_ylim(len(lines) - 0.5, -0.9)
     ax.xaxis.set_major_formatter(number)
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("tokens a problem, mean")
     _finish(figure, ax, title)
     ax.grid(visible=False, axis="y")
@@ -222,12 +239,12 @@ def _figure(height: float) -> tuple[Drawn, Axes]:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_RC):
-        figure = Figure(figsize=(4.8, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure, figure.subplots()
 
 
-def _finish(figure: Drawn, ax: Axes, title: str) -> None:
+def _finish(figure: Drawn, ax: Axes, title: str, *, legend: bool = True) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context(_RC):
@@ -235,8 +252,8 @@ def _finish(figure: Drawn, ax: Axes, title: str) -> None:
         ax.grid(visible=True, linewidth=0.6)
         ax.set_axisbelow(True)
         handles, labels = ax.get_legend_handles_labels()
-        if handles:
-            columns = 2 if max(map(len, labels)) < 32 and len(labels) > 3 else 1
+        if handles and legend:
+            columns = 2 if max(map(len, labels)) < 26 and len(labels) > 3 else 1
             figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
 
@@ -258,7 +275,8 @@ def _cost_ticks(ax: Axes, values: Sequence[float]) -> None:
 
 
 def number(value: float, _: object = None) -> str:
-    for size, sign in ((1e18, " E"), (1e15, " P"), (1e12, " T"), (1e9, " G")):
+    """Short: millions and more by their sign (M, G, T, P, E), to three digits."""
+    for size, sign in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if abs(value) >= size:
-            return f"{value / size:g}{sign}"
+            return f"{value / size:.3g} {sign}"
     return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:g}"

@@ -60,6 +60,23 @@ function startAxes() {
   }
 }
 
+function startKey() {
+  const buttons = [...document.querySelectorAll("[data-series]")];
+  const show = () => {
+    const alone = buttons.filter((b) => b.getAttribute("aria-pressed") === "true").map((b) => b.dataset.series);
+    for (const part of document.querySelectorAll('figure [id*="-series-"]')) {
+      const place = part.id.match(/-series-(\d+)-/)[1];
+      part.classList.toggle("faint", alone.length > 0 && !alone.includes(place));
+    }
+  };
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+      show();
+    });
+  }
+}
+
 function startPairs() {
   if (!$("pairs-data")) return;
   const { names, rows } = JSON.parse($("pairs-data").textContent);
@@ -452,6 +469,7 @@ function followLink() {
 
 startTheme();
 startAxes();
+startKey();
 startPairs();
 startList();
 followLink();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+from evals.compute import SHORT
 from evals.equal_compute import AtCost
 from evals.intervals import Interval
 from evals.paired import Comparison
@@ -15,6 +16,12 @@ from evals.report.numbers import Calibration, Line
 from evals.report.sampled import Sampled
 from evals.report.text import visible
 
+ENDS = {
+    "finished": "itself",
+    "tokens": "token limit",
+    "verifier_calls": "call limit",
+    "seconds": "time limit",
+}
 METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap over problems"}
 
 
@@ -26,43 +33,56 @@ def problems_told(counts: Sequence[int]) -> str:
 
 def summary(lines: Sequence[Line]) -> Html:
     """One row a strategy: accuracy with its interval, and what it cost."""
-    optional = {
+    counts = {(n.problems, n.graded) for n in lines}
+    alike = len(counts) == 1 and all(n.problems == n.graded for n in lines)
+    wanted = {
+        "problems": not alike,
+        "operations": any(n.cost.get("flops") for n in lines),
         "verifier calls": any(n.cost.get("verifier_calls") for n in lines),
         "failed calls": any(n.cost.get("failed_calls") for n in lines),
     }
-    head: list[Part] = ["strategy", "problems", "accuracy", "95 % interval", "tokens", "wasted"]
-    head += [h for h, wanted in optional.items() if wanted]
-    head += ["longest chain", "seconds", "no answer", "ended by"]
+    heads = ["strategy", "problems", "accuracy", "95 % interval", "tokens", "wasted", "operations"]
+    heads += ["verifier calls", "failed calls", "longest chain", "seconds", "no answer", "ended by"]
+    heads = [head for head in heads if wanted.get(head, True)]
     rows: list[list[Part]] = []
     for n in lines:
-        cells = {
+        cells: dict[str, Part] = {
+            "strategy": element("th", n.strategy.label, scope="row"),
+            "problems": f"{n.problems:,}"
+            if n.graded == n.problems
+            else f"{n.graded:,} of {n.problems:,}",
+            "accuracy": _share(n.accuracy),
+            "95 % interval": _bar(n.accuracy),
+            "tokens": f"{n.cost.get('generated_tokens', 0):,.0f}",
+            "wasted": f"{n.wasted:.0%}",
+            "operations": charts.number(n.cost["flops"]) if "flops" in n.cost else "?",
             "verifier calls": f"{n.cost.get('verifier_calls', 0):,.1f}",
             "failed calls": f"{n.cost.get('failed_calls', 0) * n.problems:,.0f}",
+            "longest chain": f"{n.cost.get('critical_tokens', 0):,.0f}",
+            "seconds": f"{n.cost.get('seconds', 0):,.1f}",
+            "no answer": f"{n.unanswered:,}",
+            "ended by": _ends(n),
         }
-        others = n.problems - n.stops.get("finished", 0)
-        ends = ", ".join(f"{kind} {count}" for kind, count in n.stops.items() if kind != "finished")
-        rows.append(
-            [
-                element("th", n.strategy.label, scope="row"),
-                f"{n.problems:,}" if n.graded == n.problems else f"{n.graded:,} of {n.problems:,}",
-                _share(n.accuracy),
-                _bar(n.accuracy),
-                f"{n.cost.get('generated_tokens', 0):,.0f}",
-                f"{n.wasted:.0%}",
-                *(cells[h] for h, wanted in optional.items() if wanted),
-                f"{n.cost.get('critical_tokens', 0):,.0f}",
-                f"{n.cost.get('seconds', 0):,.1f}",
-                f"{n.unanswered:,}",
-                "itself" if not others else element("td", f"itself, but {ends}"),
-            ]
-        )
+        rows.append([cells[head] for head in heads])
     methods = {METHODS[n.accuracy.method] for n in lines if n.accuracy}
     caption = (
-        f"Tokens, calls, chain and seconds are means a problem; tokens are generated ones with the "
-        f"wasted; the longest chain is of tokens that depend on each other. Intervals: "
+        f"{problems_told([n.problems for n in lines])}. Tokens, calls, chain and seconds are means "
+        "a problem; tokens are generated ones with the wasted; the longest chain is of tokens that "
+        f"depend on each other. Intervals: "
         f"{', '.join(sorted(methods)) or 'none, as nothing is graded'}."
     )
-    return table(head, rows, caption=caption)
+    if wanted["operations"]:
+        caption += (
+            " Operations: 2 x parameters x tokens, of the generator (generated ones, and those of "
+            "prompts that no cache held) and of the verifier (all it read)."
+        )
+    return table(list(heads), rows, caption=caption)
+
+
+def _ends(line: Line) -> Html:
+    """What ended the searches, the most frequent first."""
+    told = [f"{ENDS.get(kind, kind)} {count:,}" for kind, count in line.stops.most_common()]
+    return element("td", "itself" if set(line.stops) == {"finished"} else ", ".join(told))
 
 
 def against_compute(lines: Sequence[Line]) -> Html:
@@ -71,7 +91,8 @@ def against_compute(lines: Sequence[Line]) -> Html:
     figures: list[Html] = []
     counts = problems_told([n.graded for n in lines])
     for axis, label in numbers.axes(lines).items():
-        figure = charts.accuracy_against(lines, axis, f"Accuracy by {axis.replace('_', ' ')}")
+        short = SHORT[axis].removesuffix(" a problem")
+        figure = charts.accuracy_against(lines, axis, f"Accuracy by {short}", legend=False)
         if figure is None:
             continue
         shown = not figures
@@ -85,7 +106,7 @@ def against_compute(lines: Sequence[Line]) -> Html:
         buttons.append(
             element(
                 "button",
-                axis.replace("_", " "),
+                short,
                 type="button",
                 data_axis=f"by-{axis}",
                 aria_pressed="true" if shown else "false",
@@ -94,7 +115,28 @@ def against_compute(lines: Sequence[Line]) -> Html:
     if not figures:
         return element("p", "Nothing is graded, so there is no accuracy to draw.")
     choice = element("div", *buttons, cls="choice", role="group", aria_label="Axis of cost")
-    return join(choice, *figures)
+    return join(choice, *figures, _key(charts.families(lines)))
+
+
+def _key(names: Sequence[str]) -> Html:
+    """The legend of the charts above it; a press shows a series alone."""
+    items = [
+        element(
+            "button",
+            element(
+                "span",
+                charts.GLYPHS[i % len(charts.GLYPHS)],
+                cls="mark" if i < len(charts.SERIES) else "mark dashed",
+                style=f"color: var(--s{i % len(charts.SERIES)})",
+            ),
+            f" {name}",
+            type="button",
+            data_series=i,
+            aria_pressed="false",
+        )
+        for i, name in enumerate(names)
+    ]
+    return element("div", *items, cls="choice key", role="group", aria_label="Strategies to show")
 
 
 def breakdown(lines: Sequence[Line]) -> Html:
@@ -156,16 +198,20 @@ def equal_compute(runs: Runs, axes: Mapping[str, str], baseline: str | None) -> 
 
 
 def _at_equal(found: Sequence[tuple[str, str, int, AtCost]], axis: str) -> Html:
+    pairs = [(a, b) for a, b, _, _ in found]
     rows: list[list[Part]] = [
         [
-            join(b, element("br"), element("small", f"against {a}")),
+            # A pair is named once, in its first row.
+            None
+            if i and pairs[i - 1] == (a, b)
+            else element("th", b, element("br"), element("small", f"against {a}"), scope="row"),
             charts.number(point.cost) if axis == "flops" else f"{point.cost:,.0f}",
             f"{point.a:.3f}",
             f"{point.b:.3f}",
             f"{point.difference.value:+.3f}",
             f"{point.difference.low:+.3f} to {point.difference.high:+.3f}",
         ]
-        for a, b, _, point in found
+        for i, (a, b, _, point) in enumerate(found)
     ]
     what = "floating point operations" if axis == "flops" else "generated tokens"
     caption = (
@@ -201,7 +247,10 @@ def samples(found: Sequence[Sampled]) -> Html | None:
             ]
             for curve, intervals in zip(s.curves, s.intervals, strict=True)
         ]
-        parts += [_figure(name, svg, text), table(head, rows, caption=_law(s))]
+        parts += [
+            _figure(name, svg, text),
+            table(head, rows, caption=f"Accuracy by the number of samples. {_law(s)}"),
+        ]
     return join(*parts) if parts else None
 
 

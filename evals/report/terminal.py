@@ -14,10 +14,12 @@ from rich.tree import Tree as RichTree
 
 from evals.paired import Comparison
 from evals.report import numbers
+from evals.report.charts import number
 from evals.report.load import Runs, Strategy, load
 from evals.report.text import one_line, visible
 from evals.report.trees import State, Tree, TreeNode, read_tree, votes
 from reasoning.errors import RecipeError, StoreError, unknown
+from reasoning.show import Name
 from reasoning.store import Store
 
 MARKS: Mapping[State, tuple[str, str]] = {
@@ -151,26 +153,35 @@ def show_comparison(folders: Sequence[Path], baseline: str | None, console: Cons
 
 
 def _strategies(runs: Runs) -> Table:
+    lines = numbers.summary_lines(runs)
+    sized = any(line.cost.get("flops") for line in lines)
+    counts = {line.problems for line in lines}
+    heads = ["accuracy (95 %)", "tokens", "wasted", "calls", "chain", "s"]
+    heads = [*(["n"] if len(counts) > 1 else []), *heads, *(["FLOP"] if sized else [])]
+    over = f"{min(counts):,} problems" if len(counts) == 1 else "n problems"
+    operations = ", floating point operations (2 x parameters x tokens)" if sized else ""
     table = _table(
-        f"{len(runs.strategies)} strategies",
-        "accuracy with 95 % Wilson intervals over n problems; means a problem of generated tokens, "
-        "verifier calls, the longest dependent chain of tokens, seconds",
+        f"{len(lines)} strategies, {over}",
+        "accuracy with 95 % Wilson intervals; means a problem of generated tokens, verifier "
+        f"calls, the longest dependent chain of tokens, seconds{operations}",
     )
-    for head in ("n", "accuracy (95 %)", "tokens", "wasted", "calls", "chain", "s"):
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for line in numbers.summary_lines(runs):
+    for line in lines:
         known = line.accuracy
-        told = f"{known.value:.3f} ({known.low:.2f}-{known.high:.2f})" if known else "-"
-        table.add_row(
-            Text(visible(line.strategy.label)),
-            f"{line.problems:,}",
-            told,
-            f"{line.cost.get('generated_tokens', 0):,.0f}",
-            f"{line.wasted:.0%}",
-            f"{line.cost.get('verifier_calls', 0):,.1f}",
-            f"{line.cost.get('critical_tokens', 0):,.0f}",
-            f"{line.cost.get('seconds', 0):,.1f}",
-        )
+        cells = {
+            "n": f"{line.problems:,}",
+            "accuracy (95 %)": f"{known.value:.3f} ({known.low:.2f}-{known.high:.2f})"
+            if known
+            else "-",
+            "tokens": f"{line.cost.get('generated_tokens', 0):,.0f}",
+            "wasted": f"{line.wasted:.0%}",
+            "calls": f"{line.cost.get('verifier_calls', 0):,.1f}",
+            "chain": f"{line.cost.get('critical_tokens', 0):,.0f}",
+            "s": f"{line.cost.get('seconds', 0):,.1f}",
+            "FLOP": number(line.cost["flops"]).replace(" ", "") if "flops" in line.cost else "?",
+        }
+        table.add_row(Name(visible(line.strategy.label)), *(cells[head] for head in heads))
     return table
 
 
@@ -184,7 +195,7 @@ def _table(title: str, caption: str) -> Table:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("strategy", overflow="fold", min_width=20)
+    table.add_column("strategy", overflow="fold", min_width=16)
     return table
 
 
@@ -200,7 +211,7 @@ def _differences(found: Sequence[Comparison]) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for c in found:
         table.add_row(
-            Text(visible(c.b)),
+            Name(visible(c.b)),
             f"{c.difference:+.3f} ({c.low:+.2f} to {c.high:+.2f})",
             "-" if c.only_b is None else str(c.only_b),
             "-" if c.only_a is None else str(c.only_a),

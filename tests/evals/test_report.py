@@ -65,6 +65,7 @@ def page(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     assert written.size == out.stat().st_size < 1e6
     kinds = {path.name for path in out.parent.joinpath("figures").iterdir()}
     assert {"accuracy_by_generated_tokens.png", "tokens.svg", "reliability_0.png"} <= kinds
+    assert {"samples_0.png", "samples_0.svg"} <= kinds
     return out.read_text(encoding="utf-8")
 
 

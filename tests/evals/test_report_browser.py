@@ -153,6 +153,9 @@ def test_filters_axes_and_baselines(browser: Any) -> None:
     assert names == ["p1", "p3", "p5"]
     css(browser, "#find")[0].send_keys("p3")
     assert css(browser, "#count")[0].text == "1 of 6 problems"
+    css(browser, "[data-series='1']")[0].click()
+    faint = {p.get_attribute("id").split("-series-")[1][0] for p in css(browser, "svg .faint")}
+    assert faint == {"0"}
     css(browser, "[data-axis=by-seconds]")[0].click()
     shown = [f.get_attribute("id") for f in css(browser, "figure[id^=by-]") if f.is_displayed()]
     assert shown == ["by-seconds"]

@@ -259,9 +259,20 @@ def test_at_equal_cost_pairs_the_problems() -> None:
     assert [f.cost for f in found] == [150, 200, 300]
     for f in found:
         assert f.difference.value == pytest.approx(0.1)
-        assert f.difference.low == pytest.approx(0.1), "problems differ, strategies do not"
+        # Problems differ, strategies do not: what is left is that few problems were seen.
+        assert f.difference.low == pytest.approx(0.1 - 1.1 * wilson(0, 200)[1])
     assert at_equal_cost(a, Points.of([[0.5]] * 200, [[50.0]] * 200)) == []
     assert at_equal_cost(a, a, [200])[0].difference.value == 0
+
+
+def test_no_spread_at_equal_cost_is_no_certainty() -> None:
+    a = Points.of([[0, 1]] * 10, [[100, 200]] * 10)
+    (same,) = at_equal_cost(a, a, [200])
+    assert (same.difference.low, same.difference.high) == pytest.approx((-0.27753, 0.27753), 1e-4)
+    assert same.difference.method == "wilson"
+    (all_right,) = band(a, [200])
+    assert all_right is not None
+    assert (all_right.low, all_right.high) == pytest.approx(wilson(10, 10))
 
 
 def test_band_is_the_interval_at_a_point_and_ends_with_the_curve() -> None:
@@ -416,3 +427,9 @@ def test_bins_hold_every_sample_once(samples: list[tuple[float, bool]]) -> None:
 def test_bad_input_is_refused(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=r"must|needs?|needed"):
         call()
+
+
+def test_coverage_that_is_full_from_the_second_k_on_fits_any_law() -> None:
+    table = np.tile([2 / 3, 1, 1, 1], (6, 1))
+    with pytest.raises(ValueError, match="below 1 for two ks"):
+        fit_coverage_table([1, 2, 4, 8], table)

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from reasoning.backends.checkpoint import parameters
-from reasoning.backends.nano import WEIGHTS
+from reasoning.backends.nano import WEIGHTS, nano, reward
+from verifiers.nano_prm import nano_prm
 
 
 def checkpoint(folder: Path, config: dict[str, Any], **files: dict[str, Any]) -> Path:
@@ -27,10 +28,12 @@ def test_every_tensor_counts_once(tmp_path: Path) -> None:
     assert parameters(checkpoint(tmp_path, {}, **files)) == 17
 
 
-def test_the_embedded_model() -> None:
-    from reasoning.backends.nano import nano
-
-    assert nano().parameters == parameters(WEIGHTS) > 100_000
+def test_the_embedded_models() -> None:
+    found = parameters(WEIGHTS)
+    assert found == nano().parameters
+    assert found is not None
+    assert found > 100_000
+    assert nano_prm().parameters == parameters(reward.WEIGHTS)
 
 
 @pytest.mark.parametrize(
