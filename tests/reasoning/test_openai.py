@@ -13,7 +13,7 @@ import pytest
 
 from reasoning.backends.openai import OpenAI, openai
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
-from reasoning.generate import Prompt, Sampling
+from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.testing import http_model
 from reasoning.testing.http_server import (
@@ -55,7 +55,7 @@ class Meter:
 
 
 async def draw(
-    generator: OpenAI,
+    generator: Generator,
     params: Sampling = PARAMS,
     *,
     seed: int = 1,
@@ -513,3 +513,26 @@ def test_an_answer_that_comes_byte_by_byte(server: Served) -> None:
     server.fault = lambda call: "drip"
     sample = run(draw(openai(base_url=server.url)))
     assert sample.token_ids == tuple(expected(1).tokens)
+
+
+def test_it_gets_ready_before_any_call(server: Served) -> None:
+    generator = openai(base_url=server.url)
+
+    async def work() -> None:
+        await generator.astart()  # type: ignore[attr-defined]
+        before = server.counts["requests"]
+        await generator.abilities()  # type: ignore[attr-defined]
+        assert server.counts["requests"] == before
+
+    run(work())
+
+
+def test_a_model_that_thinks_is_made_to_answer(server: Served) -> None:
+    kwargs = {"enable_thinking": True}
+    generator = openai(
+        base_url=server.url, thinking_tokens=6, thinking_end="[done]", chat_template_kwargs=kwargs
+    )
+    sample = run(draw(generator, Sampling(max_tokens=40)))
+    assert "[done]" in sample.text
+    assert server.seen[-1].body["chat_template_kwargs"] == kwargs
+    assert server.counts["calls"] == 2

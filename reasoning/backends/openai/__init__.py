@@ -25,9 +25,11 @@ from reasoning.backends.openai.connection import Reply
 from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.probe import Api, probe, served
 from reasoning.backends.openai.request import Abilities
+from reasoning.backends.thinking import Thinking
 from reasoning.clock import Clock, RealClock
-from reasoning.errors import GenerationError, RecipeError, TransientError
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
+from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.search import Retry
 from reasoning.seeds import fold
 from reasoning.tree import Finish, FloatArray, Sample
 
@@ -37,6 +39,7 @@ _QUESTIONS = 10_000
 """Questions whose tokens are remembered."""
 _URGENCY_STEPS = 1000
 """Servers' priorities are integers, urgencies are not."""
+_DOCUMENT = "<|endoftext|>"
 _CONTEXT = 8
 """Tokens that tell a decoder how the ones after them begin."""
 
@@ -52,8 +55,11 @@ def openai(
     timeout: Annotated[float, Field(gt=0)] = 600.0,
     patience: Annotated[float, Field(ge=0)] = 300.0,
     priority: bool = False,
+    chat_template_kwargs: dict[str, Any] | None = None,
+    thinking_tokens: int | None = None,
+    thinking_end: str = "</think>",
     extra: dict[str, Any] | None = None,
-) -> OpenAI:
+) -> Generator:
     """A server that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, hosted ones), or several.
 
     base_url: such as http://localhost:8000/v1; a list names replicas of one model.
@@ -66,9 +72,14 @@ def openai(
     timeout: seconds without a word from the server after which a call is given up.
     patience: seconds to wait for the server to come back before the run stops.
     priority: deeper paths first, where the server schedules by priority.
-    extra: further fields for every request, such as chat_template_kwargs.
+    chat_template_kwargs: for the model's chat template, say {enable_thinking: false}.
+    thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
+    `thinking_end` marks, and to answer.
+    extra: further fields for every request.
     """
-    return OpenAI(
+    if chat_template_kwargs:
+        extra = {**(extra or {}), "chat_template_kwargs": chat_template_kwargs}
+    generator = OpenAI(
         [base_url] if isinstance(base_url, str) else base_url,
         model,
         api=api,
@@ -80,6 +91,9 @@ def openai(
         silence=timeout,
         patience=patience,
     )
+    if thinking_tokens is None:
+        return generator
+    return Thinking(generator, thinking_tokens, thinking_end)
 
 
 class OpenAI:
@@ -114,6 +128,7 @@ class OpenAI:
         self._able: Abilities | None = None
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
         self._questions: dict[tuple[str | None, str], list[int]] = {}
+        self._begin: list[int] | None = None
 
     @property
     def version(self) -> str:
@@ -124,6 +139,19 @@ class OpenAI:
     def pool(self) -> Pool:
         """The connections of the running event loop."""
         return self._here().pool
+
+    async def astart(self) -> None:
+        """Find out now what the server can do. Raises EngineError if it does not say."""
+        retry = Retry()
+        for attempt in range(retry.attempts):
+            try:
+                await self.abilities()
+                return
+            except TransientError as error:
+                if attempt + 1 == retry.attempts:
+                    raise EngineError(f"no start with {self.urls[0]}: {error}") from error
+                u = fold(0, "start", self.urls[0], attempt) / 2**63
+                await self._clock.sleep(retry.delay(attempt, error.retry_after, u))
 
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
@@ -144,8 +172,10 @@ class OpenAI:
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
     ) -> FloatArray:
-        """See `reasoning.generate.TextScorer`. The first token of a document has logprob 0.
+        """See `reasoning.generate.TextScorer`.
 
+        Without `question` a document begins with the model's beginning-of-text token, or else
+        <|endoftext|>; if it has neither, with the path's own text, whose first token has logprob 0.
         Without token ids the server decides where tokens begin. Raises RecipeError if it does not
         tell the log-probabilities of given text.
         """
@@ -159,9 +189,11 @@ class OpenAI:
             return await self._scored_text(prompt, sample, question, meter)
         given = sample.token_ids
         scored = list(given) if given is not None else await self._tokenized(sample.text)
-        before = (await self._question(prompt, able)) if question else []
-        before = before + await self._path(prompt)
+        begin = (await self._question(prompt, able)) if question else await self._document()
+        before = begin + await self._path(prompt)
         meter(len(before) + len(scored))
+        if not scored:
+            return np.zeros(0, np.float32)
         body = {"prompt": before + scored, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         whole = await self._post("completions", body, prompt)
         rows = (_choice(whole).get("prompt_logprobs") or [])[len(before) :]
@@ -359,6 +391,15 @@ class OpenAI:
     async def _path(self, prompt: Prompt) -> list[int]:
         ids = prompt.token_ids
         return list(ids) if ids is not None else await self._tokenized(prompt.text)
+
+    async def _document(self) -> list[int]:
+        """What stands before a text that has no prompt."""
+        if self._begin is None:
+            body = {"prompt": "", "add_special_tokens": True}
+            begin = _tokens(await self._post("/tokenize", body))
+            mark = await self._tokenized(_DOCUMENT)
+            self._begin = begin or (mark if len(mark) == 1 else [])
+        return self._begin
 
     async def _tokenized(self, text: str) -> list[int]:
         body = {"prompt": text, "add_special_tokens": False}
