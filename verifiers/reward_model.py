@@ -1,0 +1,108 @@
+"""Outcome reward models on vLLM, in this process or behind HTTP: one score for a whole answer.
+
+Cobbe et al., 2021 (arXiv:2110.14168) describe their use. A reward model reads question and answer
+as a conversation, through its own chat template, and classifies the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reasoning.backends import checkpoint
+from reasoning.errors import RecipeError, VerificationError
+from reasoning.problem import Problem
+from reasoning.tree import Node
+from reasoning.verify import Verdict
+from verifiers.pooling import Engine, Rows, Server, Task
+
+
+def reward_model(
+    *,
+    model: str,
+    base_url: str | list[str] | None = None,
+    label: int = -1,
+    last_token: bool = False,
+    api_key_env: str = "OPENAI_API_KEY",
+    **engine: Any,
+) -> RewardModel:
+    """An outcome reward model on vLLM: one score in [0, 1] for the answer so far.
+
+    model: a sequence classifier, by folder or name on the hub; with `base_url` the name it is
+    served by. base_url: servers started with `--runner pooling`; without it vLLM runs in this
+    process and further options go to its engine by vLLM's own names.
+    label: the class that is good, of several: the score is its share in their softmax, and the
+    sigmoid of its logit in a model with one output.
+    last_token: for models that score every token (Qwen2.5-Math-RM-72B); the last one counts.
+    """
+    if base_url is not None and engine:
+        raise RecipeError(
+            f"reward_model: {', '.join(engine)}: options of the engine belong on the server's "
+            "command line where base_url is set"
+        )
+    source = Engine(model, engine) if base_url is None else Server(base_url, model, api_key_env)
+    return RewardModel(source, label, last_token)
+
+
+class RewardModel:
+    """Scores the text of a path, as the assistant's answer to the question.
+
+    `Verdict.tokens` is what the model read.
+    """
+
+    name = "reward_model"
+
+    def __init__(self, source: Engine | Server, label: int, last_token: bool) -> None:
+        self._source = source
+        self._label = label
+        self._last_token = last_token
+
+    @property
+    def parameters(self) -> int | None:
+        """Of the model, None where its files are not here (yet) or do not tell."""
+        return checkpoint.parameters(self._source.model)
+
+    async def score(self, problem: Problem, node: Node) -> Verdict:
+        """Raises VerificationError for a path without text, or beyond the model's context."""
+        text = node.text.strip()
+        if not text:
+            raise VerificationError(f"problem {problem.id!r}: a node without text has no score")
+        try:
+            f"{problem.question}{text}".encode()
+        except UnicodeEncodeError as error:
+            raise VerificationError(f"problem {problem.id!r}: not valid text: {error}") from None
+        messages = [
+            {"role": "user", "content": problem.question},
+            {"role": "assistant", "content": text},
+        ]
+        values, tokens = await self._read(messages)
+        return Verdict((self._good(values),), tokens=tokens)
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+    async def _read(self, messages: Sequence[Mapping[str, str]]) -> tuple[Rows, int]:
+        """The logits [labels], or those of all tokens [tokens]; and the number of tokens read."""
+        task: Task = "token_classify" if self._last_token else "classify"
+        if isinstance(self._source, Server):
+            return await self._source.converse(messages, task)
+        ids = await self._source.render(messages)
+        pooled = await self._source.pool(ids, task, activate=False)
+        return pooled.rows.reshape(-1), len(ids)
+
+    def _good(self, logits: Rows) -> float:
+        """The probability of the good label: a sigmoid, or a softmax over several labels."""
+        if self._last_token:
+            logits = logits[-1:]
+        if not np.isfinite(logits).all():
+            raise VerificationError(f"the reward model gave {logits.tolist()}, no finite numbers")
+        if not -len(logits) <= self._label < len(logits):
+            raise RecipeError(
+                f"the reward model has {len(logits)} outputs, none of them is number {self._label};"
+                " set verifier.label to the one that is good"
+            )
+        both = logits.astype(np.float64) if len(logits) > 1 else np.array([0.0, logits[0]])
+        shares = np.exp(both - both.max())
+        return float(shares[self._label] / shares.sum())
