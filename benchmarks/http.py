@@ -240,16 +240,15 @@ def bare(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, An
 
 
 def its_hub(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, Any, None]]:
-    from its_hub.algorithms import ParticleFiltering
-    from its_hub.base import AbstractProcessRewardModel
-    from its_hub.lms import OpenAICompatibleLanguageModel, StepGeneration
+    from its_hub import AbstractProcessRewardModel, OpenAICompatibleLanguageModel, StepGeneration
+    from its_hub.core.algorithms.particle_gibbs import ParticleFiltering
 
     class Score(AbstractProcessRewardModel):  # type: ignore[misc]
-        async def ascore(self, prompt: Any, steps: Any, *args: Any, **kwargs: Any) -> Any:
-            return [0.5] * len(steps) if isinstance(steps, list) else 0.5
+        async def ascore(self, prompt: Any, steps: Any) -> list[float]:
+            return [0.5] * len(steps)
 
-        def score(self, prompt: Any, steps: Any, *args: Any, **kwargs: Any) -> Any:
-            return [0.5] * len(steps) if isinstance(steps, list) else 0.5
+        def score(self, prompt: Any, steps: Any) -> list[float]:
+            return [0.5] * len(steps)
 
     async def main() -> None:
         lm = OpenAICompatibleLanguageModel(
@@ -258,8 +257,9 @@ def its_hub(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any,
         steps = StepGeneration(max_steps=shape.steps, step_token="\n\n", temperature=0.8)
 
         async def one(i: int) -> None:
-            walk = ParticleFiltering(steps, Score())
-            await walk.ainfer(lm, f"What is {i} + 4?", budget=shape.particles)
+            await ParticleFiltering(steps, Score()).ainfer(
+                lm, f"What is {i} + 4?", budget=shape.particles
+            )
 
         async with asyncio.TaskGroup() as group:
             for i in range(shape.problems):
@@ -334,7 +334,7 @@ def environment(folder: Path) -> str:
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "its_hub"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "its_hub[lm]"], check=True)
     return str(python)
 
 

@@ -15,12 +15,10 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from reasoning.backends.openai.connection import Connection, Reply
+from reasoning.backends.openai.replica import Replica, message, parsed, retry_after
 from reasoning.clock import Clock, Handle
 from reasoning.errors import EngineError, GenerationError, TransientError
 from reasoning.seeds import fold
@@ -31,36 +29,6 @@ _SPILL = 16
 """A server may have so many calls more than the least loaded one before siblings go elsewhere."""
 _HOMES = 100_000
 """Paths whose server is remembered."""
-
-
-class Replica:
-    """One server: its address, its idle connections, and how much it can take."""
-
-    def __init__(self, url: str, window: int) -> None:
-        parts = urlsplit(url)
-        self.url = url
-        self.tls = parts.scheme == "https"
-        self.host = parts.hostname or ""
-        self.port = parts.port or (443 if self.tls else 80)
-        self.base = parts.path.rstrip("/")
-        self.root = self.base.removesuffix("/v1")
-        self.most = window
-        self.window = float(window)
-        self.busy = 0
-        self.paused = 0.0
-        """No call before this time."""
-        self.failures = 0
-        """Attempts in a row that did not reach it."""
-        self.gone = 0.0
-        """When the first of these was made."""
-        self.heads: dict[str, bytes] = {}
-        self.idle: list[Connection] = []
-        self.addresses: list[str] = []
-
-    def room(self, now: float) -> bool:
-        if now < self.paused:
-            return False
-        return self.busy < (1 if self.failures else int(self.window))
 
 
 class Pool:
@@ -361,17 +329,17 @@ class Pool:
             replica.window = min(replica.most, replica.window + 1 / replica.window)
 
     def _refused(self, replica: Replica, reply: Reply) -> None:
-        status, message = reply.status, self._hidden(_message(reply))
-        said = f"{replica.url} answered {status}: {message}"
+        status = reply.status
+        said = f"{replica.url} answered {status}: {self._hidden(message(reply))}"
         if status in _BUSY:
-            wait = _retry_after(reply)
+            wait = retry_after(reply)
             replica.window = float(max(1, min(replica.busy, int(replica.window))))
             if wait:
                 pause = min(wait, self._patience)
                 replica.paused = max(replica.paused, self._clock.now() + pause)
             raise TransientError(said, retry_after=wait)
         if (status >= 500 and status != 501) or status in _TRANSIENT:
-            raise TransientError(said, retry_after=_retry_after(reply))
+            raise TransientError(said, retry_after=retry_after(reply))
         if status in (401, 403):
             raise EngineError(
                 f"{said}; the key is read from the environment variable that api_key_env names"
@@ -418,15 +386,6 @@ class Pool:
         return message.replace(self._key, "***") if self._key else message
 
 
-def parsed(reply: Reply) -> Any:
-    """The JSON of a reply. Raises TransientError if it is none: the next one may be."""
-    try:
-        return json.loads(reply.body)
-    except ValueError:
-        begin = bytes(reply.body[:80]).decode("utf-8", "replace")
-        raise TransientError(f"the server's answer is not JSON: {begin!r}") from None
-
-
 async def _closing(pool: Pool) -> AsyncGenerator[None, None]:
     """Event loops close the generators they have met; this one closes `pool`."""
     try:
@@ -434,28 +393,3 @@ async def _closing(pool: Pool) -> AsyncGenerator[None, None]:
     finally:
         pool.close()
         await asyncio.sleep(0)  # sockets are closed in the loop's next turn
-
-
-def _message(reply: Reply) -> str:
-    """What the server says about an error, in one line."""
-    text = bytes(reply.body[:2000]).decode("utf-8", "replace")
-    with suppress(ValueError, AttributeError):
-        data = json.loads(reply.body)
-        error = data.get("error", data)
-        text = str(error.get("message") or error.get("detail") or text)
-    return " ".join(text.split())[:300] or "no explanation"
-
-
-def _retry_after(reply: Reply) -> float | None:
-    """Seconds the server asks us to wait, if it does."""
-    text = reply.headers.get(b"retry-after", b"").decode("latin-1").strip()
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        date = reply.headers.get(b"date", b"").decode("latin-1")
-        wait = parsedate_to_datetime(text) - parsedate_to_datetime(date)
-        return max(0.0, wait.total_seconds())
-    except (TypeError, ValueError):
-        return None

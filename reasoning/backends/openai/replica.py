@@ -1,0 +1,76 @@
+"""One server as the pool sees it, and what its replies mean."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from reasoning.backends.openai.connection import Connection, Reply
+from reasoning.errors import TransientError
+
+
+class Replica:
+    """One server: its address, its idle connections, and how much it can take."""
+
+    def __init__(self, url: str, window: int) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.tls = parts.scheme == "https"
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if self.tls else 80)
+        self.base = parts.path.rstrip("/")
+        self.root = self.base.removesuffix("/v1")
+        self.most = window
+        self.window = float(window)
+        self.busy = 0
+        self.paused = 0.0
+        """No call before this time."""
+        self.failures = 0
+        """Attempts in a row that did not reach it."""
+        self.gone = 0.0
+        """When the first of these was made."""
+        self.heads: dict[str, bytes] = {}
+        self.idle: list[Connection] = []
+        self.addresses: list[str] = []
+
+    def room(self, now: float) -> bool:
+        if now < self.paused:
+            return False
+        return self.busy < (1 if self.failures else int(self.window))
+
+
+def parsed(reply: Reply) -> Any:
+    """The JSON of a reply. Raises TransientError if it is none: the next one may be."""
+    try:
+        return json.loads(reply.body)
+    except ValueError:
+        begin = bytes(reply.body[:80]).decode("utf-8", "replace")
+        raise TransientError(f"the server's answer is not JSON: {begin!r}") from None
+
+
+def message(reply: Reply) -> str:
+    """What the server says about an error, in one line."""
+    text = bytes(reply.body[:2000]).decode("utf-8", "replace")
+    with suppress(ValueError, AttributeError):
+        data = json.loads(reply.body)
+        error = data.get("error", data)
+        text = str(error.get("message") or error.get("detail") or text)
+    return " ".join(text.split())[:300] or "no explanation"
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds the server asks us to wait, if it does."""
+    text = reply.headers.get(b"retry-after", b"").decode("latin-1").strip()
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        date = reply.headers.get(b"date", b"").decode("latin-1")
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(date)
+        return max(0.0, wait.total_seconds())
+    except (TypeError, ValueError):
+        return None
