@@ -1,4 +1,4 @@
-"""Real vLLM servers over the embedded checkpoints, on the CPU; all tests here need one.
+"""Real vLLM over the embedded checkpoints, on the CPU: servers, and an engine in process.
 
 `make test-engines` installs vLLM's CPU build into a virtual environment of its own and runs this
 folder. Where vLLM is not installed the tests are skipped.
@@ -6,7 +6,10 @@ folder. Where vLLM is not installed the tests are skipped.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
+import importlib
 import importlib.util
 import os
 import signal
@@ -14,12 +17,17 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reasoning.backends import nano
+from reasoning.generate import Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.tree import RolloutTree
 
 MODEL = nano.WEIGHTS
 REWARD_MODEL = nano.WEIGHTS.parent / "prm"
@@ -33,7 +41,16 @@ GENERATOR += ("--enable-prefix-caching", "--enable-prompt-tokens-details")
 GENERATOR += ("--max-num-batched-tokens", "2048")
 POOLING = ("--runner", "pooling", "--pooler-config", f'{{"step_tag_id": {STEP_TAG}}}')
 
-_QUIET = {
+IN_PROCESS = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "max_model_len": 1024,
+    "kv_cache_memory_bytes": 128 << 20,
+    "max_num_seqs": 64,
+}
+"""The same engine by the names of its Python arguments, as a recipe has them."""
+
+QUIET = {
     # One process and one thread: quick to start, and nobody else's cores are taken.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "OMP_NUM_THREADS": "1",
@@ -43,6 +60,15 @@ _QUIET = {
 }
 _START_SECONDS = 900  # a bound for hopeless cases: a free core needs fifteen
 _STOP_SECONDS = 20
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # vLLM leaves the closing of its ZeroMQ contexts to the garbage collector.
+    config.addinivalue_line(
+        "filterwarnings",
+        "ignore:Exception ignored in. .function Context.__del__:"
+        "pytest.PytestUnraisableExceptionWarning",
+    )
 
 
 class Server:
@@ -61,7 +87,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **_QUIET, "VLLM_CACHE_ROOT": str(cache)},
+            env={**os.environ, **QUIET, "VLLM_CACHE_ROOT": str(cache)},
             start_new_session=True,  # its workers end with it
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -107,6 +133,21 @@ class Server:
 Serve = Callable[..., Server]
 
 
+class Counted:
+    """What the engine's core says it has produced, before anybody decides what to keep of it."""
+
+    def __init__(self, engine: Any) -> None:
+        self.tokens = 0
+        receive = engine.engine_core.get_output_async
+
+        async def counted() -> Any:
+            outputs = await receive()
+            self.tokens += sum(len(output.new_token_ids) for output in outputs.outputs)
+            return outputs
+
+        engine.engine_core.get_output_async = counted
+
+
 @pytest.fixture(scope="session")
 def vllm_installed() -> None:
     """Skips where there is no vLLM."""
@@ -144,6 +185,47 @@ def vllm_server(serve: Serve) -> str:
 def vllm_prm_server(serve: Serve) -> str:
     """The root URL of a pooling server of the process reward model, named `nano`."""
     return serve(reward_model=True).url
+
+
+@pytest.fixture(scope="session")
+def in_process(
+    vllm_installed: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """Options of the generator `vllm`, for an engine that is small and soon there."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("vllm")))
+        with warnings.catch_warnings(action="ignore"):  # what torch warns of is not ours
+            importlib.import_module("vllm.v1.engine.async_llm")
+        yield {"model": str(MODEL), **IN_PROCESS}
+        gc.collect()  # of what vLLM leaves behind, see pytest_configure
+
+
+@pytest.fixture(scope="session")
+def engine(in_process: dict[str, Any]) -> Iterator[Any]:
+    """The generator `vllm`, started."""
+    from reasoning.backends.vllm import vllm
+
+    generator = vllm(**in_process)
+    asyncio.run(generator.astart())  # type: ignore[attr-defined]
+    yield generator
+    asyncio.run(generator.aclose())  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def counter(engine: Any) -> Counted:
+    """Counts the tokens that `engine` produces from now on."""
+    found = Counted(engine._engine)
+    # The engine was waiting for its core already, as it did before; not so from the next step on.
+    call = engine.generate(
+        Prompt(Problem("first", "1 + 1"), RolloutTree().root, 0),
+        Sampling(max_tokens=2),
+        seed=0,
+        meter=lambda tokens: None,
+    )
+    asyncio.run(call)
+    return found
 
 
 def free_port() -> int:

@@ -1,0 +1,294 @@
+"""The generator `vllm` on a real engine: what every generator promises, and what nano says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from reasoning.backends.nano import WEIGHTS, Nano
+from reasoning.errors import GenerationError, RecipeError
+from reasoning.generate import Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.search import Search, Step
+from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
+from reasoning.tree import Node, RolloutTree, Sample
+
+PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
+OTHER = Problem("o", "Ann has 3 apples and buys 4 more. How many apples has she?")
+
+
+def draw(
+    generator: Any,
+    node: Node | None = None,
+    slot: int = 0,
+    *,
+    seed: int = 1,
+    problem: Problem = PROBLEM,
+    **params: Any,
+) -> Sample:
+    sampling = Sampling(**{"max_tokens": 64, **params})
+    prompt = Prompt(problem, node or RolloutTree("p").root, slot)
+    return asyncio.run(generator.generate(prompt, sampling, seed=seed, meter=lambda tokens: None))
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Nano]:
+    model = Nano()
+    yield model
+    model.close()
+
+
+@pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
+def test_contract(engine: Any, check: Callable[[GeneratorCase], None]) -> None:
+    check(GeneratorCase(make=lambda: engine))
+
+
+@pytest.mark.parametrize("problem", [PROBLEM, OTHER], ids=["sum", "story"])
+def test_greedily_it_says_what_nano_says(engine: Any, nano: Nano, problem: Problem) -> None:
+    ours = draw(nano, temperature=0.0, max_tokens=256, problem=problem)
+    theirs = draw(engine, temperature=0.0, max_tokens=256, problem=problem)
+    assert (theirs.text, theirs.token_ids) == (ours.text, ours.token_ids)
+    assert (theirs.finish, theirs.prompt_tokens) == (ours.finish, ours.prompt_tokens)
+    assert theirs.logprobs is not None
+    assert ours.logprobs is not None
+    np.testing.assert_allclose(theirs.logprobs, ours.logprobs, atol=2e-4)
+
+
+def test_tokens_and_text_agree_at_every_stop(engine: Any, nano: Nano) -> None:
+    whole = draw(engine, temperature=0.0, max_tokens=256)
+    stops = {whole.text[i:j] for i in range(0, 40, 3) for j in (i + 1, i + 2, i + 5)}
+    for stop in sorted(stops):
+        sample = draw(engine, temperature=0.0, max_tokens=256, stop=(stop,))
+        assert sample.finish == "stop"
+        assert sample.token_ids is not None
+        assert whole.token_ids is not None
+        assert sample.token_ids == whole.token_ids[: sample.generated_tokens]
+        assert sample.text == nano.text.decode(sample.token_ids)
+        assert stop in sample.text
+
+
+def test_a_path_of_steps_is_what_one_call_says(engine: Any) -> None:
+    whole = draw(engine, temperature=0.0, max_tokens=256)
+    search = Search(
+        PROBLEM, engine, sampling=Sampling(max_tokens=256, temperature=0.0), step=Step(("\n",), 64)
+    )
+
+    async def steps() -> Node:
+        node = search.root
+        while not node.finished:
+            child = await search.extend(node, 0)
+            assert child is not None
+            node = child
+        return node
+
+    last = asyncio.run(steps())
+    assert last.depth > 1
+    assert (last.text, last.token_ids) == (whole.text, whole.token_ids)
+
+
+def test_confidence_is_of_the_k_most_likely(engine: Any, nano: Nano) -> None:
+    ours = draw(nano, temperature=0.0, confidence_k=5)
+    theirs = draw(engine, temperature=0.0, confidence_k=5)
+    assert theirs.confidence is not None
+    assert ours.confidence is not None
+    np.testing.assert_allclose(theirs.confidence, ours.confidence, rtol=1e-3)
+
+
+@pytest.mark.parametrize("question", [True, False])
+@pytest.mark.parametrize("known", [True, False], ids=["tokens", "text"])
+def test_text_is_as_likely_as_nano_finds_it(
+    engine: Any, nano: Nano, question: bool, known: bool
+) -> None:
+    tree = RolloutTree("p")
+    node = tree.add(tree.root, 0, draw(nano, stop=("\n",), seed=3))
+    said = draw(nano, node, seed=4, max_tokens=20)
+    told = said if known else Sample(said.text)
+    counts: dict[str, list[int]] = {"nano": [], "vllm": []}
+
+    def read(generator: Any, name: str) -> Any:
+        return asyncio.run(
+            generator.score_text(
+                Prompt(PROBLEM, node, 0), told, question=question, meter=counts[name].append
+            )
+        )
+
+    ours, theirs = read(nano, "nano"), read(engine, "vllm")
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(theirs, ours, atol=2e-4)
+    assert sum(counts["nano"]) == sum(counts["vllm"])
+
+
+def test_a_prompt_beyond_the_context_fails_its_node_alone(engine: Any) -> None:
+    endless = replace(PROBLEM, prompt="long " * 2000)
+    with pytest.raises(GenerationError, match="refused the request"):
+        draw(engine, problem=endless)
+    assert draw(engine).generated_tokens
+
+
+def test_a_full_context_ends_the_sample(engine: Any) -> None:
+    room = 1024 - draw(engine).prompt_tokens
+    sample = draw(engine, temperature=2.0, max_tokens=5000, seed=5)
+    assert sample.finish in ("end", "length")
+    assert sample.generated_tokens <= room
+
+
+@pytest.mark.parametrize(
+    ("params", "word"), [({"temperature": 2.5}, "temperature"), ({"confidence_k": 21}, "20")]
+)
+def test_what_the_engine_cannot_sample(engine: Any, params: dict[str, Any], word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        draw(engine, **params)
+
+
+def test_unknown_options_are_refused(vllm_installed: None) -> None:
+    from reasoning.backends.vllm import vllm
+
+    with pytest.raises(RecipeError, match="max_model_len"):
+        vllm(model=str(WEIGHTS), max_model_length=1024)
+
+
+def test_cancelled_it_meters_what_the_engine_produced(engine: Any, counter: Any) -> None:
+    """The engine's own count and ours differ by the step it was in, for each request."""
+    calls, metered = 8, [0] * 8
+
+    async def work() -> None:
+        first = asyncio.Event()
+
+        async def one(i: int) -> None:
+            prompt = Prompt(PROBLEM, RolloutTree("p").root, i)
+            params = Sampling(max_tokens=900, temperature=2.0)
+
+            def meter(tokens: int) -> None:
+                metered[i] += tokens
+
+            await engine.generate(prompt, params, seed=i, meter=meter)
+
+        async def short() -> None:
+            prompt = Prompt(OTHER, RolloutTree("o").root, 0)
+            params = Sampling(max_tokens=12)
+            await engine.generate(prompt, params, seed=0, meter=metered.append)
+            first.set()
+
+        tasks = [asyncio.ensure_future(one(i)) for i in range(calls)]
+        ready = asyncio.ensure_future(short())
+        await first.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait([*tasks, ready])
+        assert all(task.cancelled() for task in tasks)
+
+    before = counter.tokens
+    asyncio.run(work())
+    draw(engine, max_tokens=1)  # behind the aborts: when it is back, so are their last tokens
+    made = counter.tokens - before - 1
+    paid = sum(metered)
+    assert all(metered)
+    assert 0 <= made - paid <= calls, f"the engine made {made} tokens and {paid} were metered"
+
+
+def test_the_meter_adds_up_with_the_engines_counter(engine: Any, counter: Any) -> None:
+    before = counter.tokens
+    samples = [draw(engine, seed=seed, slot=seed, stop=("\n\n",)) for seed in range(8)]
+    assert counter.tokens - before == sum(sample.generated_tokens for sample in samples)
+
+
+def test_siblings_and_steps_hit_the_cache(engine: Any) -> None:
+    tree = RolloutTree("cached")
+    problem = replace(PROBLEM, prompt="Add up: " + " + ".join(map(str, range(60))))
+    first = draw(engine, tree.root, problem=problem)
+    again = draw(engine, tree.root, 1, problem=problem, seed=2)
+    assert again.cached_tokens == (again.prompt_tokens - 1) // 32 * 32
+    node = tree.add(tree.root, 0, first)
+    ahead = draw(engine, node, problem=problem)
+    # The last token's keys are not computed when a request ends.
+    assert ahead.cached_tokens == (ahead.prompt_tokens - 1) // 32 * 32
+
+
+def test_the_more_urgent_call_runs_first(engine: Any) -> None:
+    """More calls than the engine runs at once; of those that wait, the urgent ones go first."""
+    order: list[int] = []
+
+    async def one(i: int, urgency: float | None, tokens: int) -> None:
+        prompt = Prompt(PROBLEM, RolloutTree("p").root, i, urgency=urgency)
+        params = Sampling(max_tokens=tokens, temperature=2.0)
+        await engine.generate(prompt, params, seed=i, meter=lambda tokens: None)
+        order.append(i)
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            for i in range(100, 164):  # as many as run at once
+                group.create_task(one(i, 1000.0, 40))
+            for i in range(16):
+                group.create_task(one(i, i / 10, 1))
+
+    asyncio.run(work())
+    assert [i for i in order if i < 100][:8] == list(range(15, 7, -1))
+
+
+def test_a_budget_for_thinking(engine: Any) -> None:
+    from reasoning.backends.thinking import Thinking
+
+    plain = draw(engine, temperature=0.0, max_tokens=400)
+    thinking = Thinking(engine, 8)
+    sample = draw(thinking, temperature=0.0, max_tokens=400)
+    mark = tuple(engine.encode("\n</think>\n\n"))
+    assert sample.token_ids is not None
+    assert plain.token_ids is not None
+    assert sample.token_ids[:8] == plain.token_ids[:8]
+    assert sample.token_ids[8 : 8 + len(mark)] == mark
+    assert sample.generated_tokens > 8 + len(mark)
+    assert sample.info == {"thinking_cut": True}
+    assert sample.prompt_tokens == 2 * plain.prompt_tokens + 8 + len(mark)  # of two requests
+
+
+def test_an_adapter_answers(in_process: dict[str, Any], tmp_path: Path) -> None:
+    """As nano does with the adapter's change added to its weights."""
+    from reasoning.backends.vllm import vllm
+
+    merged = an_adapter(tmp_path)
+    model = Nano(merged)
+    generator = vllm(lora=str(tmp_path / "adapter"), max_lora_rank=8, **in_process)
+    try:
+        theirs = draw(generator, temperature=0.0, max_tokens=100)
+        ours = draw(model, temperature=0.0, max_tokens=100)
+    finally:
+        asyncio.run(generator.aclose())  # type: ignore[attr-defined]
+        model.close()
+    assert theirs.token_ids == ours.token_ids
+
+
+def an_adapter(folder: Path) -> Path:
+    """Writes `adapter` and, as a checkpoint of its own, the model it makes of nano's."""
+    adapter, merged = folder / "adapter", folder / "merged"
+    adapter.mkdir()
+    shutil.copytree(WEIGHTS, merged)
+    weights = load_file(WEIGHTS / "model.safetensors")
+    rng, rank, found = np.random.default_rng(0), 8, {}
+    for name in [n for n in weights if n.endswith(("q_proj.weight", "down_proj.weight"))]:
+        out, into = weights[name].shape
+        a = rng.normal(0, 0.05, (rank, into)).astype(np.float32)
+        b = rng.normal(0, 0.05, (out, rank)).astype(np.float32)
+        part = f"base_model.model.{name.removesuffix('.weight')}"
+        found |= {f"{part}.lora_A.weight": a, f"{part}.lora_B.weight": b}
+        weights[name] = weights[name].astype(np.float32) + b @ a
+    save_file(found, adapter / "adapter_model.safetensors")
+    save_file(weights, merged / "model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": rank,
+        "target_modules": ["q_proj", "down_proj"],
+        "bias": "none",
+        "base_model_name_or_path": str(WEIGHTS),
+    }
+    (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return merged
