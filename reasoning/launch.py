@@ -121,10 +121,10 @@ def changes(recipe: Recipe, started: Sequence[Server]) -> list[str]:
         if not urls or spec.get("base_url"):
             continue
         if spec["name"] == "vllm":
-            new = {"name": "openai", "model": "adapter" if spec.get("lora") else spec["model"]}
-            new["base_url"] = f"{urls[0]}/v1"
-            if spec.get("chat_template_kwargs"):
-                new["extra"] = {"chat_template_kwargs": spec["chat_template_kwargs"]}
+            known = _own({"name": "openai"})
+            new = {k: v for k, v in spec.items() if k in known}
+            model = "adapter" if spec.get("lora") else spec["model"]
+            new |= {"name": "openai", "model": model, "base_url": f"{urls[0]}/v1", "priority": True}
         else:
             own = _own(spec)
             new = {k: v for k, v in spec.items() if k in own or k == "name"}

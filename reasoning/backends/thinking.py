@@ -61,7 +61,7 @@ class Thinking:
         if self.end not in thought.text:
             if thought.finish != "length" or left > 0:
                 return thought
-            cut = self._cut(thought, params.max_tokens - thought.generated_tokens)
+            cut = await self._cut(thought, params.max_tokens - thought.generated_tokens)
             if cut is None:
                 return thought
             meter(cut.generated_tokens - thought.generated_tokens)
@@ -79,17 +79,18 @@ class Thinking:
         )
         return _joined(thought, answer, answer.finish)
 
-    def _cut(self, thought: Sample, room: int) -> Sample | None:
+    async def _cut(self, thought: Sample, room: int) -> Sample | None:
         """The thinking, ended by us; None if there is no room for that."""
         text = f"\n{self.end}\n\n"
-        encode = getattr(self.generator, "encode", None)
         # Where tokens are hidden the path goes on as text, and the mark is part of the prompt.
-        ids = None if encode is None or thought.token_ids is None else tuple(encode(text))
+        encode: Any = getattr(self.generator, "encode", None)
+        hidden = encode is None or thought.token_ids is None
+        ids = None if hidden else tuple(await encode(text))
         size = len(ids or ())
         if size > room:
             return None
-        known = thought.confidence
-        level = known[-1] if known is not None and len(known) else 0.0
+        sure = thought.confidence
+        level = sure[-1] if sure is not None and len(sure) else 0.0
         mark = Sample(
             text,
             token_ids=ids,

@@ -124,7 +124,7 @@ class Vllm:
         """
         await self._ready()
         given = sample.token_ids
-        scored = list(given) if given is not None else self.encode(sample.text)
+        scored = list(given) if given is not None else self._encode(sample.text)
         before = self._input(prompt) if question else self._document() + self._path(prompt)
         request = self._sampling(Sampling(max_tokens=1, temperature=0.0), 0, prompt_logprobs=0)
         outputs: list[Any] = []
@@ -136,8 +136,12 @@ class Vllm:
         pairs = zip(scored, rows, strict=True)
         return np.array([row[i].logprob if row else 0.0 for i, row in pairs], dtype=np.float32)
 
-    def encode(self, text: str) -> list[int]:
+    async def encode(self, text: str) -> list[int]:
         """The token ids of `text`; special tokens written out in it count as such."""
+        await self._ready()
+        return self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     async def aclose(self) -> None:
@@ -237,7 +241,7 @@ class Vllm:
 
     def _path(self, prompt: Prompt) -> list[int]:
         ids = prompt.token_ids
-        return list(ids) if ids is not None else self.encode(prompt.text)
+        return list(ids) if ids is not None else self._encode(prompt.text)
 
     def _document(self) -> list[int]:
         begin = self._tokenizer.bos_token_id
@@ -254,7 +258,7 @@ class Vllm:
         text = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False, **self._template_options
         )
-        return self.encode(text)
+        return self._encode(text)
 
     def _exact(self, before: list[int], produced: list[int]) -> str:
         """The text of all tokens produced, also of what follows a stop string in its last token."""

@@ -156,18 +156,23 @@ def vllm_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def serve(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def vllm_cache(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where vLLM keeps what it has found out about models: once for all engines."""
+    return tmp_path_factory.mktemp("vllm")
+
+
+@pytest.fixture(scope="session")
+def serve(vllm_cache: Path) -> Iterator[Serve]:
     """Starts a server of one's own, to be killed or restarted: serve(), serve(port=...).
 
     serve(reward_model=True) serves the reward model instead; further arguments are vLLM's.
     """
-    cache = tmp_path_factory.mktemp("vllm")
     servers: list[Server] = []
 
     def start(*more: str, reward_model: bool = False, port: int = 0) -> Server:
         model = REWARD_MODEL if reward_model else MODEL
         options = (*ENGINE, *(POOLING if reward_model else GENERATOR), *more)
-        servers.append(Server(model, options, cache, port or free_port()))
+        servers.append(Server(model, options, vllm_cache, port or free_port()))
         return servers[-1].wait()
 
     yield start
@@ -188,14 +193,12 @@ def vllm_prm_server(serve: Serve) -> str:
 
 
 @pytest.fixture(scope="session")
-def in_process(
-    vllm_installed: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Any]]:
+def in_process(vllm_cache: Path) -> Iterator[dict[str, Any]]:
     """Options of the generator `vllm`, for an engine that is small and soon there."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUIET.items():
             patch.setenv(name, value)
-        patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("vllm")))
+        patch.setenv("VLLM_CACHE_ROOT", str(vllm_cache))
         with warnings.catch_warnings(action="ignore"):  # what torch warns of is not ours
             importlib.import_module("vllm.v1.engine.async_llm")
         yield {"model": str(MODEL), **IN_PROCESS}

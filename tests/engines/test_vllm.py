@@ -240,7 +240,7 @@ def test_a_budget_for_thinking(engine: Any) -> None:
     plain = draw(engine, temperature=0.0, max_tokens=400)
     thinking = Thinking(engine, 8)
     sample = draw(thinking, temperature=0.0, max_tokens=400)
-    mark = tuple(engine.encode("\n</think>\n\n"))
+    mark = tuple(asyncio.run(engine.encode("\n</think>\n\n")))
     assert sample.token_ids is not None
     assert plain.token_ids is not None
     assert sample.token_ids[:8] == plain.token_ids[:8]

@@ -120,6 +120,7 @@ def test_the_changes_make_the_recipe_use_the_servers() -> None:
             "name": "vllm",
             "model": "m",
             "dtype": "float32",
+            "thinking_tokens": 64,
             "chat_template_kwargs": {"enable_thinking": False},
         },
         {"name": "vllm_prm", "model": PRM, "step_break": "\n", "dtype": "float32"},
@@ -130,7 +131,9 @@ def test_the_changes_make_the_recipe_use_the_servers() -> None:
         "name": "openai",
         "model": "m",
         "base_url": "http://127.0.0.1:8000/v1",
-        "extra": {"chat_template_kwargs": {"enable_thinking": False}},
+        "priority": True,
+        "thinking_tokens": 64,
+        "chat_template_kwargs": {"enable_thinking": False},
     }
     assert data["verifier"] == {
         "name": "vllm_prm",

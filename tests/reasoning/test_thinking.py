@@ -43,7 +43,7 @@ class Model(Scripted):
         said = len(head.split())
         return (" " if said else "") + " ".join(self.words[said:])
 
-    def encode(self, text: str) -> list[int]:
+    async def encode(self, text: str) -> list[int]:
         return list(range(len(text.split())))
 
     def __getattribute__(self, name: str) -> Any:

@@ -141,6 +141,13 @@ class OpenAI:
             raise TransientError(f"log-probabilities cannot be read: {error!r}") from error
         return np.array(values, dtype=np.float32)
 
+    async def encode(self, text: str) -> list[int]:
+        """The token ids of `text`. Raises RecipeError if the server deals in text alone."""
+        able = self._able or await self.abilities()
+        if able.mode != "tokens":
+            raise RecipeError(f"the server at {self.urls[0]} does not tell token ids")
+        return await self._tokenizer(able).encode(text)
+
     async def abilities(self) -> Abilities:
         """What the server can do; asked once. Raises what a call raises."""
         here = self._here()
