@@ -93,15 +93,17 @@ class Python:
             module, _, function = name.partition(":")
             if not (module and function):
                 raise ValueError("a check is named package.module:function")
-            done = subprocess.run(
-                _ARGUMENTS,
-                input=json.dumps(self._limits) + "\n",
-                capture_output=True,
-                text=True,
-                env=_environment("."),
-                timeout=_START_SECONDS,
-                check=False,
-            )
+            with tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run(
+                    _ARGUMENTS,
+                    input=json.dumps(self._limits) + "\n",
+                    capture_output=True,
+                    text=True,
+                    cwd=folder,
+                    env=_environment(folder),
+                    timeout=_START_SECONDS,
+                    check=False,
+                )
             reply = json.loads(done.stdout)
             if "error" in reply:
                 raise ValueError(reply["error"])
@@ -186,7 +188,7 @@ def _fields(problem: Problem, node: Node) -> dict[str, Any]:
 
 def _environment(folder: str) -> dict[str, str]:
     """The caller's import paths, and no secrets."""
-    paths = [os.path.abspath(path) for path in sys.path if path]
+    paths = [os.path.abspath(path) for path in sys.path]
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     here = {"HOME": folder, "TMPDIR": folder, "PYTHONPATH": os.pathsep.join(paths)}

@@ -19,7 +19,6 @@ from reasoning.backends.scripted import Scripted
 from reasoning.errors import GenerationError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
-from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Finish, RolloutTree, Sample
 from reasoning.verify import Verdict
 from verifiers.judge import PROMPT, Judge, marks_for, plain
@@ -262,7 +261,3 @@ def test_a_prompt_of_ones_own_is_fenced_too() -> None:
         f"Q: {PROBLEM.question} A: [solution {mark}]\na {{ask}} b\n[end of solution {mark}] "
         "{nothing} Answer with one word, Yes or No."
     ]
-
-
-def test_contract() -> None:
-    check_verifier(lambda: make([token("Yes", 0.9)], verdicts=2), longest=20_000)

@@ -17,7 +17,6 @@ from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.problem import Problem
-from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Verdict
 from verifiers.nano_prm import NanoPRM, nano_prm
@@ -167,13 +166,26 @@ def test_closed_is_closed() -> None:
         score(verifier, node_of("1 + 1 = 2."))
 
 
-@needs_weights
-def test_contract() -> None:
-    check_verifier(nano_prm)
-
-
 def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"holds no usable checkpoint.*verifier\.path"):
         nano_prm(path=tmp_path)
     with pytest.raises(RecipeError, match="max_batch is 0"):
         nano_prm(max_batch=0)
+
+
+@needs_weights
+def test_one_wrong_digit_is_found_where_it_stands(prm: NanoPRM) -> None:
+    """On gold solutions, and on the same with the result of one equation changed."""
+    rng = random.Random(1)
+    good, bad = [], []
+    for item in nano.problems(60, seed=3):
+        at = rng.randrange(len(item.steps) - 1)
+        head, _, value = item.steps[at].removesuffix(".").rpartition(" ")
+        digit = rng.randrange(len(value))
+        other = rng.choice([d for d in "123456789" if d != value[digit]])
+        wrong = f"{head} {value[:digit]}{other}{value[digit + 1 :]}."
+        problem = Problem(item.id, item.question)
+        good += score(prm, node_of("\n\n".join(item.steps)), problem).steps
+        bad.append(score(prm, node_of("\n\n".join((*item.steps[:at], wrong))), problem).steps[-1])
+    assert sum(s > 0.5 for s in good) / len(good) > 0.9
+    assert sum(s < 0.5 for s in bad) / len(bad) > 0.9

@@ -13,7 +13,6 @@ import pytest
 from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.problem import Problem
-from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Node, RolloutTree, Sample
 from verifiers.python_worker import passes
 
@@ -194,7 +193,3 @@ def test_candidates_code_in_a_process_of_its_own() -> None:
     assert score(verifier, "```python\nimport os; os._exit(0)\n```") == 0
     with pytest.raises(VerificationError, match="has no tests"):
         score(verifier, f"```python\n{RIGHT}\n```", problem=Problem("p", "?"))
-
-
-def test_contract(checks: str) -> None:
-    check_verifier(lambda: make(f"{checks}:half"), texts=("a", "\ud800"), longest=0)

@@ -17,7 +17,6 @@ from reasoning.backends.nano.reward import marked
 from reasoning.backends.nano.text import Text
 from reasoning.errors import EngineError, RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
-from reasoning.testing.contracts import check_verifier
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Verdict
 from verifiers.prm_families import FAMILIES, Layout, Tokens, family_of
@@ -333,7 +332,3 @@ def test_without_vllm(monkeypatch: Any) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"needs vLLM.*base_url"):
         vllm_prm(model=TOKENIZER)
-
-
-def test_contract(pooling_server: Any) -> None:
-    check_verifier(lambda: make(pooling_server))
