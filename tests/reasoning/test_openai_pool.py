@@ -85,6 +85,26 @@ def test_a_server_that_refuses_gets_as_much_as_it_holds(server: Served) -> None:
     run(work())
 
 
+def test_a_refused_call_gives_its_place_to_nobody(server: Served) -> None:
+    """Forty calls in line, eight sent, four taken: until an answer comes, no other one is sent."""
+    source = generator(server, window=8)
+
+    async def work() -> None:
+        await source.abilities()
+        server.fault = lambda call: "hold" if call.number < 4 else "429"
+        calls = [asyncio.ensure_future(draw(source, seed)) for seed in range(40)]
+        held: set[asyncio.Future[Sample]] = set(calls)
+        while len(held) > 36:
+            _, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(lambda: None)
+        assert server.counts["calls"] == 8
+        for call in held:
+            call.cancel()
+        await asyncio.wait(held)
+
+    run(work())
+
+
 def test_a_server_is_left_alone_for_as_long_as_it_asks(server: Served) -> None:
     clock = HandClock()
     source = generator(server, clock=clock)

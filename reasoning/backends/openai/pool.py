@@ -15,7 +15,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from reasoning.backends.openai.connection import Connection, Reply
 from reasoning.backends.openai.replica import Replica, message, parsed, retry_after
@@ -115,7 +115,7 @@ class Pool:
                 replica.busy -= 1
                 if self._line:
                     self._serve()
-        if reply.status >= 400:
+        if reply.status >= 300:
             self._refused(replica, reply)
         return reply
 
@@ -172,7 +172,7 @@ class Pool:
                     replica.idle.append(connection)
                 else:
                     connection.close()
-            self._answered(replica)
+            self._answered(replica, reply)
             return True
 
     def _closed(self) -> bool:
@@ -323,22 +323,19 @@ class Pool:
 
     # How servers fare.
 
-    def _answered(self, replica: Replica) -> None:
+    def _answered(self, replica: Replica, reply: Reply) -> None:
         self._met = True
-        if replica.window < replica.most:
+        if reply.status in _BUSY:
+            replica.window = float(max(1, min(replica.busy - 1, int(replica.window))))
+            if wait := retry_after(reply):
+                replica.paused = max(replica.paused, self._clock.now() + min(wait, self._patience))
+        elif replica.window < replica.most:
             replica.window = min(replica.most, replica.window + 1 / replica.window)
 
-    def _refused(self, replica: Replica, reply: Reply) -> None:
+    def _refused(self, replica: Replica, reply: Reply) -> NoReturn:
         status = reply.status
         said = f"{replica.url} answered {status}: {self._hidden(message(reply))}"
-        if status in _BUSY:
-            wait = retry_after(reply)
-            replica.window = float(max(1, min(replica.busy, int(replica.window))))
-            if wait:
-                pause = min(wait, self._patience)
-                replica.paused = max(replica.paused, self._clock.now() + pause)
-            raise TransientError(said, retry_after=wait)
-        if (status >= 500 and status != 501) or status in _TRANSIENT:
+        if (status >= 500 and status != 501) or status in (*_BUSY, *_TRANSIENT):
             raise TransientError(said, retry_after=retry_after(reply))
         if status in (401, 403):
             raise EngineError(
