@@ -48,18 +48,17 @@ from torch.nn import functional as F  # noqa: N812
 from evals.nano import MIXES, NanoProblem, problem, problems, solution, step_labels
 from evals.train_nano_net import (
     LM,
-    LM_LAYERS,
-    PRM_LAYERS,
     SPECIALS,
     Cache,
     Shape,
     chat,
     pad,
 )
-from evals.train_nano_prm import PRM, score, train_prm
+from evals.train_nano_prm import PRM, prm_shape, score, train_prm
 
 STAGES = ("tokenizer", "lm", "rollouts", "prm", "eval", "export")
-FORK, SHIPPED, STRONG = 1600, 1800, 2400  # steps: where the two models part, and where they end
+FORK, SHIPPED, RESTART, STRONG = 1600, 1800, 2400, 4400
+"""Steps: where the two models part, the shipped one ends, the stronger one cools and ends."""
 SHARE = 0.2  # of the step SHIPPED in the average that is shipped; the rest is of the step FORK
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -215,8 +214,10 @@ def shipped_rate(step: int) -> float:
 
 
 def strong_rate(step: int) -> float:
-    """The same after the fork for the stronger model: full speed, and 300 steps to stop."""
-    return min(1.0, max(0.03, (STRONG - step) / 300))
+    """The same after the fork for the stronger model: full speed with two cool-downs."""
+    if step < RESTART:
+        return min(1.0, max(0.03, (RESTART - step) / 300))
+    return min(1.0, (step - RESTART + 1) / 50, max(0.03, (STRONG - step) / 700))
 
 
 def lm_rows(tokenizer: Tokenizer, first: int, n: int) -> list[tuple[list[int], int]]:
@@ -500,7 +501,7 @@ def load_lm(work: Path) -> LM:
 
 def load_prm(work: Path) -> PRM:
     """The trained process reward model, prm.safetensors (float16, computed in float32)."""
-    net = PRM(Shape(load_tokenizer(work).get_vocab_size(), layers=PRM_LAYERS))
+    net = PRM(prm_shape(load_tokenizer(work).get_vocab_size()))
     net.load_state_dict(load_file(str(work / "prm.safetensors")))
     return net.eval()
 
@@ -509,8 +510,7 @@ def export(work: Path, kind: str, folder: Path) -> None:
     """Write `kind` ("lm" or "prm") in the Hugging Face layout to `folder`."""
     tokenizer = load_tokenizer(work)
     save_tokenizer(tokenizer, folder)
-    layers = LM_LAYERS if kind == "lm" else PRM_LAYERS
-    shape = Shape(tokenizer.get_vocab_size(), layers=layers)
+    shape = (Shape if kind == "lm" else prm_shape)(tokenizer.get_vocab_size())
     end, stop = tokenizer.token_to_id(SPECIALS[0]), tokenizer.token_to_id(SPECIALS[2])
     config: dict[str, Any] = {
         "architectures": ["Qwen2ForCausalLM" if kind == "lm" else "Qwen2ForProcessRewardModel"],
@@ -585,9 +585,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--threads", type=int, default=2, help="CPU threads")
     result.add_argument("--vocab", type=int, default=640, help="at most this many tokens")
     result.add_argument("--lm-batch", type=int, default=96, help="problems per step")
-    result.add_argument("--rollouts", type=int, default=11400)
-    result.add_argument("--adapt-steps", type=int, default=80)
-    result.add_argument("--prm-steps", type=int, default=1000)
+    result.add_argument("--rollouts", type=int, default=12000)
+    result.add_argument("--adapt-steps", type=int, default=120)
+    result.add_argument("--tell-steps", type=int, default=600)
+    result.add_argument("--prm-steps", type=int, default=800)
     result.add_argument("--prm-batch", type=int, default=64, help="solutions per step")
     result.add_argument("--eval-problems", type=int, default=200)
     result.add_argument("--eval-samples", type=int, default=64)
@@ -612,7 +613,8 @@ def run_stage(stage: str, args: argparse.Namespace) -> None:
     elif stage == "rollouts":
         make_rollouts(work, args.rollouts)
     elif stage == "prm":
-        train_prm(work, load_tokenizer(work), args.adapt_steps, args.prm_steps, args.prm_batch)
+        steps = (args.adapt_steps, args.tell_steps, args.prm_steps)
+        train_prm(work, load_tokenizer(work), steps, args.prm_batch)
     elif stage == "eval":
         print(json.dumps(evaluate(work, args.eval_problems, args.eval_samples), indent=2))
     else:

@@ -1,10 +1,16 @@
 """Train the process reward model of `nano`: a second stage of `evals.train_nano`.
 
-The reward model knows the same things as a language model that was trained for longer than the
-shipped one, and finds an error where that model would not have expected a token. Its first four
-layers are that language model, at home in the format of steps and marks and then frozen. A
-comparing layer looks one position back, at what was expected of every token (it learns to tell the
-token's log-probability); a gathering layer draws the findings together at the marks.
+The reward model is a language model that was trained for longer than the shipped one and that reads
+its own surprise. Its first four layers are that model, made at home in the format of steps and
+marks, and frozen. Layer five looks one position back, at what was expected of every token, and
+compares: it learns to tell the token's log-probability. Layer six gathers the findings at the
+marks.
+
+The residual stream has 192 features: 160 of the language model; 31 of a code that tells tokens
+apart (after four layers a token's own embedding is lost in its state), which later carry the
+findings; and a constant, large beside the rest, which keeps every norm above at the same scale. The
+upper layers are trained in a unit of their own, `UNIT`, in which the constant and the findings are
+about 1 and the language model's state is next to nothing; `assemble` multiplies it in.
 """
 
 from __future__ import annotations
@@ -12,7 +18,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,20 +30,27 @@ from torch.nn import functional as F  # noqa: N812
 
 from evals.nano import MIXES, STEP_BREAK, problem, solution, step_labels
 from evals.train_nano_net import (
+    LM,
     LM_LAYERS,
     PRM_LAYERS,
     SPECIALS,
     Attention,
     Backbone,
+    Layer,
     Shape,
     chat,
     init,
     pad,
 )
 
-Row = tuple[list[int], list[int], int]  # ids, a label or -100 at each, length of the prompt
-SCALE = 0.1
-FLOOR = -10.0  # nats: how unlikely a token can look to the comparing layer
+OWN = 160  # features of the language model in the residual stream
+CODE = slice(160, 191)  # features of the code, and of the findings
+ONE = 191  # the constant
+UNIT = 4e3  # half precision ends at 65,504
+SHRINK = 0.04  # of the language model's state, which its norms undo
+GAIN = 0.03  # of the expectations, in units: small beside the constant, large beside the state
+FIT = (OWN / (ONE + 1)) ** 0.5  # a norm over 192 features of which 160 are not zero
+FINDINGS = 3
 
 
 class PRM(nn.Module):
@@ -45,116 +59,87 @@ class PRM(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.model = Backbone(shape)
-        self.score = nn.Sequential(
-            nn.Linear(shape.hidden, shape.hidden), nn.ReLU(), nn.Linear(shape.hidden, 2)
-        )
-        self.apply(init)
+        self.score = head(shape)
 
     def forward(self, ids: Tensor, marks: Tensor) -> Tensor:
         """Class scores [marked positions, 2] of ids and a mask, both [batch, length]."""
         return self.score(self.model(ids)[marks])
 
-    def expect(self, ids: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """States [batch, length, hidden] after the LM part, and the rotary table."""
-        model = self.model
-        rope = (model.cos[: ids.shape[1]], model.sin[: ids.shape[1]])
-        x = model.embed_tokens(ids)
-        for layer in model.layers[:LM_LAYERS]:
-            x = layer(x, rope, None)
-        return x, rope
 
-    def judge(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """States after the comparing layer, and class scores everywhere."""
-        compared = self.model.layers[LM_LAYERS](x, rope, None)
-        gathered = self.model.layers[LM_LAYERS + 1](compared, rope, None)
-        return compared, self.score(self.model.norm(gathered))
+def prm_shape(vocab: int) -> Shape:
+    """Sizes of the process reward model."""
+    return Shape(vocab, hidden=ONE + 1, heads=6, layers=PRM_LAYERS)
 
 
-def steps_of(text: str) -> list[str]:
-    """The stripped steps of a solution, none of them empty."""
-    return [step.strip() for step in text.strip().split(STEP_BREAK)]
+def head(shape: Shape) -> nn.Sequential:
+    """From a state to the scores of the two classes, wrong and right."""
+    return nn.Sequential(
+        nn.Linear(shape.hidden, shape.hidden), nn.ReLU(), nn.Linear(shape.hidden, 2)
+    )
 
 
-def prm_text(question: str, text: str) -> str:
-    """The input of the PRM: prompt, then every stripped step followed by its mark."""
-    return chat(question) + "".join(step + SPECIALS[3] for step in steps_of(text))
+class Upper(nn.Module):
+    """What is trained: the comparing and gathering layers, the head, and the code of the tokens."""
 
+    def __init__(self, shape: Shape, norm: Tensor) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(shape, i) for i in range(LM_LAYERS, shape.layers))
+        self.norm = nn.RMSNorm(shape.hidden, eps=shape.eps)
+        self.score = head(shape)
+        self.apply(init)
+        self.code = nn.Parameter(0.5 * torch.randn(shape.vocab, CODE.stop - CODE.start))
+        self._wire(shape, norm)
 
-def train_prm(work: Path, tokenizer: Tokenizer, adapt_steps: int, steps: int, size: int) -> None:
-    """strong.safetensors (an LM) and rollouts.jsonl to prm.safetensors."""
-    torch.manual_seed(1)
-    torch.set_flush_denormal(True)  # sharp attention makes them, and they are slow
-    rng = random.Random(1)
-    net = PRM(Shape(tokenizer.get_vocab_size(), layers=PRM_LAYERS))
-    weights = load_file(str(work / "strong.safetensors"))
-    net.load_state_dict(weights, strict=False)
-    norm = nn.Parameter(weights["model.norm.weight"].clone())  # the LM's; the PRM has its own
-    adapt(net, norm, tokenizer, adapt_steps, size, rng)
-    table = net.model.embed_tokens.weight.detach().clone()
-    prepare(net, norm)
-    fit(net, (table, norm), tokenizer, work, steps, size, rng)
+    @torch.no_grad()
+    def _wire(self, shape: Shape, norm: Tensor) -> None:
+        """Copy what was expected, and the constant, from one position back. This stays as it is."""
+        comparing, *above = self.layers
+        attention = comparing.self_attn
+        look_back(attention, shape)
+        nn.init.eye_(attention.v_proj.weight)
+        nn.init.zeros_(attention.v_proj.bias)
+        nn.init.zeros_(attention.o_proj.weight)
+        own = torch.arange(OWN)
+        attention.o_proj.weight[own, own] = GAIN
+        attention.v_proj.bias[OWN] = 10.0
+        attention.o_proj.weight[ONE, OWN] = (
+            shape.hidden**0.5 / 10
+        )  # the constant: norms divide by 1
+        comparing.input_layernorm.weight.zero_()
+        comparing.input_layernorm.weight[:OWN] = norm * FIT
+        comparing.post_attention_layernorm.weight[:OWN] = 1 / GAIN
+        fixed = (attention, comparing.input_layernorm, comparing.post_attention_layernorm)
+        for module in fixed:
+            module.requires_grad_(False)
+        comparing.mlp.down_proj.weight[:OWN] = 0
+        comparing.mlp.down_proj.weight[ONE] = 0
+        for layer in above:
+            layer.input_layernorm.weight[:OWN] = 0.1 / GAIN
+            layer.post_attention_layernorm.weight[:OWN] = 0.1 / GAIN
 
+    def comparing(self) -> list[nn.Parameter]:
+        """The parameters that make the findings."""
+        return [*self.layers[0].mlp.parameters(), self.code]
 
-def expected(x: Tensor, table: Tensor, norm: Tensor) -> Tensor:
-    """Log-probabilities [batch, length, vocabulary] of the token that follows each position.
+    def gathering(self) -> list[nn.Parameter]:
+        """The parameters above them."""
+        layers = [p for layer in list(self.layers)[1:] for p in layer.parameters()]
+        return [*layers, *self.norm.parameters(), *self.score.parameters()]
 
-    `table` and `norm` are the language model's embeddings and the weight of its last norm.
-    """
-    return F.log_softmax(F.rms_norm(x, (x.shape[-1],), norm, 1e-6) @ table.T, -1)
+    def compare(self, batch: Batch) -> Tensor:
+        """States [batch, length, hidden] after the comparing layer, in units."""
+        layer = self.layers[0]
+        own = F.pad(batch.states * SHRINK, (0, ONE + 1 - OWN))
+        x = own / UNIT + layer.self_attn(layer.input_layernorm(own), batch.rope, None)
+        y = layer.post_attention_layernorm(x)
+        y = torch.cat((y[..., :OWN], self.code[batch.ids], y[..., ONE:]), -1)
+        return x + layer.mlp(y)
 
-
-def adapt(
-    net: PRM, norm: nn.Parameter, tokenizer: Tokenizer, steps: int, size: int, rng: random.Random
-) -> None:
-    """Make the LM part at home among marks, which stand where it knew blank lines."""
-    mark, blank = tokenizer.token_to_id(SPECIALS[3]), tokenizer.encode("5.\n\n").ids[-1]
-    net.model.embed_tokens.weight.data[mark] = net.model.embed_tokens.weight.data[blank]
-    layers = net.model.layers[:LM_LAYERS]
-    params = [*net.model.embed_tokens.parameters(), *layers.parameters(), norm]
-    optimiser = torch.optim.AdamW(params, lr=0.0, betas=(0.9, 0.95))
-    for step in range(steps):
-        set_rate(optimiser, 6e-4 * min(1, (step + 1) / 10) * max(0.05, 1 - step / steps))
-        rows = [gold_row(tokenizer, step * size + i, rng) for i in range(size)]
-        ids = pad([ids for ids, _ in rows])
-        targets = pad([[-100] * (n - 1) + ids[n:] for ids, n in rows], -100)
-        logs = expected(net.expect(ids)[0], net.model.embed_tokens.weight, norm)
-        logs = logs[:, : targets.shape[1]]
-        loss = F.nll_loss(logs.flatten(0, 1), targets.flatten(), ignore_index=-100)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 20 == 0:
-            print(f"adapt {step} loss {loss.item():.4f}", flush=True)
-    for param in params:
-        param.requires_grad_(False)
-
-
-def gold_row(tokenizer: Tokenizer, index: int, rng: random.Random) -> tuple[list[int], int]:
-    """A training solution in the format of the PRM, and the length of its prompt."""
-    item = problem("train", index, 5, mix=MIXES["test"] if index % 2 else None)
-    ids = tokenizer.encode(prm_text(item.question, solution(item, rng))).ids
-    return ids, len(tokenizer.encode(chat(item.question)).ids)
-
-
-@torch.no_grad()
-def prepare(net: PRM, norm: Tensor) -> None:
-    """Point all heads of the comparing layer one position back, at the LM's final states there.
-
-    The LM's residual stream, grown large, is scaled down first, which its norms undo: else what
-    the new layers add would drown in it.
-    """
-    net.model.embed_tokens.weight.mul_(SCALE)
-    for layer in net.model.layers[:LM_LAYERS]:
-        layer.self_attn.o_proj.weight.mul_(SCALE)
-        layer.mlp.down_proj.weight.mul_(SCALE)
-    comparing, gathering = net.model.layers[LM_LAYERS:]
-    look_back(comparing.self_attn, net.model.shape)
-    comparing.input_layernorm.weight.copy_(norm)
-    nn.init.eye_(comparing.self_attn.v_proj.weight)
-    nn.init.zeros_(comparing.self_attn.v_proj.bias)
-    nn.init.orthogonal_(comparing.self_attn.o_proj.weight, gain=4.0)
-    gathering.self_attn.o_proj.weight.mul_(0.1)
-    gathering.mlp.down_proj.weight.mul_(0.1)
+    def gather(self, x: Tensor, batch: Batch) -> Tensor:
+        """Class scores [batch, length, 2] from the states after the comparing layer."""
+        for layer in list(self.layers)[1:]:
+            x = layer(x, batch.rope, None)
+        return self.score(self.norm(x))
 
 
 @torch.no_grad()
@@ -174,59 +159,55 @@ def look_back(attention: Attention, shape: Shape, strength: float = 8.0) -> None
     attention.k_proj.bias.copy_(ahead.repeat(shape.heads))
 
 
-def fit(
-    net: PRM,
-    known: tuple[Tensor, Tensor],
-    tokenizer: Tokenizer,
-    work: Path,
-    steps: int,
-    size: int,
-    rng: random.Random,
-) -> None:
-    """Train the two upper layers and the head on labelled rollouts."""
-    probe = nn.Linear(net.model.shape.hidden, 2)
-    params = [p for p in net.parameters() if p.requires_grad] + list(probe.parameters())
-    optimiser = torch.optim.AdamW(params, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01)
-    lines = (work / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [prm_row(tokenizer, **json.loads(line)) for line in lines]
-    batches = shuffled(rows, size, rng)
-    mark, began = tokenizer.token_to_id(SPECIALS[3]), time.time()
-    for step in range(steps):
-        falling = max(0.03, min(1, (steps - step) / (0.6 * steps)))
-        set_rate(optimiser, 2e-3 * min(1, (step + 1) / 30) * falling)
-        at_marks, told = losses(net, known, probe, next(batches), mark)
-        optimiser.zero_grad()
-        (at_marks + 0.1 * told).backward()
-        nn.utils.clip_grad_norm_(params, 1.0)
-        optimiser.step()
-        if step % 25 == 0:
-            seconds = time.time() - began
-            print(f"prm {step} marks {at_marks:.4f} told {told:.4f} s {seconds:.0f}", flush=True)
-    halves = {name: value.half().contiguous() for name, value in net.state_dict().items()}
-    save_file(halves, str(work / "prm.safetensors"))
+# --- data --------------------------------------------------------------------------
 
 
-def losses(
-    net: PRM, known: tuple[Tensor, Tensor], probe: nn.Module, batch: Sequence[Row], mark: int | None
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the labels at the marks; squared error of the told log-probabilities."""
-    ids = pad([ids for ids, _, _ in batch])
-    labels = pad([labels for _, labels, _ in batch], -100)
-    at = torch.arange(ids.shape[1])
-    starts = torch.tensor([start for _, _, start in batch])[:, None]
-    ends = torch.tensor([len(row) for row, _, _ in batch])[:, None]
-    said = (at >= starts) & (at < ends) & (ids != mark)
-    with torch.no_grad():
-        x, rope = net.expect(ids)
-        logs = expected(x, *known)[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
-        truth = F.pad(logs.clamp(min=FLOOR), (1, 0))
-    compared, scores = net.judge(x, rope)
-    marked = labels >= 0
-    told = ((probe(compared)[..., 0] - truth)[said] ** 2).mean()
-    return F.cross_entropy(scores[marked], labels[marked]), told
+def steps_of(text: str) -> list[str]:
+    """The stripped steps of a solution, none of them empty."""
+    return [step.strip() for step in text.strip().split(STEP_BREAK)]
 
 
-def prm_row(tokenizer: Tokenizer, index: int, text: str) -> Row:
+def prm_text(question: str, text: str) -> str:
+    """The input of the PRM: prompt, then every stripped step followed by its mark."""
+    return chat(question) + "".join(step + SPECIALS[3] for step in steps_of(text))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A rollout: `ids` and, at each, a label or -100; `start` is the length of the prompt.
+
+    `states` [length, OWN] (half precision) and `logs` [length] are what the frozen language model
+    makes of it: its states, and the log-probability of each token.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    start: int
+    states: Tensor
+    logs: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded to [batch, length]; `real` marks tokens and `said` those of the solutions."""
+
+    ids: Tensor
+    labels: Tensor
+    states: Tensor
+    logs: Tensor
+    real: Tensor
+    said: Tensor
+    rope: tuple[Tensor, Tensor]
+
+
+def gold_row(tokenizer: Tokenizer, index: int, rng: random.Random) -> tuple[list[int], int]:
+    """A training solution in the format of the PRM, and the length of its prompt."""
+    item = problem("train", index, 5, mix=MIXES["test"] if index % 2 else None)
+    ids = tokenizer.encode(prm_text(item.question, solution(item, rng))).ids
+    return ids, len(tokenizer.encode(chat(item.question)).ids)
+
+
+def labelled(tokenizer: Tokenizer, index: int, text: str) -> tuple[list[int], list[int], int]:
     """A rollout in the format of the PRM with the exact labels of its steps at their marks."""
     item = problem("train", index, 2, mix=MIXES["test"])
     ids = tokenizer.encode(prm_text(item.question, text)).ids
@@ -236,19 +217,209 @@ def prm_row(tokenizer: Tokenizer, index: int, text: str) -> Row:
     return ids, labels, start
 
 
-def shuffled(rows: list[Row], size: int, rng: random.Random) -> Iterator[list[Row]]:
-    """Batches of rows of similar length, for ever."""
+@torch.no_grad()
+def read(lm: LM, found: Sequence[tuple[list[int], list[int], int]]) -> list[Row]:
+    """The rollouts with what the language model makes of them, shortest first."""
+    found = sorted(found, key=lambda row: len(row[0]))
+    rows = []
+    for at in range(0, len(found), 128):
+        group = found[at : at + 128]
+        ids = pad([row[0] for row in group])
+        states = lm_states(lm, ids)
+        logs = lm.logits(lm.model.norm(states)).log_softmax(-1)[:, :-1]
+        logs = F.pad(logs.gather(2, ids[:, 1:, None])[..., 0], (1, 0))
+        for i, (tokens, labels, start) in enumerate(group):
+            n = len(tokens)
+            own = states[i, :n].half()
+            rows.append(Row(tokens, labels, start, own, logs[i, :n].clone()))
+    return rows
+
+
+def lm_states(lm: LM, ids: Tensor) -> Tensor:
+    """States [batch, length, OWN] below the last norm."""
+    x, rope = (
+        lm.model.embed_tokens(ids),
+        (lm.model.cos[: ids.shape[1]], lm.model.sin[: ids.shape[1]]),
+    )
+    for layer in lm.model.layers:
+        x = layer(x, rope, None)
+    return x
+
+
+def batches(rows: Sequence[Row], size: int, table: Backbone, rng: random.Random) -> Iterator[Batch]:
+    """Batches of rows of similar length (`rows` are sorted by it), for ever."""
     while True:
-        rng.shuffle(rows)
-        order = sorted(rows, key=lambda row: len(row[0]))
-        batches = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
-        rng.shuffle(batches)
-        yield from batches
+        starts = list(range(rng.randrange(size), len(rows) - size + 1, size))
+        rng.shuffle(starts)
+        for at in starts:
+            yield collate(rows[at : at + size], table)
+
+
+def collate(rows: Sequence[Row], table: Backbone) -> Batch:
+    """One batch; `table` holds the rotary embedding."""
+    ids = pad([row.ids for row in rows])
+    n = ids.shape[1]
+    at, lengths = torch.arange(n), torch.tensor([len(row.ids) for row in rows])[:, None]
+    real = at < lengths
+    return Batch(
+        ids,
+        pad([row.labels for row in rows], -100),
+        nn.utils.rnn.pad_sequence([row.states for row in rows], batch_first=True).float(),
+        nn.utils.rnn.pad_sequence([row.logs for row in rows], batch_first=True),
+        real,
+        real & (at >= torch.tensor([row.start for row in rows])[:, None]),
+        (table.cos[:n], table.sin[:n]),
+    )
+
+
+# --- training ----------------------------------------------------------------------
+
+
+def train_prm(work: Path, tokenizer: Tokenizer, steps: tuple[int, int, int], size: int) -> None:
+    """strong.safetensors (an LM) and rollouts.jsonl to prm.safetensors.
+
+    `steps` of `adapt`, `tell` and `judge`; `size` is the number of solutions in a batch.
+    """
+    torch.manual_seed(1)
+    torch.set_flush_denormal(True)  # sharp attention makes them, and they are slow
+    rng = random.Random(1)
+    vocab = tokenizer.get_vocab_size()
+    lm = LM(Shape(vocab))
+    lm.load_state_dict(load_file(str(work / "strong.safetensors")))
+    adapt(lm, tokenizer, steps[0], size, rng)
+    lines = (work / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = read(lm, [labelled(tokenizer, **json.loads(line)) for line in lines])
+    upper = Upper(prm_shape(vocab), lm.model.norm.weight.detach())
+    tell(upper, batches(rows, size // 2, lm.model, rng), steps[1])
+    judge(upper, batches(rows, size, lm.model, rng), steps[2])
+    halves = {name: value.half() for name, value in assemble(lm, upper).state_dict().items()}
+    save_file(halves, str(work / "prm.safetensors"))
+
+
+def adapt(lm: LM, tokenizer: Tokenizer, steps: int, size: int, rng: random.Random) -> None:
+    """Make the language model at home among marks, which stand where it knew blank lines."""
+    mark, blank = tokenizer.token_to_id(SPECIALS[3]), tokenizer.encode("5.\n\n").ids[-1]
+    lm.model.embed_tokens.weight.data[mark] = lm.model.embed_tokens.weight.data[blank]
+    optimiser = torch.optim.AdamW(lm.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in range(steps):
+        set_rate(optimiser, 6e-4 * min(1, (step + 1) / 10) * max(0.05, 1 - step / steps))
+        rows = [gold_row(tokenizer, step * size + i, rng) for i in range(size)]
+        targets = pad([[-100] * (n - 1) + ids[n:] for ids, n in rows], -100)
+        logits = lm.logits(lm.model(pad([ids for ids, _ in rows])))[:, : targets.shape[1]]
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 20 == 0:
+            print(f"adapt {step} loss {loss.item():.4f}", flush=True)
+
+
+def findings(batch: Batch) -> Tensor:
+    """What the comparing layer is to find [batch, length, FINDINGS]: how likely a token was.
+
+    Coarse and fine log-probabilities, zero in the prompt, and whether it is part of the solution.
+    """
+    logs = batch.logs.where(batch.said, 0.0)
+    return torch.stack((logs.clamp(min=-10) / 2, logs.clamp(min=-2), batch.said.float()), -1)
+
+
+def told(x: Tensor, batch: Batch) -> Tensor:
+    """Mean squared error of the findings in the states after the comparing layer."""
+    found = x[..., CODE][..., :FINDINGS]
+    errors = ((found - findings(batch)) ** 2)[batch.real].mean(0)
+    return errors @ torch.tensor([1.0, 1.0, 0.3])
+
+
+def tell(upper: Upper, data: Iterable[Batch], steps: int) -> None:
+    """Train the comparing layer alone."""
+    optimiser = torch.optim.AdamW(upper.comparing(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
+    began = time.time()
+    for step, batch in zip(range(steps), data, strict=False):
+        set_rate(optimiser, 4e-3 * cooled(step, steps))
+        loss = told(upper.compare(batch), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 50 == 0:
+            print(f"tell {step} {loss:.4f} s {time.time() - began:.0f}", flush=True)
+
+
+def judge(upper: Upper, data: Iterable[Batch], steps: int) -> None:
+    """Train everything above the language model on the labels at the marks."""
+    fast, slow = upper.gathering(), upper.comparing()
+    optimiser = torch.optim.AdamW(
+        [{"params": fast, "share": 1.0}, {"params": slow, "share": 0.3}],
+        lr=0.0,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+    )
+    began = time.time()
+    for step, batch in zip(range(steps), data, strict=False):
+        set_rate(optimiser, 1e-3 * cooled(step, steps))
+        x = upper.compare(batch)
+        marked = batch.labels >= 0
+        loss = F.cross_entropy(upper.gather(x, batch)[marked], batch.labels[marked])
+        optimiser.zero_grad()
+        (loss + 0.3 * told(x, batch)).backward()
+        nn.utils.clip_grad_norm_(fast, 1.0)
+        optimiser.step()
+        if step % 50 == 0:
+            print(f"judge {step} {loss:.4f} s {time.time() - began:.0f}", flush=True)
+
+
+def cooled(step: int, steps: int) -> float:
+    """The scale of a learning rate: 50 steps of warming up, linear fall over the last 70 %."""
+    return min(1.0, (step + 1) / 50) * max(0.02, min(1.0, (steps - step) / (0.7 * steps)))
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
+
+
+# --- the whole ---------------------------------------------------------------------
+
+
+@torch.no_grad()
+def assemble(lm: LM, upper: Upper) -> PRM:
+    """The language model below, widened with zeros, and the upper layers out of their unit."""
+    net = PRM(prm_shape(lm.model.shape.vocab))
+    whole = {name: torch.zeros_like(value) for name, value in net.state_dict().items()}
+    for name, value in lm.state_dict().items():
+        if name == "model.norm.weight":
+            continue
+        corner = tuple(slice(n) for n in value.shape)
+        whole[name][corner] = value * (SHRINK if writes(name) else FIT if "norm" in name else 1)
+    for name, value in upper.state_dict().items():
+        if name != "code":
+            part, *rest = name.split(".")
+            if part == "layers":
+                rest[0] = str(int(rest[0]) + LM_LAYERS)
+            name = ".".join([part, *rest] if part == "score" else ["model", part, *rest])
+            whole[name].copy_(value * (UNIT if writes(name) else 1))
+    encode(whole, lm, upper)
+    net.load_state_dict(whole)
+    return net
+
+
+def writes(name: str) -> bool:
+    """Whether these weights make what is added to the residual stream."""
+    return any(part in name for part in ("embed_tokens", "o_proj", "down_proj"))
+
+
+def encode(whole: dict[str, Tensor], lm: LM, upper: Upper) -> None:
+    """Write the code beside the embeddings, too faint for the language model to notice.
+
+    The norm and the projections of the comparing layer share in making it loud again.
+    """
+    own = lm.model.embed_tokens.weight
+    faint = 0.02 * SHRINK * (own.square().mean() / upper.code.square().mean()).sqrt()
+    whole["model.embed_tokens.weight"][:, CODE] = upper.code * faint
+    loud = UNIT / faint
+    comparing = f"model.layers.{LM_LAYERS}"
+    whole[f"{comparing}.post_attention_layernorm.weight"][CODE] = 2e4
+    for name in ("gate_proj", "up_proj"):
+        whole[f"{comparing}.mlp.{name}.weight"][:, CODE] *= loud / 2e4
 
 
 @torch.no_grad()
