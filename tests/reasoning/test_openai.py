@@ -466,6 +466,7 @@ def test_a_broken_stream_of_tokens_is_taken_up_where_it_broke(server: Served, fa
     assert sample.token_ids == tuple(whole.tokens)
     assert sample.logprobs is not None
     assert len(sample.logprobs) == sample.generated_tokens == meter.total
+    assert sample.info is None
     again = server.seen[number + 1].body
     assert again["prompt"] == [*question_ids(), *whole.tokens[:4]]
     assert again["max_tokens"] == 28

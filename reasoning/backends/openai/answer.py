@@ -40,6 +40,8 @@ class Answer:
         self.usage: Mapping[str, Any] = {}
         self.extra: Mapping[str, Any] = {}
         """The first choice as it came."""
+        self.resumed = False
+        """It was put together from the replies to several requests."""
         self._last = (0, 0)
         self._at = 0
         self._streamed: bool | None = None
@@ -149,6 +151,7 @@ class Answer:
     def go_on(self) -> None:
         """What is read next is the reply to another request, which goes on from here."""
         self._at, self._streamed, self._problem = 0, None, None
+        self.resumed = True
 
     def cut(self, end: int) -> str | None:
         """Drop the tokens that begin at or after character `end`; the text that is left.

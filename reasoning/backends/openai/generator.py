@@ -266,14 +266,14 @@ class OpenAI:
                 f"the server gave {tokens} tokens where at most {params.max_tokens} were asked for"
             )
         tokens = min(tokens, params.max_tokens)
-        announced = answer.usage.get("completion_tokens", tokens)
+        announced = tokens if answer.resumed else answer.usage.get("completion_tokens", tokens)
         sent = fields.get("prompt")
         asked = len(sent) if able.mode == "tokens" and sent else 0
         asked = asked or answer.usage.get("prompt_tokens") or 0
         details = answer.usage.get("prompt_tokens_details") or {}
         return Sample(
             said,
-            token_ids=tuple(answer.ids) if able.mode == "tokens" else None,
+            token_ids=tuple(answer.ids) if answer.ids and able.mode == "tokens" else None,
             logprobs=chosen(answer, tokens),
             confidence=confidence(answer, tokens, params.confidence_k),
             finish=why,

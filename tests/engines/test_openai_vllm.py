@@ -1,0 +1,219 @@
+"""The generator `openai` on a real vLLM server: what it finds out, and that nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import urllib.request
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from reasoning.backends.nano import Nano
+from reasoning.backends.openai import OpenAI
+from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.search import Search
+from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
+from reasoning.tree import Node, RolloutTree, Sample
+
+T = TypeVar("T")
+PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
+BLOCK = 32  # tokens in a block of the server's prefix cache
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Nano]:
+    model = Nano()
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def openai(vllm_server: str) -> Callable[..., OpenAI]:
+    """Makes generators for the server."""
+    return lambda **options: OpenAI([f"{vllm_server}/v1"], "nano", **options)
+
+
+@pytest.fixture
+def metric(vllm_server: str) -> Callable[[str], float]:
+    """The sum of a metric of the server's."""
+
+    return lambda name: metric_of(vllm_server, name)
+
+
+def metric_of(url: str, name: str) -> float:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as reply:
+        text = reply.read().decode()
+    values = re.findall(rf"^vllm:{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+    assert values, f"the server has no metric {name}"
+    return sum(map(float, values))
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(main, 1200))
+
+
+async def draw(
+    generator: Generator, node: Node | None = None, slot: int = 0, *, seed: int = 1, **params: Any
+) -> Sample:
+    prompt = Prompt(PROBLEM, node or RolloutTree("p").root, slot)
+    sampling = Sampling(**{"max_tokens": 64, **params})
+    return await generator.generate(prompt, sampling, seed=seed, meter=lambda _: None)
+
+
+def test_token_ids_are_found(openai: Callable[..., OpenAI]) -> None:
+    able = run(openai().abilities())
+    assert able.mode == "tokens"
+    assert able.context == 1024
+    assert all((able.extended, able.stops, able.continues, able.streams, able.logprobs))
+    assert able.scores
+    chat = run(openai(api="chat").abilities())
+    assert (chat.mode, chat.continues, chat.stops) == ("chat", True, True)
+
+
+@pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("api", ["tokens", "text", "chat"])
+def test_contract(
+    openai: Callable[..., OpenAI], api: str, check: Callable[[GeneratorCase], None]
+) -> None:
+    check(GeneratorCase(make=lambda: openai(api=api), slots=4))
+
+
+def test_greedily_it_says_what_nano_says(openai: Callable[..., OpenAI], nano: Nano) -> None:
+    ours = run(draw(nano, temperature=0.0, max_tokens=256, confidence_k=5))
+    theirs = run(draw(openai(), temperature=0.0, max_tokens=256, confidence_k=5))
+    assert (theirs.text, theirs.token_ids) == (ours.text, ours.token_ids)
+    assert (theirs.finish, theirs.prompt_tokens) == (ours.finish, ours.prompt_tokens)
+    for name in ("logprobs", "confidence"):
+        np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=2e-3)
+    chat = run(draw(openai(api="chat"), temperature=0.0, max_tokens=256))
+    assert chat.text == ours.text
+
+
+@pytest.mark.parametrize("confidence_k", [0, 2])
+def test_tokens_and_text_agree_at_every_stop(
+    openai: Callable[..., OpenAI], nano: Nano, confidence_k: int
+) -> None:
+    generator = openai()
+    params: dict[str, Any] = {"temperature": 0.0, "max_tokens": 128, "confidence_k": confidence_k}
+
+    async def work() -> None:
+        whole = await draw(generator, **params)
+        stops = {whole.text[i:j] for i in range(0, 30, 4) for j in (i + 1, i + 3)}
+        for stop in sorted(stops):
+            sample = await draw(generator, stop=(stop,), **params)
+            assert sample.finish == "stop"
+            assert sample.text == nano.text.decode(sample.token_ids or ())
+            assert stop in sample.text
+
+    run(work())
+
+
+def test_a_path_is_served_from_the_cache(openai: Callable[..., OpenAI]) -> None:
+    generator = openai()
+
+    async def work() -> None:
+        tree = RolloutTree("p")
+        node = tree.root
+        for step in range(4):
+            sample = await draw(generator, node, seed=step, max_tokens=40)
+            if step:
+                assert sample.cached_tokens == (sample.prompt_tokens - 1) // BLOCK * BLOCK
+            node = tree.add(node, 0, sample)
+
+    run(work())
+
+
+def test_the_likelihood_of_given_text_is_nanos(openai: Callable[..., OpenAI], nano: Nano) -> None:
+    generator = openai()
+
+    async def work() -> None:
+        tree = RolloutTree("p")
+        first = await draw(generator, max_tokens=20)
+        second = await draw(generator, tree.add(tree.root, 0, first), max_tokens=20)
+        prompt = Prompt(PROBLEM, tree[(0,)], 0)
+        for question in (True, False):
+            read = [
+                await source.score_text(prompt, second, question=question, meter=lambda _: None)
+                for source in (generator, nano)
+            ]
+            np.testing.assert_allclose(read[0], read[1], atol=2e-3)
+
+    run(work())
+
+
+def test_leaving_stops_the_server(
+    openai: Callable[..., OpenAI], metric: Callable[[str], float]
+) -> None:
+    """Eight long answers, left once they run: the server drops them and makes no more tokens."""
+    generator = openai(extra={"ignore_eos": True})
+    metered: list[int] = []
+
+    async def one(seed: int) -> None:
+        prompt = Prompt(PROBLEM, RolloutTree("p").root, seed)
+        sampling = Sampling(max_tokens=900)
+        await generator.generate(prompt, sampling, seed=seed, meter=metered.append)
+
+    async def work() -> float:
+        await generator.abilities()
+        before = await asyncio.to_thread(metric, "generation_tokens_total")
+        calls = [asyncio.ensure_future(one(seed)) for seed in range(1, 9)]
+        while await asyncio.to_thread(metric, "num_requests_running") < 8:
+            assert not any(call.done() for call in calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert all(call.cancelled() for call in calls)
+        while await asyncio.to_thread(metric, "num_requests_running"):
+            pass
+        return await asyncio.to_thread(metric, "generation_tokens_total") - before
+
+    generated = run(work())
+    assert generated < 8 * 900 / 2
+    assert sum(metered) <= generated
+    print(f"{generated:.0f} tokens generated, {sum(metered)} of them metered before leaving")
+
+
+def test_a_server_killed_in_the_middle_comes_back(serve: Callable[..., Any]) -> None:
+    """Streams go on where they broke, calls without a token are tried again: none is lost."""
+    server = serve()
+    generator = OpenAI([f"{server.url}/v1"], "nano", extra={"ignore_eos": True}, patience=900)
+    search = Search(PROBLEM, generator, sampling=Sampling(max_tokens=300))
+
+    async def work() -> list[Node | None]:
+        await generator.astart()
+        async with asyncio.TaskGroup() as group:
+            calls = [
+                group.create_task(search.extend(search.root, slot, until="end"))
+                for slot in range(24)
+            ]
+            while await asyncio.to_thread(metric_of, server.url, "generation_tokens_total") < 100:
+                assert not any(call.done() for call in calls)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(serve, port=server.port)
+        return [call.result() for call in calls]
+
+    nodes = run(work())
+    assert search.failures == []
+    for node in nodes:
+        assert node is not None
+        assert node.sample.generated_tokens == len(node.sample.token_ids or ()) == 300
+
+
+def test_metering_adds_up_with_the_servers_own_count(
+    openai: Callable[..., OpenAI], metric: Callable[[str], float]
+) -> None:
+    generator = openai()
+
+    async def work() -> None:
+        await generator.abilities()
+        before = await asyncio.to_thread(metric, "generation_tokens_total")
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(draw(generator, seed=seed)) for seed in range(1, 17)]
+        after = await asyncio.to_thread(metric, "generation_tokens_total")
+        assert sum(call.result().generated_tokens for call in calls) == after - before
+
+    run(work())
