@@ -202,7 +202,8 @@ class Search:
         if not hasattr(self.generator, "score_text"):
             raise RecipeError(
                 "this searcher asks the generator how likely given text is, and "
-                f"{type(self.generator).__name__} has no score_text; use generator nano or vllm"
+                f"{type(self.generator).__name__} has no score_text; use generator nano, vllm or "
+                "openai"
             )
         assert node.parent is not None, "the root holds no text"
         scorer = cast(TextScorer, self.generator)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ from reasoning.clock import Clock, ClockPerProblem, RealClock, VirtualClock, str
 from reasoning.errors import StoreError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
-from reasoning.tree import Sample
+from reasoning.tree import FloatArray, Sample
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,9 @@ class Journal:
             self._load(path)
 
     def __getattr__(self, name: str) -> Any:
-        # Everything else a generator may tell of itself (sampling, notes, problem_ids).
-        return getattr(self.generator, name)
+        # Everything else a generator may tell of itself or do (sampling, notes, problem_ids).
+        value = getattr(self.generator, name)
+        return partial(self._score_text, value) if name == "score_text" else value
 
     def clock(self, problem: Problem) -> Clock:
         if self.shared:
@@ -89,6 +91,29 @@ class Journal:
         else:
             await stream(sample.generated_tokens, self.token_seconds, clock, meter)
         return sample
+
+    async def _score_text(
+        self, score: Any, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        """The generator's `score_text`, recorded as a sample of the logprobs and tokens read."""
+        problem = prompt.problem
+        text = sample.text if sample.token_ids is None else sample.token_ids
+        key = _digest(*_place(prompt), text, question)
+        read = self._known.get(problem.id, {}).get(key)
+        if read is None:
+            used: list[int] = []
+            self.paid_calls += 1
+            with self.pause(problem) if self.shared else nullcontext():
+                try:
+                    logprobs = await score(prompt, sample, question=question, meter=used.append)
+                except BaseException:
+                    meter(sum(used))
+                    raise
+            read = Sample("", logprobs=logprobs, prompt_tokens=sum(used))
+            self._record(problem, key, read)
+        meter(read.prompt_tokens)
+        assert read.logprobs is not None
+        return read.logprobs
 
     def pause(self, problem: Problem) -> AbstractContextManager[None]:
         """Stop the virtual time of a problem while work goes on that takes none of it."""
@@ -134,24 +159,23 @@ class Journal:
             if clock is not None:
                 meter(used)
             raise
-        self._record(prompt, params, seed, sample)
+        self._record(prompt.problem, _key(prompt, params, seed, sample.finish == "length"), sample)
         return sample
 
     def _recall(self, prompt: Prompt, params: Sampling, seed: int) -> Sample | None:
         known = self._known.get(prompt.problem.id)
         if not known:
             return None
-        sample = known.get(_key(prompt, params, seed, cut=False))
+        sample = known.get(_key(prompt, params, seed, False))
         if sample is not None and sample.generated_tokens <= params.max_tokens:
             return sample
-        return known.get(_key(prompt, params, seed, cut=True))
+        return known.get(_key(prompt, params, seed, True))
 
-    def _record(self, prompt: Prompt, params: Sampling, seed: int, sample: Sample) -> None:
-        key = _key(prompt, params, seed, cut=sample.finish == "length")
-        self._known.setdefault(prompt.problem.id, {})[key] = sample
+    def _record(self, problem: Problem, key: str, sample: Sample) -> None:
+        self._known.setdefault(problem.id, {})[key] = sample
         if self._path is None:
             return
-        line = {"problem": prompt.problem.id, "key": key, "sample": sample.to_json(digits=None)}
+        line = {"problem": problem.id, "key": key, "sample": sample.to_json(digits=None)}
         try:
             if self._file is None:
                 self._file = self._path.open("a", encoding="utf-8")
@@ -174,10 +198,18 @@ class Journal:
                 file.write("\n")
 
 
-def _key(prompt: Prompt, params: Sampling, seed: int, *, cut: bool) -> str:
+def _key(prompt: Prompt, params: Sampling, seed: int, cut: bool) -> str:
     """What identifies a call. A sample that ended by itself serves every larger token limit."""
     drawn: Mapping[str, Any] = {k: v for k, v in asdict(params).items() if cut or k != "max_tokens"}
+    return _digest(*_place(prompt), prompt.slot, drawn, seed)
+
+
+def _place(prompt: Prompt) -> tuple[object, ...]:
+    """The messages and what stands behind them."""
     ids = prompt.token_ids
     prefix = prompt.text if ids is None else ids
-    parts = (prompt.problem.system, prompt.problem.prompt, prefix, prompt.slot, drawn, seed)
+    return (prompt.problem.system, prompt.problem.prompt, prefix)
+
+
+def _digest(*parts: object) -> str:
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -280,3 +280,25 @@ def test_by_name() -> None:
     assert isinstance(made.generator, Scripted)
     with pytest.raises(RecipeError, match="unknown generator 'scriptd'; did you mean 'scripted'"):
         journal(generator="scriptd")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_likelihoods_are_read_once(tmp_path: Path, shared: bool) -> None:
+    async def read(generator: Journal) -> tuple[list[list[float]], int]:
+        found = search(generator)
+        nodes = await found.expand(found.root, 2)
+        asked = [(node, question) for node in nodes for question in (True, False)]
+        rows = [await found.likelihood(node, question=question) for node, question in asked]
+        return [row.tolist() for row in rows if row is not None], found.usage.prompt_tokens
+
+    path = tmp_path / "j.jsonl"
+    first = Journal(ToyGenerator(MODEL), path=path, shared=shared)
+    told = asyncio.run(asyncio.wait_for(read(first), 60))
+    assert len(told[0]) == 4
+    assert first.paid_calls == 6
+    first.close()
+    again = Journal(ToyGenerator(MODEL), path=path, shared=shared)
+    assert asyncio.run(asyncio.wait_for(read(again), 60)) == told
+    assert again.paid_calls == 0
+    again.close()
+    assert not hasattr(Journal(Dead()), "score_text")
