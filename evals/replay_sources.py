@@ -122,7 +122,10 @@ def _run(folder: Path, strategy: str | None) -> Recording:
 
 
 def _fullest(results: Path, strategy: str | None) -> str:
-    """The strategy with the most whole solutions, of these one with scores; `strategy` if given."""
+    """The strategy with most whole solutions, `strategy` if given.
+
+    Of those with nearly as many that with most scores: damage may have cost it a few.
+    """
     sizes: dict[str, list[int]] = {}
     for row in json_lines(results, Counter()):
         try:
@@ -144,7 +147,9 @@ def _fullest(results: Path, strategy: str | None) -> str:
             f"{results.parent} holds no independent whole solutions: trees that were grown step by "
             "step cannot be replayed as another strategy; replay a run of self_consistency, say"
         )
-    return strategy or max(usable, key=lambda name: usable[name])
+    most = max(size[0] for size in usable.values())
+    near = [name for name, size in usable.items() if size[0] >= 0.9 * most]
+    return strategy or max(near, key=lambda name: (usable[name][1], usable[name][0]))
 
 
 def _solutions(row: Mapping[str, Any], tree: RolloutTree) -> list[Drawn]:

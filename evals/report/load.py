@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,41 @@ class Runs:
         ]
 
 
+@cache
+def _shape(name: str) -> Any:
+    """What a file of a run holds, as far as a report relies on it; raises ValueError if not."""
+    from pydantic import BaseModel, TypeAdapter
+
+    class Candidate(BaseModel):
+        path: list[int]
+        key: str | None = None
+        answer: str | None = None
+        correct: bool | None = None
+        weight: float | None = None
+        steps: list[float] | None = None
+
+    class Line(BaseModel):
+        strategy: str
+        problem: str
+        usage: dict[str, Any]
+        candidates: list[Candidate] | None = None
+        failures: list[Any] | None = None
+        meta: dict[str, Any] | None = None
+
+    class Manifest(BaseModel):
+        run: dict[str, Any] = {}
+        packages: dict[str, Any] | None = None
+        command: list[Any] | None = None
+        notes: list[Any] | None = None
+
+    class Summary(BaseModel):
+        strategies: list[dict[str, Any]] | None = None
+        notes: list[Any] | None = None
+
+    shapes = {"results.jsonl": Line, "manifest.json": Manifest, "summary.json": Summary}
+    return TypeAdapter(shapes[name])
+
+
 def load(folders: Sequence[str | Path]) -> Runs:
     """Read run folders. Raises StoreError where there is nothing, RecipeError if tasks differ."""
     labels = _labels([Path(folder) for folder in folders])
@@ -165,26 +201,21 @@ def _open(folder: Path, label: str) -> Run:
     for name in ("manifest.json", "summary.json"):
         try:
             parts[name] = store.read_json(name)
-        except StoreError:
+            if parts[name] is not None:
+                _shape(name).validate_python(parts[name])
+        except (StoreError, ValueError):
+            parts[name] = None
             troubles.append(f"{name} is damaged and left out")
             continue
         if parts[name] is None and name == "manifest.json":
             troubles.append("manifest.json is missing: what was run is not known")
     if not troubles and parts["summary.json"] is None:
         troubles.append("the run is unfinished (it has no summary.json): this is what is stored")
-    manifest = parts.get("manifest.json")
-    summary = parts.get("summary.json")
-    return Run(
-        folder,
-        label,
-        manifest if isinstance(manifest, dict) else {},
-        summary if isinstance(summary, dict) else None,
-        troubles,
-    )
+    return Run(folder, label, parts.get("manifest.json") or {}, parts.get("summary.json"), troubles)
 
 
 def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strategy]:
-    order = [s.get("name") for s in (run.summary or {}).get("strategies", [])]
+    order = [s.get("name") for s in (run.summary or {}).get("strategies") or ()]
     found: dict[str, Strategy] = {}
     damaged = 0
     for offset, line in lines(run.folder / "results.jsonl"):
@@ -216,12 +247,13 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
 
 
 def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
-    """The numbers of a stored line; None if it lacks what every line has."""
-    if line is None or not {"strategy", "problem", "usage"} <= line.keys():
+    """The numbers of a stored line; None if it is not what a run writes."""
+    try:
+        _shape("results.jsonl").validate_python(line)
+    except ValueError:
         return None
+    assert line is not None
     usage, correct, answer = line["usage"], line.get("correct"), line.get("answer")
-    if not isinstance(usage, Mapping):
-        return None
     numbers = {k: float(v) for k, v in usage.items() if isinstance(v, (int, float))}
     return Row(
         str(line["problem"]),
