@@ -207,6 +207,13 @@ def _rows(
         notes.append(
             f"samples of {len(runs)} runs are pooled; --where run=NAME picks one of {some}"
         )
+    for field in ("decoding", "temperature", "model"):
+        drawn = sorted({str(s.get(field)) for s in samples})
+        if len(drawn) > 1:
+            notes.append(
+                f"samples differ in {field} ({', '.join(drawn[:4])}); --where {field}=VALUE keeps "
+                "one kind"
+            )
     lengths = Counter(s.get("n_tokens") for s in samples if s["sample"].finish == "end")
     longest = max((n for n in lengths if n), default=0)
     if max_tokens is None and longest >= 64 and lengths[longest] > 1 + len(samples) // 500:

@@ -122,6 +122,22 @@ def short_m_at_k(samples: Ordered, budgets: Sequence[int], *, m: Positive = 3) -
     return [_race(part, m) for part in map(samples.first, budgets)]
 
 
+def long_m_at_k(samples: Ordered, budgets: Sequence[int], *, m: Positive = 3) -> list[Outcome]:
+    """The most frequent answer of the m longest of n that ended: the mirror image of short-m@k.
+
+    All run to their end. A model that is right when it is brief loses by this (arXiv:2512.02008).
+    """
+    found = []
+    for part in map(samples.first, budgets):
+        length = np.where(part.finished & (part.keys >= 0), part.tokens, -np.inf)
+        order = np.argsort(-length, axis=1, kind="stable")[:, :m]
+        ended = np.isfinite(np.take_along_axis(length, order, axis=1))
+        place = vote(np.where(ended, np.take_along_axis(part.keys, order, axis=1), -1))
+        chosen = np.take_along_axis(order, np.maximum(place, 0)[:, None], axis=1)[:, 0]
+        found.append(_paid(part, np.where(place < 0, -1, chosen)))
+    return found
+
+
 def adaptive_consistency(
     samples: Ordered,
     budgets: Sequence[int],
@@ -341,6 +357,7 @@ STRATEGIES: Mapping[str, Offline] = {
     "best_of_majority": Offline(best_of_majority, ("score",)),
     "first_finish": Offline(first_finish, ("tokens",)),
     "short_m_at_k": Offline(short_m_at_k, ("tokens",), least="m"),
+    "long_m_at_k": Offline(long_m_at_k, ("tokens",), least="m"),
     "perplexity": Offline(perplexity, ("logprob",)),
     "cisc": Offline(cisc, ("logprob",)),
     "deepconf": Offline(deepconf, ("confidence",)),

@@ -188,6 +188,19 @@ def test_best_of_majority() -> None:
     assert outcome("best_of_majority", nothing, 2) == (None, 20)
 
 
+def test_long_m_at_k_votes_among_the_longest_that_ended() -> None:
+    samples: list[dict[str, Any]] = [
+        {"key": k, "tokens": t}
+        for k, t in [("a", 9), ("b", 3), ("b", 4), ("b", 5), ("c", 8), (None, 99)]
+    ]
+    assert outcome("long_m_at_k-m=1", samples, 6) == ("a", 128)
+    assert outcome("long_m_at_k-m=2", samples, 6)[0] == "a", "the longest wins a tie"
+    assert outcome("long_m_at_k-m=5", samples, 6)[0] == "b"
+    samples[0]["finish"] = "length"
+    assert outcome("long_m_at_k-m=1", samples, 6)[0] == "c", "who was cut off has not ended"
+    assert outcome("long_m_at_k-m=1", [{"key": None}], 1)[0] is None
+
+
 def test_cisc_ranges_from_the_likeliest_to_self_consistency() -> None:
     samples = [
         {"key": k, "logprob": p} for k, p in [("a", -0.1), ("b", -0.5), ("b", -0.6), (None, 0)]
@@ -350,6 +363,10 @@ def test_where_and_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.jsonl", rows)
     assert len(load(path, where={"run": "y"}).problems[0].samples) == 1
     assert "2 runs are pooled" in load(path).notes[0]
+    rows[0]["samples"][0]["run"] = "y"
+    rows[0]["samples"][0]["decoding"] = "greedy"
+    note = load(write(tmp_path / "mixed.jsonl", rows)).notes[0]
+    assert "differ in decoding (None, greedy); --where decoding=VALUE" in note
     with pytest.raises(RecipeError, match="no recorded sample with"):
         load(path, where={"run": "z"})
     game = row("g", ["Answer: 1 + 2", "Answer: 1 + 2", "Answer: None"], dataset="game24")
