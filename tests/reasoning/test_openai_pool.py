@@ -155,6 +155,28 @@ def test_siblings_and_children_go_where_their_prefix_is(servers: list[Served]) -
     assert {number for home in homes.values() for number in home} == {0, 1, 2}
 
 
+def test_what_comes_of_a_call_goes_on_where_it_was_made(servers: list[Served]) -> None:
+    """The second of two siblings had to go elsewhere; its children follow it."""
+    first, second, _ = servers
+    source = generator(first, second, window=1)
+
+    async def work() -> None:
+        await source.abilities()
+        first.fault = lambda call: "hold"
+        tree = RolloutTree("p")
+        held = asyncio.ensure_future(draw(source, 1, tree.root, 0))
+        await asyncio.to_thread(first.wait_until, lambda counts: counts["holding"] == 1)
+        node = tree.add(tree.root, 1, await draw(source, 1, tree.root, 1))
+        held.cancel()
+        await asyncio.wait([held])
+        first.fault = lambda call: None
+        for slot in range(3):
+            await draw(source, 1, node, slot)
+        assert (first.counts["calls"], second.counts["calls"]) == (1, 4)
+
+    run(work())
+
+
 def test_siblings_spill_over_when_their_server_is_full(servers: list[Served]) -> None:
     source = generator(*servers, window=5)
 
