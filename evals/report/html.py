@@ -44,6 +44,11 @@ def _plain(part: str | int | None) -> str:
     return "" if part is None else escape(visible(str(part)), quote=False)
 
 
+def breakable(text: str) -> Html:
+    """A long name that may break behind an underscore."""
+    return Html(_plain(text).replace("_", "_<wbr>"))
+
+
 def table(
     head: Sequence[Part], rows: Sequence[Sequence[Part]], *, caption: str, id_: str = ""
 ) -> Html:

@@ -29,6 +29,7 @@ const number = (value, digits = 0) =>
   value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits });
 const score = (value) => (value == null ? "–" : value.toFixed(value && Math.abs(value) < 0.01 ? 4 : 2));
 const brief = (text, limit) => (text.length > limit ? text.slice(0, limit - 1) + "…" : text);
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);
 const grade = (ok) =>
   ok === true ? el("span", { class: "mark right", title: "right" }, "✓")
   : ok === false ? el("span", { class: "mark wrong", title: "wrong" }, "✗")
@@ -89,7 +90,7 @@ function startPairs() {
       if (b === base) [a, b, gap, low, high, onlyA, onlyB] = [b, a, -gap, -high, -low, onlyB, onlyA];
       const cells = [signed(gap), `${signed(low)} to ${signed(high)}`, number(onlyA), number(onlyB)];
       cells.push(chance(p), chance(adjusted));
-      return el("tr", {}, el("th", { scope: "row" }, names[b]),
+      return el("tr", {}, el("th", { scope: "row" }, ...breakable(names[b])),
         ...cells.map((cell) => el("td", { class: "num" }, cell)));
     });
     $("pairs").tBodies[0].replaceChildren(...body);
@@ -155,7 +156,11 @@ function open(i, strategy) {
       type: "button", role: "tab", "data-strategy": s, onclick: () => choose(s),
     }, grade(r.ok), " ", DATA.strategies[s])));
   function choose(s) {
-    for (const tab of tabs.children) tab.setAttribute("aria-selected", String(Number(tab.dataset.strategy) === s));
+    for (const tab of tabs.children) {
+      const mine = Number(tab.dataset.strategy) === s;
+      tab.setAttribute("aria-selected", String(mine));
+      if (mine) tabs.scrollTop = tab.offsetTop - tabs.offsetTop - tabs.clientHeight / 2;
+    }
     stage.replaceChildren(...solution(problem, problem.r[s]));
   }
   const meta = Object.entries(problem.meta ?? {}).map(([key, value]) => fact(key, String(value)));

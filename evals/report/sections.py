@@ -10,7 +10,7 @@ from evals.equal_compute import AtCost
 from evals.intervals import Interval
 from evals.paired import Comparison
 from evals.report import charts, numbers
-from evals.report.html import Html, Part, element, join, table
+from evals.report.html import Html, Part, breakable, element, join, table
 from evals.report.load import Run, Runs
 from evals.report.numbers import Calibration, Line
 from evals.report.sampled import Sampled
@@ -47,7 +47,7 @@ def summary(lines: Sequence[Line]) -> Html:
     rows: list[list[Part]] = []
     for n in lines:
         cells: dict[str, Part] = {
-            "strategy": element("th", n.strategy.label, scope="row"),
+            "strategy": element("th", breakable(n.strategy.label), scope="row"),
             "problems": f"{n.problems:,}"
             if n.graded == n.problems
             else f"{n.graded:,} of {n.problems:,}",
@@ -202,14 +202,12 @@ def _at_equal(found: Sequence[tuple[str, str, int, AtCost]], axis: str) -> Html:
     rows: list[list[Part]] = [
         [
             # A pair is named once, in its first row.
-            None
-            if i and pairs[i - 1] == (a, b)
-            else element("th", b, element("br"), element("small", f"against {a}"), scope="row"),
+            None if i and pairs[i - 1] == (a, b) else _against(a, b),
             charts.number(point.cost) if axis == "flops" else f"{point.cost:,.0f}",
             f"{point.a:.3f}",
             f"{point.b:.3f}",
-            f"{point.difference.value:+.3f}",
-            f"{point.difference.low:+.3f} to {point.difference.high:+.3f}",
+            _signed(point.difference.value),
+            f"{_signed(point.difference.low)} to {_signed(point.difference.high)}",
         ]
         for i, (a, b, _, point) in enumerate(found)
     ]
@@ -222,6 +220,11 @@ def _at_equal(found: Sequence[tuple[str, str, int, AtCost]], axis: str) -> Html:
     head: list[Part] = ["sweep", f"{'operations' if axis == 'flops' else 'tokens'} a problem"]
     head += ["baseline", "this", "difference", "95 %"]
     return table(head, rows, caption=caption)
+
+
+def _against(a: str, b: str) -> Html:
+    small = element("small", "against ", breakable(a))
+    return element("th", breakable(b), element("br"), small, scope="row")
 
 
 def samples(found: Sequence[Sampled]) -> Html | None:
@@ -283,7 +286,7 @@ def groups(runs: Runs, key: str, values: Sequence[str]) -> Html:
     """Accuracy by a label of the problems."""
     rows: list[list[Part]] = []
     for strategy in runs.strategies:
-        cells: list[Part] = [element("th", strategy.label, scope="row")]
+        cells: list[Part] = [element("th", breakable(strategy.label), scope="row")]
         for value in values:
             count, found = numbers.by_group(strategy, runs, key, value)
             told = f"{found.low:.2f} to {found.high:.2f}, n={count}" if found else "n=0"
@@ -297,7 +300,7 @@ def calibration(found: Sequence[Calibration]) -> Html:
     """How far the verifier's scores can be believed."""
     rows: list[list[Part]] = [
         [
-            element("th", c.strategy.label, scope="row"),
+            element("th", breakable(c.strategy.label), scope="row"),
             f"{c.samples:,}",
             f"{c.problems:,}",
             f"{c.auroc.value:.3f}" if c.auroc else "one kind only",
@@ -353,6 +356,11 @@ def data_block(name: str, value: object) -> Html:
 def _figure(name: str, svg: str, caption: Html, *, shown: bool = True) -> Html:
     text = element("figcaption", caption, id=f"{name.replace('-', '')}-caption")
     return element("figure", Html(svg), text, id=name, hidden=not shown)
+
+
+def _signed(value: float) -> str:
+    sign = "+" if value > 0 else "−"
+    return "±0.000" if abs(value) < 0.0005 else f"{sign}{abs(value):.3f}"
 
 
 def _share(found: Interval | None) -> str:
