@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NoReturn
 
 import numpy as np
@@ -78,6 +78,8 @@ class Vllm:
         self._loop = OwnLoop(f"vLLM with {model}")
         self._engine: Any = None
         self._tokenizer: Any = None
+        self._vocabulary: list[str] = []
+        self._stops: dict[tuple[str, ...], frozenset[int]] = {(): frozenset()}
         self._prompts: dict[tuple[str | None, str], list[int]] = {}
         self._names = itertools.count()
 
@@ -107,7 +109,7 @@ class Vllm:
             token_ids=tuple(produced),
             logprobs=_chosen(produced, rows),
             confidence=_confidence(rows, params.confidence_k),
-            finish=_finish(part.finish_reason, part.stop_reason),
+            finish=_finish(part.finish_reason, part.stop_reason, self._stop_tokens(params.stop)),
             prompt_tokens=len(ids),
             cached_tokens=outputs[0].num_cached_tokens or 0,
             generated_tokens=len(produced),
@@ -221,6 +223,7 @@ class Vllm:
                 top_p=params.top_p,
                 top_k=params.top_k,
                 stop=list(params.stop) or None,
+                stop_token_ids=sorted(self._stop_tokens(params.stop)),
                 seed=seed if params.temperature > 0 else None,
                 logprobs=params.confidence_k,
                 output_kind=RequestOutputKind.FINAL_ONLY,
@@ -228,6 +231,22 @@ class Vllm:
             )
         except (VLLMValidationError, ValueError) as error:
             raise RecipeError(f"vLLM refuses the sampling parameters: {error}") from error
+
+    def _stop_tokens(self, stop: tuple[str, ...]) -> frozenset[int]:
+        """The tokens that hold a stop string in one piece, as most stops come.
+
+        The engine's core ends a request at a token by itself. A stop string is found outside, by
+        when the core has gone on by some steps that nobody wants.
+        """
+        if stop not in self._stops:
+            if not self._vocabulary:
+                every = range(len(self._tokenizer))
+                self._vocabulary = self._tokenizer.batch_decode(
+                    [[i] for i in every], skip_special_tokens=True
+                )
+            pieces = enumerate(self._vocabulary)
+            self._stops[stop] = frozenset(i for i, text in pieces if any(s in text for s in stop))
+        return self._stops[stop]
 
     def _input(self, prompt: Prompt) -> list[int]:
         """The question through the chat template, once, then the path's own tokens."""
@@ -316,10 +335,10 @@ def _explain(error: Exception, model: str) -> NoReturn:
     raise GenerationError(f"vLLM failed: {type(error).__name__}: {error}") from error
 
 
-def _finish(reason: str | None, stop: Any) -> Finish:
-    """vLLM says "stop" for a stop string and for an end token alike; only the first is a step."""
+def _finish(reason: str | None, stop: Any, stop_tokens: Set[int]) -> Finish:
+    """vLLM says "stop" for a stop and for the end of the answer alike; only the first is a step."""
     if reason == "stop":
-        return "stop" if isinstance(stop, str) else "end"
+        return "stop" if isinstance(stop, str) or stop in stop_tokens else "end"
     if reason == "length":
         return "length"
     raise GenerationError(f"vLLM ended the request with {reason!r}")

@@ -134,17 +134,27 @@ Serve = Callable[..., Server]
 
 
 class Counted:
-    """What the engine's core says it has produced, before anybody decides what to keep of it."""
+    """The engine's own numbers.
+
+    `reported` are the generated tokens of its statistics, `produced` those that its core hands
+    over: also what nobody wants any more, as behind a stop string, which is found outside the core.
+    """
 
     def __init__(self, engine: Any) -> None:
-        self.tokens = 0
-        receive = engine.engine_core.get_output_async
+        self.reported = self.produced = 0
+        receive, record = engine.engine_core.get_output_async, engine.logger_manager.record
 
         async def counted() -> Any:
             outputs = await receive()
-            self.tokens += sum(len(output.new_token_ids) for output in outputs.outputs)
+            self.produced += sum(len(output.new_token_ids) for output in outputs.outputs)
             return outputs
 
+        def recorded(*, iteration_stats: Any, **more: Any) -> None:
+            if iteration_stats is not None:
+                self.reported += iteration_stats.num_generation_tokens
+            record(iteration_stats=iteration_stats, **more)
+
+        engine.logger_manager.record = recorded
         engine.engine_core.get_output_async = counted
 
 
