@@ -77,7 +77,9 @@ def draw(found: dict[tuple[str, int], dict[str, dict[str, Any]]], path: Path) ->
             "capsize": 2,
             "linewidth": 1,
         }
-        axes.errorbar(x, y, yerr=spread, label=name, **style)
+        _, caps, bars = axes.errorbar(x, y, yerr=spread, label=name, **style)
+        for part in (*caps, *bars):
+            part.set_alpha(0.3)  # intervals overlap, the lines are what is compared
     axes.set_xlabel("generated tokens a problem")
     axes.set_ylabel("accuracy, 95 % interval")
     problems = max(len(rows) for rows in found.values())
