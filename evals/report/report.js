@@ -353,10 +353,10 @@ class Tree {
     const add = (words, kind) => words && text.append(svg("tspan", { class: kind }, words + "  "));
     if (node.vote) add(brief(node.vote[0] ?? "no answer", 16), "");
     if (node.vote?.[3] != null) add(node.vote[3] ? "✓" : "✗", node.vote[3] ? "right" : "wrong");
-    if (!node.vote && node.state !== "grown") add(node.state === "limit" ? "limit" : node.state, "faint");
+    if (!node.vote && node.state !== "grown") add(node.state === "limit" ? "limit" : node.state, "aside");
     const last = node.scores[0]?.[1].at(-1);
     if (last != null) add(score(last), "");
-    if (!node.kids.length) add(`${number(node.total)} tok`, "faint");
+    if (!node.kids.length) add(`${number(node.total)} tok`, "aside");
     return text;
   }
 
