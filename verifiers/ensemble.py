@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from reasoning import names
+from reasoning.api import close, start
 from reasoning.errors import RecipeError, StoreError, VerificationError, cause
 from reasoning.problem import Problem
 from reasoning.tree import Node, RolloutTree
@@ -105,12 +106,16 @@ class Ensemble:
         steps = tuple(self._one(column, problem) for column in zip(*rows, strict=True))
         return Verdict(steps, tokens=sum(verdict.tokens for verdict in verdicts))
 
+    async def astart(self) -> None:
+        """Get every member ready that has to, one after the other."""
+        for member in self._members:
+            await start(member)
+
     async def aclose(self) -> None:
         """Close every member that can be, also if one of them fails to."""
         async with AsyncExitStack() as stack:
             for member in self._members:
-                if aclose := getattr(member, "aclose", None):
-                    stack.push_async_callback(aclose)
+                stack.push_async_callback(close, member)
 
     def _one(self, scores: Sequence[float], problem: Problem) -> float:
         if self._combine == "min":

@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field
 
 from reasoning import names
-from reasoning.api import close
+from reasoning.api import close, start
 from reasoning.errors import GenerationError, RecipeError, VerificationError, cause
 from reasoning.generate import Generator, Prompt, Sampling, TextScorer
 from reasoning.problem import Problem
@@ -157,6 +157,10 @@ class Judge:
             why = "; ".join(dict.fromkeys(str(result) for result in results))
             raise VerificationError(f"problem {problem.id!r}: the judge gave no verdict: {why}")
         return Verdict((math.fsum(found) / len(found),), tokens=case.tokens)
+
+    async def astart(self) -> None:
+        """Get the judging model ready."""
+        await start(self._generator)
 
     async def aclose(self) -> None:
         await close(self._generator)

@@ -87,12 +87,19 @@ class Engine:
         """The token ids of a conversation under the model's own chat template."""
         return await self._own.run(lambda: self._render(list(messages)))
 
+    async def astart(self) -> None:
+        """Start it now, so that no call waits for that. Raises EngineError."""
+        await self._own.run(self._started)
+
     async def aclose(self) -> None:
         """Shut the engine down; a later call starts another."""
         engine, self._engine = self._engine, None
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
         await self._own.close()
+
+    async def _started(self) -> None:
+        self._start()
 
     def _start(self) -> Any:
         """The engine. Blocks its own loop, on which nothing else could go on without it."""
@@ -144,7 +151,8 @@ class Server:
     """The same behind HTTP: `vllm serve` with `--runner pooling`, one server or several."""
 
     def __init__(self, urls: str | Sequence[str], model: str, api_key_env: str) -> None:
-        self.urls = [urls] if isinstance(urls, str) else list(urls)
+        given = [urls] if isinstance(urls, str) else urls
+        self.urls = [url.rstrip("/").removesuffix("/v1") for url in given]
         for url in self.urls:
             if not url.startswith(("http://", "https://")):
                 raise RecipeError(
@@ -172,7 +180,7 @@ class Server:
 
     async def context(self) -> int | None:
         """Tokens that a text may have; None if the server does not say."""
-        reply = await self._call(lambda pool: pool.get("/v1/models"))
+        reply = await self._call(lambda pool: pool.get("v1/models"))
         try:
             found = next(m for m in reply["data"] if m["id"] == self.model)
         except (LookupError, TypeError, StopIteration):
@@ -184,6 +192,10 @@ class Server:
         length = found.get("max_model_len")
         return length if isinstance(length, int) else None
 
+    async def astart(self) -> None:
+        """See that the model is served. Raises RecipeError or EngineError."""
+        await self.context()
+
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
         if pool := self._pools.pop(asyncio.get_running_loop(), None):
@@ -192,10 +204,9 @@ class Server:
     async def _post(
         self, n: int, asked: Mapping[str, Any], tokens: list[int] | None = None
     ) -> list[Rows]:
-        body = {"model": self.model, "use_activation": True, "encoding_format": "base64", **asked}
-        reply = await self._call(
-            lambda pool: pool.post("/pooling", {**body, "endianness": "little"})
-        )
+        form = {"encoding_format": "base64", "endianness": "little"}
+        body = {"model": self.model, **form, **asked}
+        reply = await self._call(lambda pool: pool.post("pooling", body))
         try:
             data = sorted(reply["data"], key=lambda item: item["index"])
             rows = [

@@ -189,13 +189,12 @@ FAMILIES: dict[str, Family] = {
         ),
         tag="<extra_0>",
     ),
-    # Skywork o1 Open PRM, 2024; needs the model class in verifiers/skywork.py
+    # Skywork o1 Open PRM, 2024; its class for vLLM is in verifiers/skywork_model.py
     "skywork": Family(
         r"skywork-o1-open-prm",
         tagged(lambda tokens, question: f"{tokens.beginning()}{question}\n", "\n"),
         columns=1,
         good=0,
-        overrides={"num_labels": 1},
     ),
     # Xiong et al., 2024, RLHFlow/RLHF-Reward-Modeling
     "rlhflow": Family(r"llama3\.1-8b-prm", rlhflow, good=0, overrides=first_of("+", "-")),

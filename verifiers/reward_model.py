@@ -80,6 +80,10 @@ class RewardModel:
         values, tokens = await self._read(messages)
         return Verdict((self._good(values),), tokens=tokens)
 
+    async def astart(self) -> None:
+        """Start the engine, or see that the model is served."""
+        await self._source.astart()
+
     async def aclose(self) -> None:
         await self._source.aclose()
 

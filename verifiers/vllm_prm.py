@@ -92,6 +92,8 @@ class Reader(Protocol):
         """Scores by position: of the marks from `first` on, and perhaps of more."""
         ...
 
+    async def astart(self) -> None: ...
+
     async def aclose(self) -> None: ...
 
 
@@ -138,6 +140,10 @@ class VllmPRM:
                 del self._known[next(iter(self._known))]
         return Verdict(tuple(scores[i] for i in wanted), tokens=len(layout.ids))
 
+    async def astart(self) -> None:
+        """Start the engine, or find out how the servers answer, before the first score."""
+        await self._reader.astart()
+
     async def aclose(self) -> None:
         await self._reader.aclose()
 
@@ -160,6 +166,9 @@ class InProcess:
                 "read at all tokens"
             )
         return at_marks(self._family, layout, pooled)
+
+    async def astart(self) -> None:
+        await self._engine.astart()
 
     async def aclose(self) -> None:
         await self._engine.aclose()
@@ -185,12 +194,15 @@ class OverHTTP:
     async def read(self, layout: Layout, _first: int, /) -> dict[int, float]:
         return await self._batches.ask(layout)
 
+    async def astart(self) -> None:
+        if not self._met:
+            await self._meet()
+
     async def aclose(self) -> None:
         await self._server.aclose()
 
     async def _many(self, layouts: Sequence[Layout]) -> list[dict[int, float] | Exception]:
-        if not self._met:
-            await self._meet()
+        await self.astart()
         fit = [layout for layout in layouts if self._fits(layout)]
         found = dict(zip(map(id, fit), await self._scored(fit), strict=True))
         return [

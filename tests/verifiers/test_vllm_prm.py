@@ -298,6 +298,18 @@ def test_faults(pooling_server: Any, answer: Any, error: type[Exception], messag
     assert score(verifier, path_of("b."))
 
 
+def test_the_server_is_met_before_the_first_score(pooling_server: Any) -> None:
+    for base_url in (pooling_server.url, f"{pooling_server.url}/v1", f"{pooling_server.url}/v1/"):
+        verifier = make(pooling_server, base_url=base_url)
+        asyncio.run(verifier.astart())
+        asked = len(texts_asked(pooling_server))
+        score(verifier, path_of("a."))
+        assert len(texts_asked(pooling_server)) == asked + 1
+    pooling_server.tag = 5
+    with pytest.raises(RecipeError, match="another step tag"):
+        asyncio.run(make(pooling_server).astart())
+
+
 def test_a_model_that_is_not_served(pooling_server: Any) -> None:
     with pytest.raises(RecipeError, match=r"serves \['nano'\], not 'prm'.*verifier\.model"):
         score(make(pooling_server, model="prm"), path_of("a."))
