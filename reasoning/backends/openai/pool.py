@@ -155,6 +155,7 @@ class Pool:
             if self._guard is None:
                 self._guard = self._clock.call_later(self._silence / 4, self._watch)
             self.requests_sent += 1
+            replica.sent += 1
             try:
                 connection.send(self._head(replica, path, get, len(payload)) + payload, reply)
                 await reply.finished
@@ -308,7 +309,7 @@ class Pool:
         ready = [replica for replica in self.replicas if replica.room(now)]
         if not ready:
             return None
-        chosen = least = min(ready, key=lambda replica: replica.busy)
+        chosen = least = min(ready, key=lambda replica: (replica.busy, replica.sent))
         for key in affinity:
             home = self._homes.get(key)
             if home is not None:

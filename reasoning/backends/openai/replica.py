@@ -26,6 +26,7 @@ class Replica:
         self.most = window
         self.window = float(window)
         self.busy = 0
+        self.sent = 0
         self.paused = 0.0
         """No call before this time."""
         self.failures = 0
