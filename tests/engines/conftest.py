@@ -99,6 +99,13 @@ class Server:
         if not started:
             self.kill()
             pytest.fail(f"the vLLM server did not start:\n{''.join(self.log[-30:])}")
+        while self.process.poll() is None:  # it says so a moment before it listens
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                break
+            except ConnectionRefusedError:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(0.05)
         return self
 
     def kill(self) -> None:
