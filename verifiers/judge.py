@@ -54,7 +54,7 @@ Word = Annotated[str, Field(min_length=1)]
 def judge(
     *,
     generator: Any,
-    prompt: str = PROMPT,
+    prompt: str | None = None,
     system: str | None = None,
     yes: Word = "Yes",
     no: Word = "No",
@@ -75,6 +75,7 @@ def judge(
     both: read the probabilities of both words, instead of that of the word it says. Costs two more
     readings of the prompt, and needs a generator that scores text (nano, vllm).
     """
+    prompt = PROMPT if prompt is None else prompt
     for needed in ("{question}", "{solution}"):
         if needed not in prompt:
             raise RecipeError(f"judge: the prompt has no {needed}; put it where that belongs")
