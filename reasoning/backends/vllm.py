@@ -59,8 +59,9 @@ class Vllm:
     """One engine, started by the first call, on an event loop of its own.
 
     One request a sample: the engine batches requests as they come and computes the prompt that
-    siblings share once, so `n` samples in one request gain nothing and could not be cancelled one
-    by one. A call that is cancelled aborts its request and meters what the engine had produced.
+    siblings share once, so `n` samples in one request are no faster (benchmarks/vllm.py) and could
+    not be cancelled one by one. A call that is cancelled aborts its request and meters what the
+    engine had produced.
     """
 
     def __init__(
