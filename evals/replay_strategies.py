@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evals.intervals import Floats
+from evals.rpc import pruned
 from reasoning.aggregate import Reduction
 from searchers.stopping import majority_probability
 
@@ -205,6 +206,27 @@ def cisc(
     return found
 
 
+def rpc(samples: Ordered, budgets: Sequence[int]) -> list[Outcome]:
+    """Reasoning-pruned perplexity consistency (arXiv:2502.00511).
+
+    Votes weigh c = exp(mean log-probability a token), less the samples that `pruned` leaves out.
+    Those alike in answer, length and c are one text, which counts once. Ties go to the earliest
+    answer (the released code shares them).
+    """
+    left_out = cache(lambda order: pruned(np.frombuffer(order)))  # by what was drawn, not when
+    found = []
+    for part in map(samples.first, budgets):
+        weights = np.exp(part.features["logprob"])
+        for keys, tokens, c in zip(part.keys, part.tokens, weights, strict=True):
+            known = c[~np.isnan(c)]
+            out = np.isin(c, left_out(np.sort(known).tobytes()))
+            _, first = np.unique([keys, tokens, c], axis=1, return_index=True)
+            again = np.isin(np.arange(len(c)), first, invert=True)
+            c[(out | again) & ~np.isnan(c)] = 0.0
+        found.append(_paid(part, vote(part.keys, weights)))
+    return found
+
+
 def deepconf(
     samples: Ordered,
     budgets: Sequence[int],
@@ -360,6 +382,7 @@ STRATEGIES: Mapping[str, Offline] = {
     "long_m_at_k": Offline(long_m_at_k, ("tokens",), least="m"),
     "perplexity": Offline(perplexity, ("logprob",)),
     "cisc": Offline(cisc, ("logprob",)),
+    "rpc": Offline(rpc, ("logprob",)),
     "deepconf": Offline(deepconf, ("confidence",)),
 }
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from evals import rpc
 from evals.metrics import majority_at_k
 from evals.replay import choose, default_labels, evaluate, missing, permutations, report, supported
 from evals.replay_grades import Grades
@@ -214,6 +216,38 @@ def test_cisc_ranges_from_the_likeliest_to_self_consistency() -> None:
     weights = np.exp(np.exp([-0.1, -0.5, -0.6]) / 0.5)
     expected = "a" if weights[0] > weights[1] + weights[2] else "b"
     assert outcome("cisc-temperature=0.5", samples, 4)[0] == expected
+
+
+def test_rpc_prunes_the_unlikely_and_counts_a_text_once() -> None:
+    high, low = np.log([0.90, 0.91, 0.92, 0.93]), np.log([0.30 + i / 100 for i in range(16)])
+    likely = [{"key": "a", "logprob": p} for p in high]
+    many = [{"key": "b", "logprob": p} for p in low]
+    assert outcome("self_consistency", many + likely, 20)[0] == "b"
+    assert outcome("rpc", many + likely, 20)[0] == "a", "sixteen at .3 are pruned"
+    assert outcome("rpc", many, 16)[0] == "b", "never all of them"
+    assert outcome("rpc", [{"key": "a"}, {"key": "b", "logprob": -1.0}], 2)[0] == "b"
+    again = [{"key": "a", "logprob": -0.5, "tokens": 9}] * 3 + [{"key": "b", "logprob": -0.2}]
+    assert outcome("cisc-temperature=9", again, 4)[0] == "a"
+    assert outcome("rpc", again, 4)[0] == "b", "three copies are one text"
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=40))
+def test_rpc_prunes_below_the_mean_alone(p: list[float]) -> None:
+    left_out = rpc.pruned(np.array(p))
+    assert set(left_out) <= set(p)
+    assert (left_out < np.mean(p)).all()
+
+
+def test_the_mixture_of_rpc_is_found_again() -> None:
+    rng = np.random.default_rng(0)
+    p = np.r_[0.4 * rng.weibull(6, 300), 0.8 * rng.weibull(30, 700)]
+    fit = rpc.mixture(p)
+    assert fit is not None
+    (_, scale), (_, other) = sorted([fit[1:3], fit[3:5]], key=lambda part: part[1])
+    assert (scale, other) == (pytest.approx(0.4, rel=0.05), pytest.approx(0.8, rel=0.05))
+    x = np.array([0.4, 2, 0.5, 8, 0.9])
+    gap = scipy.optimize.check_grad(lambda x: rpc._loss(x, p)[0], lambda x: rpc._loss(x, p)[1], x)
+    assert gap < 1e-5
 
 
 def test_deepconf_keeps_the_confident() -> None:
