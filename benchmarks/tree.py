@@ -7,7 +7,7 @@
    installed (`pip install treequest`): as many nodes, made by a function that does nothing.
 3. A tree of 10,000, 100,000 and 1,000,000 nodes: CPU time and bytes a node, which must not grow.
    Goal: less than 1 GB for the million. Every node has a text of its own and one score; tokens
-   come on top, at some 200 bytes for the two containers and 40 for an id and its logprob. What
+   come on top, at some 220 bytes for the two containers and 12 for an id and its logprob. What
    does grow, up to a bound, is the share of Python's cyclic garbage collector, which visits
    everything alive now and then; so the time is given without it and with it.
 """
