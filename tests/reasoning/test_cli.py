@@ -108,6 +108,7 @@ def test_ctrl_c_keeps_what_is_finished(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     script = f"""
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 from reasoning import cli, runner
 original, done = runner.Store.append, []
 def append(self, *args):

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -298,8 +299,16 @@ def test_servers_run_until_one_of_them_ends(fake: None) -> None:
         pass  # the other one has been ended
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGINT is heard also where the tests themselves run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_the_servers(fake: None, number: signal.Signals) -> None:
+def test_interrupted_it_ends_the_servers(fake: None, heard: None, number: signal.Signals) -> None:
     server = Server("generator", "m", "127.0.0.1", free_port())
     with pytest.raises(KeyboardInterrupt):
         launch.run([server], lambda _: signal.raise_signal(number))
