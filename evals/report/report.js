@@ -162,6 +162,7 @@ function open(i, strategy) {
       if (mine) tabs.scrollTop = tab.offsetTop - tabs.offsetTop - tabs.clientHeight / 2;
     }
     stage.replaceChildren(...solution(problem, problem.r[s]));
+    view?.draw(); // once it is in the page, which tells its width
   }
   const meta = Object.entries(problem.meta ?? {}).map(([key, value]) => fact(key, String(value)));
   $("problem").replaceChildren(el("div", {},
@@ -169,8 +170,8 @@ function open(i, strategy) {
       el("button", { type: "button", onclick: () => $("problem").close(), "aria-label": "Close" }, "✕")),
     problem.q == null ? el("p", {}, "This run did not store its questions.") : folding(problem.q),
     el("div", { class: "facts" }, fact("gold answer", problem.gold ?? "unknown"), ...meta), tabs, stage));
-  choose(strategy ?? first);
   if (!$("problem").open) $("problem").showModal();
+  choose(strategy ?? first);
   $("problem").scrollTop = 0;
   history.replaceState(null, "", "#problem=" + encodeURIComponent(problem.id));
 }
@@ -248,7 +249,6 @@ class Tree {
       this.legend(), el("div", { class: "work" }, this.canvas, this.detail),
       r.tree.damaged ? el("p", {}, `${r.tree.damaged} damaged lines of this tree are left out.`) : el("span"),
     ];
-    this.draw();
     this.tell(null);
   }
 
@@ -309,7 +309,6 @@ class Tree {
     this.canvas.replaceChildren(this.picture);
     this.here.mark.setAttribute("tabindex", "0");
     this.opened?.mark.classList.add("open");
-    if (!this.canvas.clientWidth) requestAnimationFrame(() => this.canvas.clientWidth && this.draw());
   }
 
   edge({ x, y, parent }) {
