@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -134,16 +135,20 @@ def check(
 ) -> None:
     """Check a recipe without running it: names, parameters, files; show what would run.
 
-    A server that the recipe names is asked what it can do.
+    A server that the recipe names is asked what it can do; without an answer the exit code is 3.
     """
     from reasoning import runner
     from reasoning.recipe import load
     from reasoning.show import show_description, show_plan
 
     plan = runner.plan(load(recipe, sets or ()))
-    for facts in asyncio.run(_described(plan.plugins)):
+    known = asyncio.run(_described(plan.plugins))
+    for facts in known:
         show_description(facts)
     show_plan(plan)
+    if any("not ready" in facts for facts in known):
+        raise EngineError("the recipe is fine, but what it needs is not ready: see above")
+    typer.echo("The recipe is fine.")
 
 
 @app.command()
@@ -377,6 +382,7 @@ async def _described(plugins: Sequence[Any]) -> list[Mapping[str, str]]:
 
 def main() -> None:
     """The `reasoning` command. One clear line for a mistake, no traceback."""
+    sys.path.append(os.getcwd())  # as with `python -m`: `module:function` may name a file at hand
     try:
         app()
     except KeyboardInterrupt:

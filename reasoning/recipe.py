@@ -23,7 +23,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from reasoning import names
 from reasoning.aggregate import Aggregator
@@ -67,6 +74,14 @@ class Recipe(BaseModel):
     share_samples: bool | None = None
     seed: int = 0
     sweep: dict[str, list[Any]] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _a_folder(cls, name: str) -> str:
+        """The run's folder is named so unless --out says otherwise."""
+        if not name.strip(".") or any(c in "/\\" or not c.isprintable() for c in name):
+            raise ValueError(f"{name!r} cannot name a folder; use letters, digits, - and _")
+        return name
 
     @model_validator(mode="before")
     @classmethod

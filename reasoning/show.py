@@ -91,6 +91,12 @@ def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
         console.print(f"note: {escape(note)}")
     for message in dict.fromkeys(m for s in summary["strategies"] for m in s["failures"]):
         console.print(f"failed: {escape(message)}", style="yellow", soft_wrap=True)
+    if failed := sum(s["failed_calls"] for s in summary["strategies"]):
+        console.print(
+            f"{failed:,} calls failed, and what is above was found without them: see the trees. A "
+            "rerun keeps these results; another --out repeats them.",
+            style="yellow",
+        )
     files = ["summary.json", "results.jsonl", "trees/", "manifest.json"]
     if plot.accuracy_plot(summary, folder / "accuracy.png"):
         files.insert(0, "accuracy.png")
@@ -181,7 +187,6 @@ def show_plan(plan: Plan) -> None:
         console.print(f"{kind}: {escape(str(spec))}")
     for note in plan.notes:
         console.print(f"note: {escape(note)}")
-    console.print("The recipe is fine.")
 
 
 def show_description(facts: Mapping[str, str]) -> None:

@@ -63,7 +63,9 @@ class Store:
             self._claim(manifest)
             with _plain_errors(self.folder):
                 self._mend()
-                self._results = self._file("results.jsonl").open("a", encoding="utf-8")
+                self._results = self._file("results.jsonl").open(
+                    "a", encoding="utf-8", errors="replace"
+                )
             yield self
         finally:
             for file in (self._results, self._lock):
@@ -151,7 +153,7 @@ class Store:
     def _replace(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.tmp")
-        draft.write_text(text, encoding="utf-8", errors="surrogatepass")
+        draft.write_text(text, encoding="utf-8", errors="replace")
         draft.replace(path)
 
 

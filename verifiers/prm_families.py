@@ -96,7 +96,8 @@ class Family:
     The model's output at a mark has `columns` numbers that went through its activation, and the
     one in column `good` is the score. `tag` is the token that pooling by steps goes by, None where
     scores must be read at all tokens. `overrides` makes a reward model of a language model: vLLM's
-    `hf_overrides`, for use with `convert: classify`.
+    `hf_overrides`, for use with `convert: classify`. `dtype` is what its numbers need, None for
+    what vLLM takes by itself, which is never more than 16 bits.
     """
 
     models: str
@@ -105,6 +106,7 @@ class Family:
     good: int = 1
     tag: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str | None = None
 
 
 def tagged(frame: Callable[[Tokens, str], str], tag: str) -> Lay:
@@ -203,7 +205,12 @@ FAMILIES: dict[str, Family] = {
         r"math-shepherd", shepherd, good=0, overrides=first_of("\u2581+", "\u2581-")
     ),
     # the embedded checkpoint, see reasoning/backends/nano/README.md
-    "nano": Family(r"(^|/)nano(/|$|.*prm)", tagged(chatml(None), "<extra_0>"), tag="<extra_0>"),
+    "nano": Family(
+        r"(^|/)nano(/|$|.*prm)",
+        tagged(chatml(None), "<extra_0>"),
+        tag="<extra_0>",
+        dtype="float32",
+    ),
 }
 
 

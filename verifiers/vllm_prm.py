@@ -82,6 +82,8 @@ def engine_options(family: Family, engine: dict[str, Any]) -> dict[str, Any]:
     }
     if family.overrides:
         options |= {"convert": "classify", "hf_overrides": dict(family.overrides)}
+    if family.dtype:
+        options["dtype"] = family.dtype
     return {**options, **engine}
 
 

@@ -98,6 +98,22 @@ def test_list_shows_parameters() -> None:
         assert word in done.stdout
 
 
+def test_functions_of_a_file_at_hand(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "class Half:\n    name = 'half'\n    async def score(self, problem, node):\n"
+        "        raise ValueError('not today')\n\ndef half():\n    return Half()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    sets = ("--set", "verifier=mine:half", "--set", "strategies=[{searcher: best_of_n, n: 2}]")
+    assert "The recipe is fine." in reasoning("check", recipe, *sets).stdout
+    done = reasoning("run", recipe, *sets)
+    assert done.returncode == 0, done.stderr
+    assert "not today" in done.stdout
+    assert "10 calls failed" in done.stdout.replace("\n", " ")
+
+
 def test_help_teaches() -> None:
     assert "quickstart" in reasoning("--help").stdout
     assert "strategies:" in reasoning("run", "--help").stdout

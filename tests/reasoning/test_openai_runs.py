@@ -242,5 +242,6 @@ def test_check_says_what_the_server_can_do(server: Served, questions: Path, tmp_
     result = CliRunner().invoke(
         app, ["check", str(file), "--set", f"generator.base_url={other.url}"]
     )
-    assert result.exit_code == 0
+    assert isinstance(result.exception, EngineError)
     assert "not ready: no server can be reached" in result.output
+    assert "The recipe is fine." not in result.output

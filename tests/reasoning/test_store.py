@@ -29,6 +29,14 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
         assert RolloutTree.load(store.tree_path("s", "p")).to_jsonl() == tree.to_jsonl()
 
 
+def test_text_that_utf8_has_no_bytes_for(tmp_path: Path) -> None:
+    with Store(tmp_path).opened(RUN) as store:
+        store.append(result("a", failures=["half a pair: \ud800"]), RolloutTree("a"))
+        store.write_json("summary.json", {"failures": ["\ud800"]})
+        assert [r["failures"] for r in store.results()] == [["half a pair: ?"]]
+        assert store.read_json("summary.json") == {"failures": ["?"]}
+
+
 def test_torn_and_damaged_lines_are_left_out(tmp_path: Path) -> None:
     with Store(tmp_path).opened(RUN) as store:
         store.append(result("a"), RolloutTree("a"))
