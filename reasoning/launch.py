@@ -246,8 +246,11 @@ def _nested(path: str, spec: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _places(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Host and port of each of a plug-in's URLs that is on this machine."""
+    from reasoning.backends.openai.pool import checked_url  # a client of HTTP: only if needed
+
     urls = spec.get("base_url") or []
-    parts = [urlsplit(url) for url in ([urls] if isinstance(urls, str) else urls)]
+    given = urls if isinstance(urls, list | tuple) else [urls]
+    parts = [urlsplit(checked_url(str(url), str(spec["name"]))) for url in given]
     found = [p for p in parts if p.hostname in _LOCAL]
     return [(_HERE if p.hostname == "localhost" else str(p.hostname), p.port or 80) for p in found]
 
@@ -306,6 +309,19 @@ def _size(spec: Mapping[str, Any]) -> float | None:
     return told
 
 
+def _needed(server: Server) -> int:
+    """GPUs, by the server's parallel sizes. Raises RecipeError for what is no such size."""
+    need = 1
+    for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
+        size = server.options.get(name)
+        if size is None:
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise RecipeError(f"{server.role}: {name} is {size!r}; it must be an integer above 0")
+        need *= size
+    return need
+
+
 def _placed(found: Sequence[Server], sizes: Sequence[float | None], gpus: int) -> list[Server]:
     """Give every server its GPUs, in turn, and its part of their memory where it shares them."""
     known = [size for size in sizes if size is not None]
@@ -314,10 +330,7 @@ def _placed(found: Sequence[Server], sizes: Sequence[float | None], gpus: int) -
     places: list[tuple[int, ...]] = []
     at = 0
     for server in found:
-        parallel = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-        need = 1
-        for name in parallel:
-            need *= int(server.options.get(name, 1))
+        need = _needed(server)
         if need > gpus:
             raise RecipeError(
                 f"{server.model} needs {need} GPUs by its parallel sizes and there are {gpus}; "

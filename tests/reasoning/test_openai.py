@@ -404,9 +404,9 @@ def test_no_server_at_all_is_one_clear_error(server: Served) -> None:
 
 
 def test_a_prompt_the_server_refuses_fails_its_node_only(server: Served) -> None:
-    generator = openai(base_url=server.url, extra={"max_tokens": 0})
-    generator._able = run(openai(base_url=server.url).abilities())
-    generator.model = "toy"
+    generator = OpenAI([server.url])
+    run(generator.abilities())
+    generator._extra["max_tokens"] = 0
     with pytest.raises(GenerationError, match="400: max_tokens must be at least 1, got 0"):
         run(draw(generator))
 
@@ -449,7 +449,8 @@ def greedy(server: Served, fault: Any) -> tuple[OpenAI, int]:
 
     The seed means nothing at temperature 0; by it the server knows a call from a probe.
     """
-    generator = openai(base_url=server.url, extra={"seed": 1})
+    generator = OpenAI([server.url])
+    generator._extra["seed"] = 1
     run(generator.abilities())
     number = server.counts["calls"]
     server.fault = fail_first(fault, begin=number)

@@ -52,7 +52,7 @@ def openai(
     chat_template_kwargs: for the model's chat template, say {enable_thinking: false}.
     thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
     `thinking_end` marks, and to answer.
-    extra: further fields for every request.
+    extra: further fields for every request; not those that other options set.
     """
     if chat_template_kwargs:
         extra = {**(extra or {}), "chat_template_kwargs": chat_template_kwargs}

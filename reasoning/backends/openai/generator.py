@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from reasoning.backends.openai import request
 from reasoning.backends.openai.answer import Answer, chosen, confidence, finish
 from reasoning.backends.openai.connection import Reply
-from reasoning.backends.openai.pool import Pool
+from reasoning.backends.openai.pool import Pool, checked_url
 from reasoning.backends.openai.probe import Api, probe, served
 from reasoning.backends.openai.request import Abilities
 from reasoning.backends.openai.tokens import Question, Tokenizer
@@ -47,7 +46,7 @@ class OpenAI:
         clock: Clock | None = None,
         **limits: Any,
     ) -> None:
-        self.urls = [_checked(url) for url in urls]
+        self.urls = [checked_url(url, "openai") for url in urls]
         if not self.urls:
             raise RecipeError("openai: base_url is an empty list; give one URL or more")
         if template is not None and "{prompt}" not in template:
@@ -57,7 +56,7 @@ class OpenAI:
         self._key_env = key_env
         self._template = template
         self._priority = priority
-        self._extra = dict(extra or {})
+        self._extra = request.checked_extra(extra or {})
         self._clock: Clock = clock or RealClock()
         self._limits = limits
         self._able: Abilities | None = None
@@ -373,16 +372,3 @@ def _choice(whole: Any) -> Mapping[str, Any]:
     except (KeyError, IndexError, TypeError):
         raise TransientError(f"the server's answer has no choices: {str(whole)[:80]}") from None
     return choice
-
-
-def _checked(url: str) -> str:
-    """The URL without its last slash. Raises RecipeError, without saying what may be a secret."""
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query:
-        raise RecipeError(
-            "openai: base_url holds a password or a query; a key belongs into the environment "
-            "variable that api_key_env names"
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RecipeError(f"openai: base_url is {url!r}; write http://HOST:PORT/v1")
-    return url.rstrip("/")

@@ -16,11 +16,12 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from reasoning.backends.openai.connection import Connection, Reply
 from reasoning.backends.openai.replica import Replica, message, parsed, retry_after
 from reasoning.clock import Clock, Handle
-from reasoning.errors import EngineError, GenerationError, TransientError
+from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
 from reasoning.seeds import fold
 
 _BUSY = (429, 503, 529)
@@ -391,3 +392,27 @@ async def _closing(pool: Pool) -> AsyncGenerator[None, None]:
     finally:
         pool.close()
         await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+
+
+def checked_url(url: str, owner: str) -> str:
+    """The URL without its last slash; `owner` is whose base_url it is.
+
+    Raises RecipeError for anything but a well-formed http or https address, without saying what
+    may be a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        secret = parts.username is not None or parts.password is not None or bool(parts.query)
+        host = (parts.hostname or "").encode("idna")  # as it is looked up
+        sound = parts.scheme in ("http", "https") and host and parts.port != 0
+        fault = "" if sound and url.isprintable() and " " not in url else "no address"
+    except ValueError as error:
+        secret, fault = "@" in url or "?" in url, str(error)
+    if secret:
+        raise RecipeError(
+            f"{owner}: base_url holds a password or a query; a key belongs into the environment "
+            "variable that api_key_env names"
+        )
+    if fault:
+        raise RecipeError(f"{owner}: base_url is {url!r} ({fault}); write http://HOST:PORT/v1")
+    return url.rstrip("/")

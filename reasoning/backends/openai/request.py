@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -11,6 +12,59 @@ from reasoning.generate import Prompt, Sampling
 
 Mode: TypeAlias = Literal["tokens", "text", "chat"]
 """How a path is handed over: as its token ids, as text, or as a message to continue."""
+
+_SAMPLING = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "max_new_tokens": "max_tokens",  # SGLang's name
+    "n_predict": "max_tokens",  # llama.cpp's
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "stop": "stop",
+    "logprobs": "confidence_k",
+    "top_logprobs": "confidence_k",
+}
+_CURES = {
+    **{name: f"set sampling.{option}" for name, option in _SAMPLING.items()},
+    **dict.fromkeys(("n", "best_of", "n_cmpl"), "set how many samples in the strategy's params"),
+    **dict.fromkeys(("prompt", "messages"), "questions come from the task"),
+    "seed": "set the recipe's seed",
+    "model": "set generator.model",
+    "priority": "set generator.priority: true",
+}
+"""Fields that say what a search counts on, and where they are set instead."""
+_OWN = frozenset(
+    [
+        "stream",
+        "stream_options",
+        "prompt_logprobs",
+        "echo",
+        "return_token_ids",
+        "return_tokens_as_token_ids",
+        "include_stop_str_in_output",
+        "no_stop_trim",
+        "add_generation_prompt",
+        "continue_final_message",
+    ]
+)
+"""Fields that say how answers are read."""
+
+
+def checked_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Further fields for every request. Raises RecipeError for one that is set here, or no JSON."""
+    for name, value in extra.items():
+        if name in _CURES or name in _OWN:
+            cure = _CURES.get(name, "leave it out")
+            raise RecipeError(f"openai: extra.{name} would replace a field set here; {cure}")
+        try:
+            json.dumps({name: value}, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RecipeError(
+                f"openai: extra.{name} cannot be sent as JSON ({error}); write it as text, a "
+                "number, a list or a mapping"
+            ) from None
+    return dict(extra)
 
 
 @dataclass(frozen=True, slots=True)
