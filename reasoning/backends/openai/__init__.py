@@ -64,6 +64,7 @@ def openai(
         template=template,
         priority=priority,
         extra=extra,
+        thinks=thinking_tokens is not None,
         window=max_in_flight,
         silence=timeout,
         patience=patience,

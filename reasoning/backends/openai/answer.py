@@ -19,6 +19,14 @@ from reasoning.tree import Finish, FloatArray
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
+_MOST = 10**9
+"""Tokens that a server can mean."""
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens as a server tells it; None for what is none."""
+    sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return value if sound else None
 
 
 class Answer:
@@ -57,8 +65,7 @@ class Answer:
         """Tokens generated so far: those seen, else those the server counts, else events."""
         if self.ids:
             return len(self.ids)
-        announced = self.usage.get("completion_tokens")
-        if isinstance(announced, int) and announced > 0:
+        if announced := count(self.usage.get("completion_tokens")):
             return announced
         return len(self.logprobs) or self.pieces
 

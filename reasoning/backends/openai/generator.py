@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from reasoning.backends.openai import request
-from reasoning.backends.openai.answer import Answer, chosen, confidence, finish
+from reasoning.backends.openai.answer import Answer, chosen, confidence, count, finish
 from reasoning.backends.openai.connection import Reply
 from reasoning.backends.openai.pool import Pool, checked_url
 from reasoning.backends.openai.probe import Api, probe, served
@@ -43,6 +43,7 @@ class OpenAI:
         template: str | None = None,
         priority: bool = False,
         extra: Mapping[str, Any] | None = None,
+        thinks: bool = False,
         clock: Clock | None = None,
         **limits: Any,
     ) -> None:
@@ -57,6 +58,8 @@ class OpenAI:
         self._template = template
         self._priority = priority
         self._extra = request.checked_extra(extra or {})
+        self._thinks = thinks
+        """Answers go on where thinking was cut, which not every server can do."""
         self._clock: Clock = clock or RealClock()
         self._limits = limits
         self._able: Abilities | None = None
@@ -159,16 +162,23 @@ class OpenAI:
                             f"the server at {self.urls[0]} does not list its models; set model"
                         )
                     self.model = str(models[0].get("id"))
-                self._able = await probe(
+                able = await probe(
                     here.pool,
                     model=self.model,
                     api=self._api,
                     templated=self._template is not None,
                     extra=self._extra,
                 )
+                if self._thinks and not able.continues:
+                    raise RecipeError(
+                        "generator.thinking_tokens is set, and this server starts every chat "
+                        "answer afresh, so it cannot go on from a thinking that was cut; leave "
+                        "thinking_tokens out, or use a server that continues answers (vLLM, SGLang)"
+                    )
                 for entry in models or await served(here.pool):
-                    if entry.get("id") == self.model and entry.get("max_model_len"):
-                        self._able = replace(self._able, context=int(entry["max_model_len"]))
+                    if entry.get("id") == self.model:
+                        able = replace(able, context=count(entry.get("max_model_len")) or None)
+                self._able = able
         return self._able
 
     async def describe(self) -> Mapping[str, str]:
@@ -265,11 +275,13 @@ class OpenAI:
                 f"the server gave {tokens} tokens where at most {params.max_tokens} were asked for"
             )
         tokens = min(tokens, params.max_tokens)
-        announced = tokens if answer.resumed else answer.usage.get("completion_tokens", tokens)
+        said_so = count(answer.usage.get("completion_tokens"))
+        announced = tokens if answer.resumed or said_so is None else said_so
         sent = fields.get("prompt")
         asked = len(sent) if able.mode == "tokens" and sent else 0
-        asked = asked or answer.usage.get("prompt_tokens") or 0
-        details = answer.usage.get("prompt_tokens_details") or {}
+        asked = asked or count(answer.usage.get("prompt_tokens")) or 0
+        details = answer.usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
         return Sample(
             said,
             token_ids=tuple(answer.ids) if answer.ids and able.mode == "tokens" else None,
@@ -277,7 +289,7 @@ class OpenAI:
             confidence=confidence(answer, tokens, params.confidence_k),
             finish=why,
             prompt_tokens=asked,
-            cached_tokens=min(asked, details.get("cached_tokens") or 0),
+            cached_tokens=min(asked, count(cached) or 0),
             generated_tokens=tokens,
             info={"announced_tokens": announced} if announced != tokens else None,
         )
@@ -299,7 +311,8 @@ class OpenAI:
         before += prompt.text
         body = {"prompt": before + sample.text, "max_tokens": 1, "temperature": 0}
         whole = await self._post("completions", {**body, "echo": True, "logprobs": 0}, prompt)
-        meter((whole.get("usage") or {}).get("prompt_tokens") or 0)
+        usage = whole.get("usage")
+        meter(count(usage.get("prompt_tokens") if isinstance(usage, dict) else None) or 0)
         logprobs = _choice(whole).get("logprobs") or {}
         end = len(before) + len(sample.text)
         values = [

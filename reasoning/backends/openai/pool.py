@@ -40,6 +40,8 @@ class Pool:
     silence: seconds without a byte after which a call is given up.
     patience: seconds to wait for any server once none can be reached.
     connections_made, requests_sent: counters.
+
+    Raises RecipeError for a `key` that no header can hold.
     """
 
     def __init__(
@@ -53,6 +55,11 @@ class Pool:
         patience: float = 300.0,
         clock: Clock,
     ) -> None:
+        if key and not (key.isascii() and key.isprintable()):
+            raise RecipeError(
+                "the API key holds a line break or another character that HTTP does not carry; "
+                "set the environment variable that api_key_env names to the key alone"
+            )
         self.replicas = [Replica(url, window) for url in urls]
         self.connections_made = 0
         self.requests_sent = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from reasoning.backends.openai.answer import Answer
+from reasoning.backends.openai.answer import Answer, count
 from reasoning.backends.openai.connection import Reply
 from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.request import Abilities
@@ -148,7 +148,8 @@ class _Questions:
         sizes = []
         for more in ({}, _CONTINUE):
             whole = await self._json("chat/completions", begun | more)
-            sizes.append(((whole or {}).get("usage") or {}).get("prompt_tokens"))
+            usage = (whole or {}).get("usage")
+            sizes.append(count(usage.get("prompt_tokens") if isinstance(usage, dict) else None))
         closed, left_open = sizes
         return closed is not None and left_open is not None and left_open < closed
 

@@ -1,0 +1,72 @@
+"""Servers whose answers hold what the protocol does not know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from reasoning.backends.openai import OpenAI, generator, openai
+from reasoning.backends.openai.answer import Answer, count
+from reasoning.errors import RecipeError
+from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, serving
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(main, 120))
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 2.0, 2e30, 10**9 + 1, True, "7", None, [7], {"tokens": 7}, float("nan")]
+)
+def test_only_integers_in_reason_are_numbers_of_tokens(value: Any) -> None:
+    assert count(value) is None
+    answer = Answer()
+    answer.usage = {"completion_tokens": value}
+    answer.pieces = 3
+    assert answer.tokens == 3
+
+
+def test_zero_and_a_thousand_million_are_numbers_of_tokens() -> None:
+    assert (count(0), count(7), count(10**9)) == (0, 7, 10**9)
+
+
+@pytest.mark.parametrize("length", [0, -5, "many", 2.5, True, [1], None])
+def test_a_context_length_that_is_none_is_unknown(
+    length: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def served(_: Any) -> list[dict[str, Any]]:
+        return [{"id": "toy", "max_model_len": length}]
+
+    monkeypatch.setattr(generator, "served", served)
+    with serving() as server:
+        assert run(OpenAI([server.url], "toy").abilities()).context is None
+
+
+def test_thinking_is_refused_at_the_start_where_answers_cannot_be_continued() -> None:
+    with serving(PLAIN_CHAT) as server:
+        thinking: Any = openai(base_url=server.url, thinking_tokens=6)
+        with pytest.raises(RecipeError, match="thinking_tokens is set"):
+            run(thinking.astart())
+        assert not server.counts["calls"]
+    for flavour in (TEXT, CHAT):
+        with serving(flavour) as server:
+            able: Any = openai(base_url=server.url, thinking_tokens=6)
+            run(able.astart())
+
+
+@pytest.mark.parametrize("key", ["hunter2\n", "hunter2\r\nx: y", "hunter2\x1b", "hunter2é"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serving() as server:
+        source: Any = openai(base_url=server.url)
+        with pytest.raises(RecipeError, match="the API key holds a line break") as caught:
+            run(source.astart())
+        assert "hunter2" not in str(caught.value)
+        assert not server.counts["requests"]
