@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
 
 from reasoning.backends.openai import OpenAI, generator, openai
 from reasoning.backends.openai.answer import Answer, count
-from reasoning.errors import RecipeError
-from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, serving
+from reasoning.errors import RecipeError, TransientError
+from reasoning.generate import Prompt, Sampling
+from reasoning.problem import Problem
+from reasoning.testing import http_server
+from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, VLLM, Flavour, serving
+from reasoning.tree import RolloutTree, Sample
 
 T = TypeVar("T")
 
@@ -70,3 +75,65 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
             run(source.astart())
         assert "hunter2" not in str(caught.value)
         assert not server.counts["requests"]
+
+
+def odd(part: str, value: Any, chat: bool) -> dict[str, Any]:
+    """An answer of 7 tokens with one field that is not as it should be."""
+    said: dict[str, Any] = {"content": "seven"} if chat else {}
+    choice: dict[str, Any] = {"finish_reason": "stop", "text": "seven", "message": said}
+    if not chat:
+        del choice["message"]
+    whole: dict[str, Any] = {"choices": [choice], "usage": {"completion_tokens": 7}}
+    if part == "usage":
+        choice["token_ids"] = [1, 2, 3, 4, 5, 6, 7]
+        whole["usage"] = value
+    elif part == "text":
+        (said if chat else choice)["content" if chat else "text"] = value
+    else:
+        choice[part] = value
+    return whole
+
+
+TOKEN = {"token": "a", "logprob": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("flavour", "part", "value"),
+    [
+        (VLLM, "usage", "many"),
+        (VLLM, "usage", [7]),
+        (VLLM, "text", ["seven"]),
+        (VLLM, "token_ids", "seven"),
+        (VLLM, "token_ids", ["7"]),
+        (VLLM, "logprobs", "seven"),
+        (VLLM, "logprobs", {"token_logprobs": ["low"]}),
+        (VLLM, "logprobs", {"token_logprobs": [10**400]}),
+        (VLLM, "logprobs", {"tokens": [7]}),
+        (VLLM, "logprobs", {"top_logprobs": [{"a": "low"}]}),
+        (VLLM, "logprobs", {"top_logprobs": ["low"]}),
+        (CHAT, "usage", "many"),
+        (CHAT, "text", ["seven"]),
+        (CHAT, "logprobs", {"content": ["low"]}),
+        (CHAT, "logprobs", {"content": [{**TOKEN, "logprob": "low"}]}),
+        (CHAT, "logprobs", {"content": [{**TOKEN, "token": 7}]}),
+        (CHAT, "logprobs", {"content": [{**TOKEN, "top_logprobs": [{"logprob": "low"}]}]}),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_a_failed_try_whose_tokens_count(
+    flavour: Flavour, part: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    with serving(flavour) as server:
+        source = OpenAI([server.url], "toy")
+
+        async def work() -> Sample:
+            source._able = replace(await source.abilities(), streams=False)
+            whole = odd(part, value, chat=flavour is CHAT)
+            monkeypatch.setattr(http_server.Answer, "whole", lambda _: whole)
+            prompt = Prompt(Problem("p", "What is 3 + 4?"), RolloutTree("p").root, 0)
+            return await source.generate(prompt, Sampling(max_tokens=32), seed=1, meter=told.append)
+
+        with pytest.raises(TransientError, match="the server's answer cannot be read: "):
+            run(work())
+        assert server.counts["calls"] == 1
+    assert told == [7]

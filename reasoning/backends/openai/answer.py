@@ -29,6 +29,22 @@ def count(value: Any) -> int | None:
     return value if sound else None
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a log-probability is {_shown(value)}")
+    return float(value)
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text is {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
+
+
 class Answer:
     """An answer as far as it has come. `read` it from a reply as often as you like."""
 
@@ -50,6 +66,8 @@ class Answer:
         """The first choice as it came."""
         self.resumed = False
         """It was put together from the replies to several requests."""
+        self.garbled = False
+        """Something in it could not be read, so nothing can go on from it."""
         self._last = (0, 0)
         self._at = 0
         self._streamed: bool | None = None
@@ -85,7 +103,8 @@ class Answer:
         except TransientError as error:
             self._problem = error
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            self.garbled = True
             why = f"{type(error).__name__}: {error}"
             self._problem = TransientError(f"the server's answer cannot be read: {why}")
             raise self._problem from error
@@ -113,11 +132,14 @@ class Answer:
         if error := event.get("error"):
             message = error.get("message") if isinstance(error, dict) else error
             raise TransientError(f"the server broke off: {message}")
-        if usage := event.get("usage"):
-            self.usage = usage
+        usage = event.get("usage") or {}
+        if isinstance(usage, dict):
+            self.usage = usage or self.usage
         for choice in event.get("choices") or ():
             self.extra = self.extra or choice
             self._choice(choice)
+        if not isinstance(usage, dict):
+            raise TypeError(f"usage is {_shown(usage)}")
 
     def _choice(self, choice: dict[str, Any]) -> None:
         said: Mapping[str, Any] = choice.get("delta") or choice.get("message") or choice
@@ -125,18 +147,21 @@ class Answer:
         thought = None
         if said is not choice:
             thought = said.get("reasoning_content") or said.get("reasoning")
-        ids = choice.get("token_ids")
+        ids = choice.get("token_ids") or []
         before = len(self.strings)
+        if text or ids or thought:
+            self.pieces += 1
+        # Tokens first: they are paid for, also where the rest cannot be read.
+        if not isinstance(ids, list) or any(count(i) is None for i in ids):
+            raise TypeError(f"token_ids is {_shown(ids)}")
+        self.ids += ids
         if text:
-            self.text.append(text)
+            self.text.append(_string(text))
         if thought:
-            self.thought.append(thought)
-        if ids:
-            self.ids += ids
+            self.thought.append(_string(thought))
         if logprobs := choice.get("logprobs"):
             self._take_logprobs(logprobs)
         if text or ids or thought:
-            self.pieces += 1
             self._last = (before, len(text or ""))
         if (reason := choice.get("finish_reason")) is not None:
             self.reason = reason
@@ -146,14 +171,16 @@ class Answer:
     def _take_logprobs(self, logprobs: Mapping[str, Any]) -> None:
         if (content := logprobs.get("content")) is not None:  # chat
             for token in content:
-                self.logprobs.append(token["logprob"])
-                self.strings.append(token["token"])
-                self.tops.append([top["logprob"] for top in token.get("top_logprobs") or ()])
+                self.logprobs.append(_number(token["logprob"]))
+                self.strings.append(_string(token["token"]))
+                tops = token.get("top_logprobs") or ()
+                self.tops.append([_number(top["logprob"]) for top in tops])
             return
-        self.logprobs += logprobs.get("token_logprobs") or ()
-        self.strings += logprobs.get("tokens") or ()
+        given = logprobs.get("token_logprobs") or ()
+        self.logprobs += [None if p is None else _number(p) for p in given]
+        self.strings += [_string(s) for s in logprobs.get("tokens") or ()]
         rows = logprobs.get("top_logprobs") or ()
-        self.tops += [list((row or {}).values()) for row in rows]
+        self.tops += [[_number(p) for p in (row or {}).values()] for row in rows]
 
     def go_on(self) -> None:
         """What is read next is the reply to another request, which goes on from here."""

@@ -241,7 +241,8 @@ class OpenAI:
                 with suppress(TransientError):
                     answer.read(reply)
                 more = able.mode == "tokens" and len(answer.ids) > before
-                if not (isinstance(error, TransientError) and (more or answer.over)):
+                passing = isinstance(error, TransientError) and not answer.garbled
+                if not (passing and (more or answer.over)):
                     raise
             if reply.enough or answer.over:
                 return
