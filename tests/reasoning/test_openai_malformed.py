@@ -137,3 +137,16 @@ def test_a_field_that_cannot_be_read_is_a_failed_try_whose_tokens_count(
             run(work())
         assert server.counts["calls"] == 1
     assert told == [7]
+
+
+@pytest.mark.parametrize("flavour", [VLLM, CHAT], ids=["tokens", "chat"])
+def test_a_server_that_answers_nonsense_to_the_first_questions(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = odd("logprobs", "seven", chat=flavour is CHAT)
+    monkeypatch.setattr(http_server.Answer, "whole", lambda _: whole)
+    with (
+        serving(flavour) as server,
+        pytest.raises(TransientError, match="the server's answer cannot be read: "),
+    ):
+        run(OpenAI([server.url], "toy").abilities())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,16 @@ def count(value: Any) -> int | None:
     """A number of tokens as a server tells it; None for what is none."""
     sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
     return value if sound else None
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """What goes wrong in here is a server's answer that is not as it should be: TransientError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise TransientError(f"the server's answer cannot be read: {why}") from error
 
 
 def _number(value: Any) -> float:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from reasoning.backends.openai import request
-from reasoning.backends.openai.answer import Answer, chosen, confidence, count, finish
+from reasoning.backends.openai.answer import Answer, chosen, confidence, count, finish, readable
 from reasoning.backends.openai.connection import Reply
 from reasoning.backends.openai.pool import Pool, checked_url
 from reasoning.backends.openai.probe import Api, probe, served
@@ -122,7 +122,8 @@ class OpenAI:
                 "(prompt_logprobs, or echo with logprobs); use vLLM, or generator nano"
             )
         if able.mode == "text":
-            return await self._scored_text(prompt, sample, question, meter)
+            with readable():
+                return await self._scored_text(prompt, sample, question, meter)
         given = sample.token_ids
         tokens = self._tokenizer(able)
         scored = list(given) if given is not None else await tokens.encode(sample.text)
@@ -162,13 +163,14 @@ class OpenAI:
                             f"the server at {self.urls[0]} does not list its models; set model"
                         )
                     self.model = str(models[0].get("id"))
-                able = await probe(
-                    here.pool,
-                    model=self.model,
-                    api=self._api,
-                    templated=self._template is not None,
-                    extra=self._extra,
-                )
+                with readable():
+                    able = await probe(
+                        here.pool,
+                        model=self.model,
+                        api=self._api,
+                        templated=self._template is not None,
+                        extra=self._extra,
+                    )
                 if self._thinks and not able.continues:
                     raise RecipeError(
                         "generator.thinking_tokens is set, and this server starts every chat "
