@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.backends.openai.pool import Pool
+from reasoning.backends.openai.pool import Pool, checked_url
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.clock import RealClock
 from reasoning.errors import (
@@ -152,13 +152,9 @@ class Server:
 
     def __init__(self, urls: str | Sequence[str], model: str, api_key_env: str) -> None:
         given = [urls] if isinstance(urls, str) else urls
-        self.urls = [url.rstrip("/").removesuffix("/v1") for url in given]
-        for url in self.urls:
-            if not url.startswith(("http://", "https://")):
-                raise RecipeError(
-                    f"base_url {url!r} is no address; it begins with http:// or https://, for "
-                    "example http://localhost:8001"
-                )
+        if not given:
+            raise RecipeError("base_url is an empty list; give one URL or more")
+        self.urls = [checked_url(url, "verifier").rstrip("/").removesuffix("/v1") for url in given]
         self.model = model
         self._key = os.environ.get(api_key_env)
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()

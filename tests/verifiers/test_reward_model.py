@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reasoning import names
+from reasoning.backends.nano.reward import WEIGHTS
 from reasoning.errors import RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
 from reasoning.tree import RolloutTree, Sample
@@ -101,3 +102,31 @@ def test_options(pooling_server: Any) -> None:
         score(make(pooling_server, label=2), "a")
     with pytest.raises(RecipeError, match=r"max_model_len.*server's command line"):
         make(pooling_server, max_model_len=5)
+
+
+@pytest.mark.parametrize("name", ["reward_model", "vllm_prm"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        [],
+        "",
+        "localhost:8001",
+        "http://",
+        "http://h:99999",
+        "http://h:abc",
+        "http://[::1",
+        "http://user:hunter2@h",
+        "http://user:hunter2@h:abc",
+        "http://h/v1?key=hunter2",
+        ["http://h", "http://h:99999"],
+    ],
+)
+def test_what_is_no_address_is_refused_at_once(name: str, url: Any) -> None:
+    spec = {"name": name, "base_url": url, "model": "nano"}
+    if name == "vllm_prm":
+        spec["tokenizer"] = str(WEIGHTS)
+    with pytest.raises(RecipeError, match="base_url") as error:
+        names.build("verifier", spec)
+    assert "hunter2" not in str(error.value)
+    if url == []:
+        assert "base_url is an empty list; give one URL or more" in str(error.value)
