@@ -49,7 +49,14 @@ class GenerationError(CallError):
 
 
 class VerificationError(CallError):
-    """The verifier gave no score."""
+    """The verifier gave no score.
+
+    `tokens` is what it read and wrote before it failed.
+    """
+
+    def __init__(self, message: str, *, tokens: int = 0) -> None:
+        super().__init__(message)
+        self.tokens = tokens
 
 
 class TransientError(CallError):

@@ -345,7 +345,9 @@ class Search:
                 verdict = await verifier.score(self.problem, node)
                 steps = tuple(map(float, verdict.steps))
                 if not all(map(math.isfinite, steps)):
-                    raise VerificationError(f"a score is not a finite number: {steps}")
+                    raise VerificationError(
+                        f"a score is not a finite number: {steps}", tokens=verdict.tokens
+                    )
                 self.usage.verifier_tokens += verdict.tokens
                 return steps
             except (EngineError, UserError):
@@ -358,6 +360,8 @@ class Search:
                 u = self.rng("retry", "score", *node.path, attempt).random()
                 pause = self.retry.delay(attempt, error.retry_after, u)
             except Exception as error:
+                if isinstance(error, VerificationError):
+                    self.usage.verifier_tokens += error.tokens
                 self._note_failure(f"scoring {node.path}", error)
                 break
             finally:
