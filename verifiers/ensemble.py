@@ -60,6 +60,12 @@ def ensemble(
             "reference: runs/NAME, and nothing else does"
         )
     built: list[Verifier] = [names.build("verifier", member) for member in members]
+    for member in built:
+        if not callable(getattr(member, "score", None)):
+            raise RecipeError(
+                f"ensemble: the member {member!r} is no verifier; give a name, or a mapping of a "
+                "name and options"
+            )
     folders = [reference] if isinstance(reference, str) else reference or []
     ranks = [_ranking(member.name, folders) for member in built] if folders else None
     return Ensemble(built, combine, weights or [1.0] * len(built), ranks)

@@ -60,7 +60,7 @@ def judge(
     no: Word = "No",
     verdicts: Annotated[int, Field(ge=1)] = 1,
     think: Annotated[int, Field(ge=0)] = 0,
-    temperature: Annotated[float, Field(ge=0)] | None = None,
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None,
     both: bool = False,
     seed: int = 0,
 ) -> Judge:
@@ -82,6 +82,10 @@ def judge(
     if _letters(yes) == _letters(no) or not (_letters(yes) and _letters(no)):
         raise RecipeError(f"judge: {yes!r} and {no!r} cannot be told apart as verdicts")
     source = names.build("generator", generator)
+    if not callable(getattr(source, "generate", None)):
+        raise RecipeError(
+            f"judge: {source!r} is no generator; give a name, or a mapping of a name and options"
+        )
     if both and not hasattr(source, "score_text"):
         raise RecipeError(
             f"judge: both asks how likely given words are, and {type(source).__name__} cannot say; "
@@ -156,7 +160,9 @@ class Judge:
         found = [p for p in results if isinstance(p, float)]
         if not found:
             why = "; ".join(dict.fromkeys(str(result) for result in results))
-            raise VerificationError(f"problem {problem.id!r}: the judge gave no verdict: {why}")
+            raise VerificationError(
+                f"problem {problem.id!r}: the judge gave no verdict: {why}", tokens=case.tokens
+            )
         return Verdict((math.fsum(found) / len(found),), tokens=case.tokens)
 
     async def astart(self) -> None:

@@ -172,6 +172,8 @@ def test_ranks_need_scores(tmp_path: Path) -> None:
         ({"combine": "rank"}, "goes with reference"),
         ({"reference": "runs/x"}, "goes with reference"),
         ({"combine": "max"}, "combine='max'"),
+        ({"members": ["logprob", 5]}, "the member 5 is no verifier"),
+        ({"members": ["logprob", ["logprob"]]}, r"the member \['logprob'\] is no verifier"),
     ],
 )
 def test_options(options: dict[str, Any], message: str) -> None:

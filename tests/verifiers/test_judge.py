@@ -94,6 +94,24 @@ def test_no_verdict_is_an_error_and_not_a_zero(script: Any, message: str) -> Non
         verdict(make(script))
 
 
+def test_what_no_verdict_cost_is_told() -> None:
+    with pytest.raises(VerificationError) as error:
+        verdict(make([token("Perhaps"), token("Hm")], verdicts=2))
+    assert error.value.tokens == 2 * 101
+
+
+@pytest.mark.parametrize("generator", [5, ["scripted"]])
+def test_a_judge_needs_a_generator(generator: Any) -> None:
+    with pytest.raises(RecipeError, match="is no generator; give a name"):
+        names.build("verifier", {"name": "judge", "generator": generator})
+
+
+@pytest.mark.parametrize("temperature", [math.inf, math.nan])
+def test_the_temperature_is_finite(temperature: float) -> None:
+    with pytest.raises(RecipeError, match="temperature="):
+        make([token("Yes")], temperature=temperature)
+
+
 def test_several_verdicts_are_averaged_and_those_that_are_none_left_out() -> None:
     said = [token("Yes", 0.9), token("No", 0.7), token("Hm", 0.9), GenerationError("odd")]
     found = verdict(make(said, verdicts=4))
@@ -162,7 +180,7 @@ def test_the_embedded_model_as_judge() -> None:
         ({"yes": "A", "no": "a."}, "cannot be told apart"),
         ({"yes": "!"}, "cannot be told apart"),
         ({"verdicts": 0}, "verdicts=0"),
-        ({"generator": object(), "both": True}, "object cannot say"),
+        ({"generator": type("Mute", (), {"generate": print})(), "both": True}, "Mute cannot say"),
     ],
 )
 def test_options(options: dict[str, Any], message: str) -> None:
