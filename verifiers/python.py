@@ -34,15 +34,18 @@ _START_SECONDS = 60.0
 
 _ARGUMENTS = [sys.executable, "-m", "verifiers.python_worker"]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# More than the system can be told to hold a check to would be no limit.
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Memory = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
+File = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 def python(
     *,
     check: str = "verifiers.python_worker:passes",
-    seconds: Positive = 10.0,
-    memory_mb: Positive = 1024.0,
-    file_mb: Positive = 16.0,
+    seconds: Seconds = 10.0,
+    memory_mb: Memory = 1024.0,
+    file_mb: File = 16.0,
     network: bool = False,
     workers: Annotated[int, Field(ge=1)] = 2,
     failed: Annotated[float, Field(ge=0, le=1)] | None = 0.0,

@@ -171,6 +171,18 @@ def test_limits_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "most"), [("seconds", 86_400), ("memory_mb", 10_000_000), ("file_mb", 1_000_000)]
+)
+def test_limits_that_cannot_be_applied_are_refused(checks: str, name: str, most: float) -> None:
+    for value in (1e20, float("inf"), float("nan")):
+        with pytest.raises(RecipeError, match=f"{name}="):
+            make(f"{checks}:half", **{name: value})
+    with pytest.raises(RecipeError, match=f"less than or equal to {most}"):
+        make(f"{checks}:half", **{name: most + 1})
+    assert score(make(f"{checks}:half", **{name: most}), "") == 0.5
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (f"So:\n```python\n{RIGHT}\n```\n", 1),
