@@ -396,22 +396,14 @@ def test_verifier_calls_are_limited_and_retried() -> None:
 
 
 def test_what_a_failed_score_cost_is_counted() -> None:
-    errors = [VerificationError("no", tokens=7), None, VerificationError("no")]
+    errors = [VerificationError("no", tokens=7), VerificationError("no")]
     found = search(
         ToyGenerator(MODEL), verifier=ToyVerifier(MODEL, failure=lambda _: errors.pop(0))
     )
-    nodes = run(found.expand(found.root, 3))
-    for node in nodes:
+    for node in run(found.expand(found.root, 2)):
         run(found.score(node))
-        assert found.usage.verifier_tokens >= 7
-    assert [len(node.scores["toy"]) > 0 for node in nodes] == [False, True, False]
     assert found.usage.failed_calls == 2
-    found.verifier = ToyVerifier(MODEL, lambda _: np.float32("nan"))
-    before = found.usage.verifier_tokens
-    (node,) = run(found.expand(found.root, 1))
-    run(found.score(node))
-    assert node.scores["toy"] == ()
-    assert found.usage.verifier_tokens >= before
+    assert found.usage.verifier_tokens == 7
 
 
 def test_without_a_verifier_nothing_can_be_scored() -> None:
