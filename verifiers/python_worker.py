@@ -28,6 +28,7 @@ FIELDS = ("question", "text", "step", "answer", "meta")
 
 _NEW_USER, _NEW_PROCESSES, _NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
 _DIE_WITH_PARENT = 1
+_LONGEST = 300  # characters of an explanation
 
 
 def passes(text: str, meta: Mapping[str, Any]) -> float:
@@ -70,13 +71,22 @@ def main() -> None:
     except MemoryError:
         os._exit(1)
     except Exception as error:
-        _say(out, error=f"{type(error).__name__}: {error}")
+        _say(out, error=f"{type(error).__name__}: {_shown(error, str)}")
         return
     _limit_off()
-    if isinstance(score, bool | int | float) and math.isfinite(score) and 0 <= score <= 1:
+    if isinstance(score, bool | int | float) and 0 <= score <= 1:
         _say(out, score=float(score))
     else:
-        _say(out, error=f"it returned {score!r}, not a number in [0, 1]")
+        _say(out, error=f"it returned {_shown(score, repr)}, not a number in [0, 1]")
+
+
+def _shown(value: object, show: Callable[[object], str]) -> str:
+    """A few words for `value`, whose own ones may be endless or fail."""
+    try:
+        text = show(value)
+    except Exception:
+        return f"something of type {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 def _found(name: str, out: Any) -> Callable[..., Any]:

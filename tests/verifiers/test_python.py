@@ -34,6 +34,14 @@ def raises(text): raise ValueError("odd")
 def two(text): return 2
 def nothing(text): return None
 def nan(text): return float("nan")
+class Shy:
+    def __repr__(self): raise ValueError("no")
+class ShyError(Exception):
+    def __str__(self): raise ValueError("no")
+def huge(text): return 10**400
+def long(text): return "x" * 10**6
+def shy(text): return Shy()
+def shy_error(text): raise ShyError
 def spins(text):
     while True: pass
 def waits(text): time.sleep(1000)
@@ -98,6 +106,10 @@ def test_prints_do_not_matter(checks: str) -> None:
         ("two", r"returned 2, not a number in \[0, 1\]"),
         ("nothing", "returned None"),
         ("nan", "returned nan"),
+        ("huge", r"returned (10{200,}\.\.\.|something of type int)"),
+        ("long", r"returned 'x{299}\.\.\., not"),
+        ("shy", "returned something of type Shy that cannot be shown"),
+        ("shy_error", "ShyError: something of type ShyError that cannot be shown"),
         ("fills", "File too large"),
     ],
 )
