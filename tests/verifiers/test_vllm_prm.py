@@ -332,7 +332,7 @@ def test_the_key_is_sent_and_not_told(pooling_server: Any, monkeypatch: Any) -> 
         ({"max_batch": 0}, "max_batch is 0"),
         ({"in_flight": 0}, "in_flight 0"),
         ({"step_break": ""}, "step_break is empty"),
-        ({"base_url": "localhost:1"}, "begins with http://"),
+        ({"base_url": "localhost:1"}, r"write http://HOST:PORT"),
     ],
 )
 def test_options(pooling_server: Any, options: dict[str, Any], message: str) -> None:
