@@ -153,11 +153,11 @@ def ours(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, An
     from functools import partial
 
     from reasoning.backends.openai import OpenAI
-    from reasoning.generate import Sampling
+    from reasoning.generate import Meter, Sampling
     from reasoning.problem import Problem
     from reasoning.search import Search, Step
     from reasoning.tree import Node
-    from reasoning.verify import Verdict
+    from reasoning.verify import Scores
     from searchers.particle_filter import particle_filter
 
     class Score:
@@ -166,11 +166,11 @@ def ours(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, An
         def __init__(self, generator: OpenAI) -> None:
             self.generator = generator
 
-        async def score(self, problem: Problem, node: Node) -> Verdict:
+        async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
             if not shape.score_calls:
-                return Verdict((0.25 + 0.5 * (node.key % 997) / 997,))
+                return (0.25 + 0.5 * (node.key % 997) / 997,)
             found = await self.generator.pool.post("/score", {"text": node.sample.text})
-            return Verdict((found["score"],))
+            return (found["score"],)
 
     async def main() -> None:
         generator = OpenAI([f"http://localhost:{port}/v1"], "m", window=4096)

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from reasoning.backends.scripted import Scripted
-from reasoning.generate import Prompt, Sampling
+from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from searchers.astar import astar
 from searchers.mcts import mcts
 from searchers.ucb import Branch, descend, puct_bound
@@ -45,9 +45,9 @@ class Noise:
 
     name = "noise"
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         del problem
-        return Verdict((node.key % 1000 / 1000,))
+        return (node.key % 1000 / 1000,)
 
 
 def step(prompt: Prompt, seed: int) -> Sample:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from reasoning.answers import Answer
     from reasoning.api import Limits, Result, solve, solve_async
     from reasoning.budget import Budget, Usage
-    from reasoning.generate import Generator, Prompt, Sampling
+    from reasoning.generate import Generator, Meter, Prompt, Sampling
     from reasoning.problem import Problem
     from reasoning.search import Search, Step, race
     from reasoning.tree import Node, RolloutTree, Sample
-    from reasoning.verify import Verdict, Verifier
+    from reasoning.verify import Scores, Verifier
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ _HOMES = {
     "Candidate": "aggregate",
     "Generator": "generate",
     "Limits": "api",
+    "Meter": "generate",
     "Node": "tree",
     "Problem": "problem",
     "Prompt": "generate",
@@ -37,10 +38,10 @@ _HOMES = {
     "RolloutTree": "tree",
     "Sample": "tree",
     "Sampling": "generate",
+    "Scores": "verify",
     "Search": "search",
     "Step": "search",
     "Usage": "budget",
-    "Verdict": "verify",
     "Verifier": "verify",
     "race": "search",
     "solve": "api",
@@ -53,6 +54,7 @@ __all__ = [
     "Candidate",
     "Generator",
     "Limits",
+    "Meter",
     "Node",
     "Problem",
     "Prompt",
@@ -60,10 +62,10 @@ __all__ = [
     "RolloutTree",
     "Sample",
     "Sampling",
+    "Scores",
     "Search",
     "Step",
     "Usage",
-    "Verdict",
     "Verifier",
     "race",
     "solve",

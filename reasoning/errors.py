@@ -49,14 +49,7 @@ class GenerationError(CallError):
 
 
 class VerificationError(CallError):
-    """The verifier gave no score.
-
-    `tokens` is what it read and wrote before it failed.
-    """
-
-    def __init__(self, message: str, *, tokens: int = 0) -> None:
-        super().__init__(message)
-        self.tokens = tokens
+    """The verifier gave no score."""
 
 
 class TransientError(CallError):

@@ -12,8 +12,9 @@ from reasoning.problem import Problem
 from reasoning.tree import FloatArray, Node, Path, Sample
 
 Meter: TypeAlias = Callable[[int], None]
-"""Called with the number of newly generated tokens as they arrive. What a cancelled call had
-produced must have been metered by the time its cancellation is over."""
+"""Called with the number of tokens as they are spent: newly generated ones, or for a scorer those
+it reads and writes. A cancelled call's must have been metered by the time its cancellation is
+over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,9 @@ class Search:
     def _count_prompt(self, tokens: int) -> None:
         self.usage.prompt_tokens += tokens
 
+    def _count_verifier(self, tokens: int) -> None:
+        self.usage.verifier_tokens += tokens
+
     def answer(self, node: Node) -> Answer | None:
         """The answer the path ends in; a path cut off has one only if it is marked as such."""
         fallback = self.problem.fallback if node.finished else None
@@ -342,13 +345,10 @@ class Search:
             lease.used = 1
             self.usage.verifier_calls += 1
             try:
-                verdict = await verifier.score(self.problem, node)
-                steps = tuple(map(float, verdict.steps))
+                found = await verifier.score(self.problem, node, meter=self._count_verifier)
+                steps = tuple(map(float, found))
                 if not all(map(math.isfinite, steps)):
-                    raise VerificationError(
-                        f"a score is not a finite number: {steps}", tokens=verdict.tokens
-                    )
-                self.usage.verifier_tokens += verdict.tokens
+                    raise VerificationError(f"a score is not a finite number: {steps}")
                 return steps
             except (EngineError, UserError):
                 raise
@@ -360,8 +360,6 @@ class Search:
                 u = self.rng("retry", "score", *node.path, attempt).random()
                 pause = self.retry.delay(attempt, error.retry_after, u)
             except Exception as error:
-                if isinstance(error, VerificationError):
-                    self.usage.verifier_tokens += error.tokens
                 self._note_failure(f"scoring {node.path}", error)
                 break
             finally:

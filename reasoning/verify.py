@@ -1,44 +1,56 @@
-"""The seam to a scorer: one call, one verdict; and the two wrappers that every scorer shares."""
+"""The seam to a scorer: one call, one node; and the two wrappers that every scorer shares."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from reasoning.errors import VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The scores of the steps in one node, in order; one score for a verifier of outcomes.
-
-    In [0, 1] unless the verifier documents otherwise. `tokens` counts what the verifier read and
-    wrote to get there, 0 where it reads no text.
-    """
-
-    steps: tuple[float, ...]
-    tokens: int = 0
+Scores: TypeAlias = tuple[float, ...]
+"""Of the steps in one node, in order; a single one from a verifier of outcomes."""
 
 
 class Verifier(Protocol):
     """Anything that scores a node, given the path that leads to it.
 
-    `name` labels the scores in the tree. Raises TransientError or VerificationError.
+    `name` labels the scores in the tree. They lie in [0, 1] unless the verifier documents
+    otherwise. `meter` is told the tokens that the verifier reads and writes, none where it reads no
+    text, and before the call is over: of a failed or cancelled call too, as far as they are known.
+    Raises TransientError or VerificationError.
     """
 
     @property
     def name(self) -> str: ...
 
-    async def score(self, problem: Problem, node: Node) -> Verdict: ...
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores: ...
 
 
-Item: TypeAlias = tuple[Problem, Node]
+@contextmanager
+def reading(tokens: int, meter: Meter) -> Iterator[None]:
+    """Meter `tokens` if the block ends or is cancelled, as they may have been read by then."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        meter(tokens)
+        raise
+    meter(tokens)
+
+
+class Item(NamedTuple):
+    """What a verifier is asked."""
+
+    problem: Problem
+    node: Node
+    meter: Meter
+
+
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
@@ -103,7 +115,7 @@ class Batches(Generic[Asked, Given]):
                 results: Sequence[Given | Exception] = await self._many([item for item, _ in batch])
                 if len(results) != len(batch):
                     raise VerificationError(
-                        f"{self.name} gave {len(results)} verdicts for {len(batch)} nodes"
+                        f"{self.name} gave {len(results)} results for {len(batch)} nodes"
                     )
             except Exception as error:
                 results = [error] * len(batch)
@@ -116,15 +128,15 @@ class Batches(Generic[Asked, Given]):
                     future.set_result(result)
 
 
-class Batched(Batches[Item, Verdict]):
+class Batched(Batches[Item, Scores]):
     """A verifier from a function of many nodes at once."""
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
-        return await self.ask((problem, node))
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
+        return await self.ask(Item(problem, node, meter))
 
 
 class Cached:
-    """Remembers verdicts, so that a path that several strategies share is scored once.
+    """Remembers scores and their cost, so that a path that several strategies share is scored once.
 
     Scores are known by the question and the text they belong to. `paid_calls` counts the calls
     that reached the verifier. `pause` stops a virtual clock while the verifier works.
@@ -139,16 +151,24 @@ class Cached:
         self.paid_calls = 0
         self._verifier = verifier
         self._pause = pause or (lambda _: nullcontext())
-        self._known: dict[str, dict[tuple[str, str], Verdict]] = {}
+        self._known: dict[str, dict[tuple[str, str], tuple[Scores, int]]] = {}
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         known = self._known.setdefault(problem.id, {})
         key = (node.before, node.sample.text)
-        if key not in known:
-            self.paid_calls += 1
+        if key in known:
+            scores, tokens = known[key]
+            meter(tokens)
+            return scores
+        self.paid_calls += 1
+        told: list[int] = []
+        try:
             with self._pause(problem):
-                known[key] = await self._verifier.score(problem, node)
-        return known[key]
+                scores = await self._verifier.score(problem, node, meter=told.append)
+        finally:
+            meter(sum(told))
+        known[key] = scores, sum(told)
+        return scores
 
     def forget(self, problem: Problem) -> None:
         """Drop what is known of a problem that is done."""

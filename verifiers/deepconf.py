@@ -13,9 +13,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from reasoning.errors import RecipeError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from verifiers.logprob import Floats, usable
 
 Kind: TypeAlias = Literal["mean", "tail", "bottom", "lowest"]
@@ -49,10 +50,10 @@ class DeepConf:
         self._kind = kind
         self._window = window
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no confidences, or no tokens."""
         values = usable(node.sample.confidence, "token confidences", problem, CURE)
-        return Verdict((_REDUCE[self._kind](values, self._window),))
+        return (_REDUCE[self._kind](values, self._window),)
 
 
 def group_means(values: Floats, window: int) -> Floats:

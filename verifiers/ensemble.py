@@ -18,9 +18,10 @@ from pydantic import Field
 from reasoning import names
 from reasoning.api import close, start
 from reasoning.errors import RecipeError, StoreError, VerificationError, cause
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node, RolloutTree
-from reasoning.verify import Verdict, Verifier
+from reasoning.verify import Scores, Verifier
 
 Combine: TypeAlias = Literal["mean", "min", "product", "rank"]
 Weight: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -72,7 +73,7 @@ def ensemble(
 
 
 class Ensemble:
-    """Asks all members at once. `Verdict.tokens` is what all of them read."""
+    """Asks all members at once, and meters what all of them read."""
 
     name = "ensemble"
 
@@ -89,19 +90,22 @@ class Ensemble:
         self._ranks = ranks
         self.notes = [note for member in members for note in getattr(member, "notes", [])]
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises what a member raises, VerificationError if they see different steps."""
         try:
             async with TaskGroup() as group:
-                tasks = [group.create_task(m.score(problem, node)) for m in self._members]
+                tasks = [
+                    group.create_task(member.score(problem, node, meter=meter))
+                    for member in self._members
+                ]
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
-        verdicts = [task.result() for task in tasks]
-        length = max(len(verdict.steps) for verdict in verdicts)
-        rows = [v.steps * length if len(v.steps) == 1 else v.steps for v in verdicts]
+        found = [task.result() for task in tasks]
+        length = max(map(len, found))
+        rows = [steps * length if len(steps) == 1 else steps for steps in found]
         if any(len(row) != length for row in rows):
             counts = ", ".join(
-                f"{m.name} {len(v.steps)}" for m, v in zip(self._members, verdicts, strict=True)
+                f"{m.name} {len(steps)}" for m, steps in zip(self._members, found, strict=True)
             )
             raise VerificationError(
                 f"problem {problem.id!r}: the members of the ensemble score different numbers of "
@@ -109,8 +113,7 @@ class Ensemble:
             )
         if self._ranks is not None:
             rows = [tuple(map(f, row)) for f, row in zip(self._ranks, rows, strict=True)]
-        steps = tuple(self._one(column, problem) for column in zip(*rows, strict=True))
-        return Verdict(steps, tokens=sum(verdict.tokens for verdict in verdicts))
+        return tuple(self._one(column, problem) for column in zip(*rows, strict=True))
 
     async def astart(self) -> None:
         """Get every member ready that has to, one after the other."""

@@ -18,11 +18,11 @@ from pydantic import Field
 from reasoning import names
 from reasoning.api import close, start
 from reasoning.errors import GenerationError, RecipeError, VerificationError, cause
-from reasoning.generate import Generator, Prompt, Sampling, TextScorer
+from reasoning.generate import Generator, Meter, Prompt, Sampling, TextScorer
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 PROMPT = """\
 Judge a proposed solution of a problem.
@@ -98,19 +98,19 @@ def judge(
 
 @dataclass(slots=True)
 class _Case:
-    """One candidate before the judge; `tokens` adds up what that costs, failed calls too."""
+    """One candidate before the judge."""
 
     asked: Problem
     seed: int
-    tokens: int = 0
+    meter: Meter
     tree: RolloutTree = field(default_factory=RolloutTree)
-
-    def count(self, tokens: int) -> None:
-        self.tokens += tokens
 
 
 class Judge:
-    """Asks for verdicts. `Verdict.tokens` counts all that the judge read and wrote."""
+    """Asks for verdicts, and meters all that the judging model reads and writes.
+
+    What it read in a call that was cancelled or failed is not known, and not counted.
+    """
 
     name = "judge"
 
@@ -144,13 +144,13 @@ class Judge:
         found: float | None = getattr(self._generator, "parameters", None)
         return found
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the path has no text, or no verdict was given."""
         if not node.text.strip():
             raise VerificationError(f"problem {problem.id!r}: a node without text cannot be judged")
         message = self._message(problem.question, node.text)
         asked = Problem(problem.id, problem.question, prompt=message, system=self._system)
-        case = _Case(asked, fold(self._seed, "judge", problem.id, node.text))
+        case = _Case(asked, fold(self._seed, "judge", problem.id, node.text), meter)
         try:
             async with TaskGroup() as group:
                 tasks = [group.create_task(self._one(case, i)) for i in range(self._verdicts)]
@@ -160,10 +160,8 @@ class Judge:
         found = [p for p in results if isinstance(p, float)]
         if not found:
             why = "; ".join(dict.fromkeys(str(result) for result in results))
-            raise VerificationError(
-                f"problem {problem.id!r}: the judge gave no verdict: {why}", tokens=case.tokens
-            )
-        return Verdict((math.fsum(found) / len(found),), tokens=case.tokens)
+            raise VerificationError(f"problem {problem.id!r}: the judge gave no verdict: {why}")
+        return (math.fsum(found) / len(found),)
 
     async def astart(self) -> None:
         """Get the judging model ready."""
@@ -231,7 +229,7 @@ class Judge:
         sums = []
         for word in self._words:
             given = Sample(lead + word)
-            found = await scorer.score_text(ready, given, question=True, meter=case.count)
+            found = await scorer.score_text(ready, given, question=True, meter=case.meter)
             sums.append(float(found.sum()))
         yes, no = sums
         return 1 / (1 + math.exp(min(700.0, no - yes)))
@@ -242,8 +240,8 @@ class Judge:
         params = Sampling(max_tokens=tokens, temperature=self._temperature, stop=stop)
         prompt = Prompt(case.asked, place, number)
         seed = fold(case.seed, number, place.depth)
-        sample = await self._generator.generate(prompt, params, seed=seed, meter=case.count)
-        case.count(sample.prompt_tokens)
+        sample = await self._generator.generate(prompt, params, seed=seed, meter=case.meter)
+        case.meter(sample.prompt_tokens)
         return sample
 
     def _told(self, said: str) -> bool | None:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 Kind: TypeAlias = Literal["mean", "min", "sum", "tail"]
 Floats: TypeAlias = NDArray[np.float64]
@@ -47,10 +48,10 @@ class Logprob:
         self._kind = kind
         self._window = window
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no log-probabilities, or no tokens."""
         values = usable(node.sample.logprobs, "log-probabilities", problem, _CURE)
-        return Verdict((min(1.0, math.exp(_REDUCE[self._kind](values, self._window))),))
+        return (min(1.0, math.exp(_REDUCE[self._kind](values, self._window))),)
 
 
 _CURE = "use a generator that does (nano, vllm, most servers), or another verifier"

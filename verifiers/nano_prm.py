@@ -12,9 +12,10 @@ from pathlib import Path
 from reasoning.backends.nano import reward
 from reasoning.backends.nano.reward import RewardModel, marked
 from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores, reading
 from verifiers.steps import new_steps
 
 
@@ -44,9 +45,9 @@ def nano_prm(
 class NanoPRM:
     """Scores the steps in a node's sample, given the question and the path that leads there.
 
-    Calls that wait together are computed together, by the model itself. `Verdict.tokens` counts
-    question, path and steps in full, also where the model still knew their beginning, so that it
-    does not depend on what was scored before.
+    Calls that wait together are computed together, by the model itself. Question, path and steps
+    are metered in full, also where the model still knew their beginning, so that the count does
+    not depend on what was scored before.
     """
 
     name = "nano_prm"
@@ -56,16 +57,17 @@ class NanoPRM:
         self._model = model
         self._longest = max(map(len, model.text.pieces))
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError for a node without a step, or a path beyond the context."""
         before = node.before
         steps, new = new_steps(before, node.sample.text)
         if new == 0:
             raise VerificationError(f"problem {problem.id!r}: a node without text has no step")
         self._refuse_hopeless(problem, steps)
-        scores = await self._model.score(problem.question, steps)
         tokens, _ = marked(self._model.text, problem.question, steps)
-        return Verdict(tuple(float(score) for score in scores[-new:]), tokens=len(tokens))
+        with reading(len(tokens), meter):
+            scores = await self._model.score(problem.question, steps)
+        return tuple(float(score) for score in scores[-new:])
 
     async def aclose(self) -> None:
         """Give back the model's cache and thread; no later call succeeds."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from reasoning.answers import extract
 from reasoning.errors import VerificationError
+from reasoning.generate import Meter
 from reasoning.grading import equivalent
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 
 def oracle() -> Oracle:
@@ -26,7 +27,7 @@ class Oracle:
     def __init__(self) -> None:
         self.notes = ["verifier oracle looks at the gold answers: an upper bound, not a result"]
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the problem has no gold answer."""
         if problem.gold is None:
             raise VerificationError(
@@ -35,4 +36,4 @@ class Oracle:
             )
         answer = extract(node.text, problem.fallback if node.finished else None)
         right = answer is not None and await equivalent(problem.gold, answer)
-        return Verdict((float(right),))
+        return (float(right),)

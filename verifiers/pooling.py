@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoning.backends.openai.answer import count
 from reasoning.backends.openai.pool import Pool, checked_url
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.clock import RealClock
@@ -30,6 +31,7 @@ from reasoning.errors import (
     VerificationError,
     unknown,
 )
+from reasoning.generate import Meter
 
 Rows: TypeAlias = NDArray[np.float32]
 Task: TypeAlias = Literal["classify", "token_classify"]
@@ -167,12 +169,13 @@ class Server:
         asked = {"input": [list(ids) for ids in many], "task": task, "use_activation": True}
         return await self._post(len(many), asked)
 
-    async def converse(self, messages: Sequence[Mapping[str, str]], task: Task) -> tuple[Rows, int]:
-        """The logits of one conversation under the server's chat template; and its tokens."""
-        tokens: list[int] = []
+    async def converse(
+        self, messages: Sequence[Mapping[str, str]], task: Task, meter: Meter
+    ) -> Rows:
+        """The logits of one conversation under the server's chat template, which it counts."""
         asked = {"messages": list(messages), "task": task, "use_activation": False}
-        (rows,) = await self._post(1, asked, tokens)
-        return rows, tokens[0]
+        (rows,) = await self._post(1, asked, meter)
+        return rows
 
     async def context(self) -> int | None:
         """Tokens that a text may have; None if the server does not say."""
@@ -198,7 +201,7 @@ class Server:
             pool.close()
 
     async def _post(
-        self, n: int, asked: Mapping[str, Any], tokens: list[int] | None = None
+        self, n: int, asked: Mapping[str, Any], meter: Meter | None = None
     ) -> list[Rows]:
         form = {"encoding_format": "base64", "endianness": "little"}
         body = {"model": self.model, **form, **asked}
@@ -208,8 +211,8 @@ class Server:
             rows = [
                 np.frombuffer(base64.b64decode(item["data"], validate=True), "<f4") for item in data
             ]
-            if tokens is not None:
-                tokens.append(int(reply["usage"]["total_tokens"]))
+            if meter is not None:
+                meter(count(reply["usage"]["total_tokens"]) or 0)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise TransientError(
                 f"{self.urls[0]}: the answer is not as vLLM's /pooling gives it "

@@ -22,9 +22,10 @@ from pydantic import Field
 
 from reasoning.answers import extract
 from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 PATIENCE = 3.0
 """Elapsed over processor seconds: a busy machine judges as an idle one does."""
@@ -120,7 +121,7 @@ class Python:
                 "verifier python: this system does not let checks be cut off from the network"
             )
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the check raises, or returns what is no score."""
         request = json.dumps({**self._limits, "fields": _fields(problem, node)}) + "\n"
         async with self._turn():
@@ -131,7 +132,7 @@ class Python:
                 raise VerificationError(
                     f"problem {problem.id!r}: the check failed: {reply['error']}"
                 )
-            return Verdict((float(reply["score"]),))
+            return (float(reply["score"]),)
         except (ValueError, LookupError, TypeError):
             pass  # it did not live to say
         if self._failed is None:
@@ -139,7 +140,7 @@ class Python:
                 f"problem {problem.id!r}: the check ran out of time or memory, or killed its "
                 f"process; it may take {self._limits['seconds']:g} s of processor time"
             )
-        return Verdict((self._failed,))
+        return (self._failed,)
 
     def _turn(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from reasoning.errors import VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 
 def recorded_scores(*, logit: bool = False) -> RecordedScores:
@@ -27,7 +28,7 @@ class RecordedScores:
     def __init__(self, logit: bool = False) -> None:
         self._logit = logit
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError for a sample without scores, or with any outside [0, 1]."""
         where = f"sample {node.slot + 1} of problem {problem.id!r}"
         info = node.sample.info or {}
@@ -39,7 +40,7 @@ class RecordedScores:
                 f"{where} has neither scores nor score_last; recorded_scores serves what generator "
                 "recorded read from its file, so use another file, or another verifier"
             )
-        return Verdict(tuple(self._number(value, where) for value in stored))
+        return tuple(self._number(value, where) for value in stored)
 
     def _number(self, value: object, where: str) -> float:
         if (

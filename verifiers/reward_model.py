@@ -13,9 +13,10 @@ import numpy as np
 
 from reasoning.backends import checkpoint
 from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores, reading
 from verifiers.pooling import Engine, Rows, Server, Task
 
 
@@ -49,7 +50,8 @@ def reward_model(
 class RewardModel:
     """Scores the text of a path, as the assistant's answer to the question.
 
-    `Verdict.tokens` is what the model read.
+    What the model reads is metered. A server tells how much that was with its answer, so a call
+    that is cancelled before counts nothing.
     """
 
     name = "reward_model"
@@ -64,7 +66,7 @@ class RewardModel:
         """Of the model, None where its files are not here (yet) or do not tell."""
         return checkpoint.parameters(self._source.model)
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError for a path without text, or beyond the model's context."""
         text = node.text.strip()
         if not text:
@@ -77,8 +79,8 @@ class RewardModel:
             {"role": "user", "content": problem.question},
             {"role": "assistant", "content": text},
         ]
-        values, tokens = await self._read(messages)
-        return Verdict((self._good(values),), tokens=tokens)
+        values = await self._read(messages, meter)
+        return (self._good(values),)
 
     async def astart(self) -> None:
         """Start the engine, or see that the model is served."""
@@ -87,14 +89,15 @@ class RewardModel:
     async def aclose(self) -> None:
         await self._source.aclose()
 
-    async def _read(self, messages: Sequence[Mapping[str, str]]) -> tuple[Rows, int]:
-        """The logits [labels], or those of all tokens [tokens]; and the number of tokens read."""
+    async def _read(self, messages: Sequence[Mapping[str, str]], meter: Meter) -> Rows:
+        """The logits [labels], or those of all tokens [tokens]."""
         task: Task = "token_classify" if self._last_token else "classify"
         if isinstance(self._source, Server):
-            return await self._source.converse(messages, task)
+            return await self._source.converse(messages, task, meter)
         ids = await self._source.render(messages)
-        pooled = await self._source.pool(ids, task, activate=False)
-        return pooled.rows.reshape(-1), len(ids)
+        with reading(len(ids), meter):
+            pooled = await self._source.pool(ids, task, activate=False)
+        return pooled.rows.reshape(-1)
 
     def _good(self, logits: Rows) -> float:
         """The probability of the good label: a sigmoid, or a softmax over several labels."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from verifiers.deepconf import CURE
 from verifiers.logprob import usable
 
@@ -38,7 +39,7 @@ class SelfCertainty:
     def __init__(self, k: int) -> None:
         self._k = k
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no confidences, or none of `k` tokens."""
         values = usable(node.sample.confidence, "token confidences", problem, CURE)
         certainty = values - math.log(self._k)
@@ -47,4 +48,4 @@ class SelfCertainty:
                 f"problem {problem.id!r}: a token confidence of {values.min():.3f} is less than "
                 f"any {self._k} tokens can have; set self_certainty's k to sampling.confidence_k"
             )
-        return Verdict((max(0.0, float(certainty.mean())),))
+        return (max(0.0, float(certainty.mean())),)

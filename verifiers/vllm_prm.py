@@ -16,9 +16,10 @@ import numpy as np
 
 from reasoning.backends import checkpoint
 from reasoning.errors import RecipeError, VerificationError, unknown
+from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Batches, Verdict
+from reasoning.verify import Batches, Scores, reading
 from verifiers.pooling import Engine, Pooled, Rows, Server
 from verifiers.prm_families import FAMILIES, Family, Layout, Tokens, family_of
 from verifiers.steps import STEP_BREAK, new_steps
@@ -103,8 +104,8 @@ class VllmPRM:
     """Scores the steps in a node's sample, given the question and the path that leads there.
 
     A step's score depends on what stands before it alone, so those of a path come from one call
-    and are remembered. `Verdict.tokens` counts question, path and steps in full, also where they
-    were known, so that it does not depend on what was scored before.
+    and are remembered. Question, path and steps are metered in full, also where they were known,
+    so that the count does not depend on what was scored before.
     """
 
     name = "vllm_prm"
@@ -121,7 +122,7 @@ class VllmPRM:
         """Of the model, None where its files are not here (yet) or do not tell."""
         return checkpoint.parameters(self._tokens.source)
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError for a node without a step, or a path beyond the context."""
         steps, new = new_steps(node.before, node.sample.text, self._step_break)
         if new == 0:
@@ -133,14 +134,15 @@ class VllmPRM:
         keys = _keys(layout)
         wanted = range(len(steps) - new, len(steps))
         scores = {i: self._known[keys[i]] for i in wanted if keys[i] in self._known}
-        if missing := [i for i in wanted if i not in scores]:
-            found = await self._reader.read(layout, layout.marks[missing[0]])
-            for i, mark in enumerate(layout.marks):
-                if mark in found:
-                    scores[i] = self._known.setdefault(keys[i], found[mark])
-            while len(self._known) > _REMEMBERED:
-                del self._known[next(iter(self._known))]
-        return Verdict(tuple(scores[i] for i in wanted), tokens=len(layout.ids))
+        with reading(len(layout.ids), meter):
+            if missing := [i for i in wanted if i not in scores]:
+                found = await self._reader.read(layout, layout.marks[missing[0]])
+                for i, mark in enumerate(layout.marks):
+                    if mark in found:
+                        scores[i] = self._known.setdefault(keys[i], found[mark])
+                while len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+        return tuple(scores[i] for i in wanted)
 
     async def astart(self) -> None:
         """Start the engine, or find out how the servers answer, before the first score."""

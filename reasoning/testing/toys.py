@@ -26,7 +26,7 @@ from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.tree import FloatArray, Node, Sample
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 T = TypeVar("T")
 Steps: TypeAlias = tuple[str, ...]
@@ -309,20 +309,21 @@ class ToyVerifier:
         self.calls = 0
         self.live = 0
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         self.calls += 1
         self.live += 1
+        steps, _ = self.model.parse(node.text)
+        meter(len(steps))
         try:
             if self.delay and self.clock:
                 await self.clock(problem).sleep(self.delay(fold(node.key, "verify")))
             if self.failure and (error := self.failure(node)):
                 raise error
             before = len(self.model.parse(node.before)[0])
-            steps, _ = self.model.parse(node.text)
             ends = range(before + 1, len(steps) + 1)
             if self.outcome or not ends:
                 ends = range(len(steps), len(steps) + 1)
-            return Verdict(tuple(self.value(steps[:end]) for end in ends))
+            return tuple(self.value(steps[:end]) for end in ends)
         finally:
             self.live -= 1
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from reasoning.errors import TransientError, VerificationError
 from reasoning.problem import Problem
 from reasoning.testing.generator_contract import a_problem, no_task_left
 from reasoning.tree import Finish, Node, RolloutTree, Sample
-from reasoning.verify import Verdict, Verifier
+from reasoning.verify import Scores, Verifier
 
 STRANGE_TEXTS = (
     "",
@@ -30,6 +30,13 @@ STRANGE_TEXTS = (
     "\ud800",
 )
 """What models do write now and then."""
+
+
+class Verdict(NamedTuple):
+    """What one call gave, and the tokens that it metered."""
+
+    steps: Scores
+    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +76,39 @@ def _said(text: str, finish: Finish = "end") -> Sample:
     )
 
 
+async def ask(verifier: Verifier, problem: Problem, node: Node) -> Verdict:
+    """One call, with its metering checked. Raises what the verifier raises."""
+    what = f"{verifier.name} on {node!r}"
+    metered: list[int] = []
+    ended = False
+
+    def meter(tokens: int) -> None:
+        assert not ended, f"{what} was metered after the call had ended"
+        assert tokens >= 0, f"{what} metered {tokens} tokens"
+        metered.append(tokens)
+
+    try:
+        steps = await verifier.score(problem, node, meter=meter)
+    finally:
+        ended = True
+    assert isinstance(steps, tuple), f"{what} gave a {type(steps).__name__}, not a tuple of scores"
+    return Verdict(steps, sum(metered))
+
+
 async def verdict(case: VerifierCase, verifier: Verifier, node: Node) -> Verdict | None:
     """One call, checked for what holds of every call; None if it raised what it may."""
     before = dict(node.scores)
     try:
-        found = await verifier.score(case.problem, node)
+        found = await ask(verifier, case.problem, node)
     except (VerificationError, TransientError):
         return None
     what = f"{verifier.name} on {node!r}"
-    assert isinstance(found, Verdict), f"{what} gave a {type(found).__name__}, not a Verdict"
     assert found.steps, f"{what} gave no score; raise VerificationError if there is none"
     for score in found.steps:
         assert math.isfinite(score), f"{what} gave {score}"
         assert case.low <= score <= case.high, (
             f"{what} gave {score}, outside [{case.low:g}, {case.high:g}]"
         )
-    assert found.tokens >= 0, f"{what} read {found.tokens} tokens"
     assert node.scores == before, f"{what} wrote into the node; Search does that"
     return found
 

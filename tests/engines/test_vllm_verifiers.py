@@ -22,8 +22,8 @@ from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
 from reasoning.testing.contracts import VERIFIER_CHECKS, VerifierCase
+from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
 from verifiers.pooling import Engine
 from verifiers.prm_families import FAMILIES, Family, Tokens, chatml, first_of, tagged
 from verifiers.steps import STEP_BREAK
@@ -52,7 +52,7 @@ def problems_and_paths() -> list[tuple[Problem, Node]]:
 def score_all(verifier: Any, items: Sequence[tuple[Problem, Node]]) -> list[Verdict]:
     async def work() -> list[Verdict]:
         async with TaskGroup() as group:
-            tasks = [group.create_task(verifier.score(*item)) for item in items]
+            tasks = [group.create_task(ask(verifier, *item)) for item in items]
         return [task.result() for task in tasks]
 
     return asyncio.run(work())

@@ -102,7 +102,7 @@ def test_functions_of_a_file_at_hand(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.py").write_text(
-        "class Half:\n    name = 'half'\n    async def score(self, problem, node):\n"
+        "class Half:\n    name = 'half'\n    async def score(self, problem, node, *, meter):\n"
         "        raise ValueError('not today')\n\ndef half():\n    return Half()\n"
     )
     monkeypatch.chdir(tmp_path)

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning import Problem, Prompt, Sample, Sampling, Search, Verdict
+from reasoning import Problem, Prompt, Sample, Sampling, Scores, Search
 from reasoning.budget import Budget
 from reasoning.generate import Meter
 from reasoning.testing import Choices, ToyGenerator, ToyVerifier, all_runs, noisy, random_tree
 from reasoning.testing import generator_contract as gen
 from reasoning.testing import searcher_contract as sea
 from reasoning.testing import verifier_contract as ver
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node
 
 MODEL = random_tree(7, depth=4)
@@ -227,9 +228,9 @@ class Judges:
     def __init__(self, steps: Callable[[Node], Any]) -> None:
         self.steps = steps
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         del problem
-        return Verdict(self.steps(node))
+        return self.steps(node)
 
 
 @pytest.mark.parametrize(
@@ -333,10 +334,10 @@ def test_toy_verifiers() -> None:
         search = Search(MODEL.problem, ToyGenerator(MODEL))
         node = search.tree.add(search.root, 0, Sample(MODEL.text(steps)))
         values = tuple(MODEL.value(steps[: i + 1]) for i in range(len(steps)))
-        assert (await exact.score(MODEL.problem, node)).steps == values
-        assert (await outcome.score(MODEL.problem, node)).steps == values[-1:]
-        noised = (await rough.score(MODEL.problem, node)).steps
+        assert (await ask(exact, MODEL.problem, node)).steps == values
+        assert (await ask(outcome, MODEL.problem, node)).steps == values[-1:]
+        noised = (await ask(rough, MODEL.problem, node)).steps
         assert noised != values
-        assert noised == (await rough.score(MODEL.problem, node)).steps
+        assert noised == (await ask(rough, MODEL.problem, node)).steps
 
     asyncio.run(work())

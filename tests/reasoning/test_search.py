@@ -27,7 +27,7 @@ from reasoning.seeds import fold
 from reasoning.testing import ToyGenerator, ToyVerifier, markov
 from reasoning.testing.contracts import check_accounts
 from reasoning.tree import Node, Sample
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 
 T = TypeVar("T")
 PROBLEM = Problem("p", "question")
@@ -358,7 +358,7 @@ def test_what_is_no_verdict_is_a_failure(given: object) -> None:
     class Wrong:
         name = "wrong"
 
-        async def score(self, problem: Problem, node: Node) -> Verdict:
+        async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
             del problem, node
             return given  # type: ignore[return-value]
 
@@ -395,15 +395,19 @@ def test_verifier_calls_are_limited_and_retried() -> None:
     assert found.budget.exhausted == "verifier_calls"
 
 
-def test_what_a_failed_score_cost_is_counted() -> None:
-    errors = [VerificationError("no", tokens=7), VerificationError("no")]
-    found = search(
-        ToyGenerator(MODEL), verifier=ToyVerifier(MODEL, failure=lambda _: errors.pop(0))
-    )
-    for node in run(found.expand(found.root, 2)):
+def test_what_scores_cost_is_counted_whatever_became_of_them() -> None:
+    """A score, a failure, two attempts of which one succeeds, and a cancelled call."""
+    errors: list[Any] = [None, VerificationError("no"), TransientError("busy"), None]
+    errors.append(asyncio.CancelledError())
+    verifier = ToyVerifier(MODEL, failure=lambda _: errors.pop(0))
+    found = search(ToyGenerator(MODEL), verifier=verifier, clock=Waits())
+    nodes = run(found.expand(found.root, 4))
+    for node in nodes[:3]:
         run(found.score(node))
-    assert found.usage.failed_calls == 2
-    assert found.usage.verifier_tokens == 7
+    with pytest.raises(asyncio.CancelledError):
+        run(found.score(nodes[3]))
+    assert found.usage.verifier_tokens == found.usage.verifier_calls == 5  # a step is a token
+    assert found.usage.failed_calls == 1
 
 
 def test_without_a_verifier_nothing_can_be_scored() -> None:

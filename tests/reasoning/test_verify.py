@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import TaskGroup
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -12,8 +13,9 @@ from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, VerificationError
 from reasoning.problem import Problem
 from reasoning.testing import ToyVerifier, random_tree
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Batched, Cached, Item, Verdict
+from reasoning.verify import Batched, Cached, Item, Scores, reading
 
 PROBLEM = Problem("p", "question")
 
@@ -31,20 +33,22 @@ class Engine:
         self.batches: list[list[str]] = []
         self.error: Exception | None = None
 
-    async def many(self, items: Sequence[Item]) -> list[Verdict | Exception]:
-        self.batches.append([node.text for _, node in items])
+    async def many(self, items: Sequence[Item]) -> list[Scores | Exception]:
+        self.batches.append([item.node.text for item in items])
         await self.clock.sleep(1)
         if self.error:
             raise self.error
+        for item in items:
+            item.meter(len(item.node.text))
         return [
-            VerificationError("odd") if node.slot == 13 else Verdict((node.slot / 100,))
-            for _, node in items
+            VerificationError("odd") if item.node.slot == 13 else (item.node.slot / 100,)
+            for item in items
         ]
 
 
 async def score_all(verifier: Batched, some: Sequence[Node]) -> list[float]:
     async with TaskGroup() as group:
-        tasks = [group.create_task(verifier.score(PROBLEM, node)) for node in some]
+        tasks = [group.create_task(ask(verifier, PROBLEM, node)) for node in some]
     return [task.result().steps[0] for task in tasks]
 
 
@@ -67,11 +71,11 @@ def test_nothing_waits_for_a_batch_to_fill() -> None:
 
     async def work() -> None:
         async with TaskGroup() as group:
-            group.create_task(verifier.score(PROBLEM, some[0]))
+            group.create_task(ask(verifier, PROBLEM, some[0]))
             await engine.clock.sleep(0.5)
             for node in some[1:]:
-                group.create_task(verifier.score(PROBLEM, node))
-        await verifier.score(PROBLEM, some[0])
+                group.create_task(ask(verifier, PROBLEM, node))
+        await ask(verifier, PROBLEM, some[0])
 
     asyncio.run(work())
     assert engine.batches == [["0"], ["1", "2", "3"], ["0"]]
@@ -83,7 +87,7 @@ def test_a_failure_in_place_of_a_verdict_fails_that_one() -> None:
     some = nodes(15)
 
     async def work() -> None:
-        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in some]
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in some]
         await asyncio.wait(calls)
         assert [i for i, call in enumerate(calls) if call.exception()] == [13]
 
@@ -97,7 +101,7 @@ def test_a_failure_of_the_batch_fails_it_and_not_the_next(error: Exception) -> N
     verifier = Batched("v", engine.many)
 
     async def work() -> None:
-        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in nodes(3)]
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in nodes(3)]
         await asyncio.wait(calls)
         assert all(call.exception() is error for call in calls)
         engine.error = None
@@ -106,12 +110,12 @@ def test_a_failure_of_the_batch_fails_it_and_not_the_next(error: Exception) -> N
     asyncio.run(work())
 
 
-def test_too_few_verdicts_are_a_failure() -> None:
-    async def none(_: Sequence[Item]) -> list[Verdict]:
+def test_too_few_results_are_a_failure() -> None:
+    async def none(_: Sequence[Item]) -> list[Scores]:
         return []
 
-    with pytest.raises(VerificationError, match="v gave 0 verdicts for 1 nodes"):
-        asyncio.run(Batched("v", none).score(PROBLEM, nodes(1)[0]))
+    with pytest.raises(VerificationError, match="v gave 0 results for 1 nodes"):
+        asyncio.run(ask(Batched("v", none), PROBLEM, nodes(1)[0]))
 
 
 def test_who_gives_up_is_not_scored_and_harms_nobody() -> None:
@@ -120,7 +124,7 @@ def test_who_gives_up_is_not_scored_and_harms_nobody() -> None:
     some = nodes(4)
 
     async def work() -> None:
-        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in some]
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in some]
         await asyncio.sleep(0)
         calls[2].cancel()
         await asyncio.wait(calls)
@@ -141,7 +145,7 @@ def test_a_loop_that_ended_amid_a_batch_does_not_block_the_next() -> None:
     verifier = Batched("v", engine.many)
 
     async def abandoned() -> None:
-        call = asyncio.ensure_future(verifier.score(PROBLEM, nodes(1)[0]))
+        call = asyncio.ensure_future(ask(verifier, PROBLEM, nodes(1)[0]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         del call
@@ -161,14 +165,14 @@ def test_the_same_text_is_scored_once() -> None:
     async def work() -> None:
         for tree in (RolloutTree("p", 1), RolloutTree("p", 2)):
             whole = tree.add(tree.root, 0, Sample(text))
-            first = await verifier.score(PROBLEM, whole)
-            assert first == await inner.score(PROBLEM, whole)
+            first = await ask(verifier, PROBLEM, whole)
+            assert first == await ask(inner, PROBLEM, whole)
         assert verifier.paid_calls == 1
-        await verifier.score(other, whole)
+        await ask(verifier, other, whole)
         assert verifier.paid_calls == 2
         verifier.forget(PROBLEM)
-        await verifier.score(PROBLEM, whole)
-        await verifier.score(other, whole)
+        await ask(verifier, PROBLEM, whole)
+        await ask(verifier, other, whole)
         assert verifier.paid_calls == 3
 
     asyncio.run(work())
@@ -181,7 +185,7 @@ def test_a_step_is_known_with_what_stands_before_it() -> None:
 
     async def work() -> None:
         for parent in (a, b):
-            await verifier.score(PROBLEM, tree.add(parent, 0, Sample("same")))
+            await ask(verifier, PROBLEM, tree.add(parent, 0, Sample("same")))
 
     asyncio.run(work())
     assert verifier.paid_calls == 2
@@ -193,8 +197,8 @@ def test_failures_are_not_remembered() -> None:
     verifier = Cached(ToyVerifier(random_tree(2), failure=lambda _: errors.pop(0)))
     (node,) = nodes(1)
     with pytest.raises(VerificationError):
-        asyncio.run(verifier.score(PROBLEM, node))
-    asyncio.run(verifier.score(PROBLEM, node))
+        asyncio.run(ask(verifier, PROBLEM, node))
+    asyncio.run(ask(verifier, PROBLEM, node))
     assert verifier.paid_calls == 2
 
 
@@ -218,13 +222,41 @@ def test_a_call_leaves_while_another_batch_is_under_way() -> None:
 
     async def work() -> None:
         async with TaskGroup() as group:
-            group.create_task(verifier.score(PROBLEM, some[0]))
+            group.create_task(ask(verifier, PROBLEM, some[0]))
             await engine.clock.sleep(0.5)
             for node in some[1:3]:
-                group.create_task(verifier.score(PROBLEM, node))
+                group.create_task(ask(verifier, PROBLEM, node))
             await engine.clock.sleep(0.1)
-            group.create_task(verifier.score(PROBLEM, some[3]))
+            group.create_task(ask(verifier, PROBLEM, some[3]))
 
     asyncio.run(work())
     assert engine.batches == [["0"], ["1", "2"], ["3"]]
     assert engine.clock.now() == 2
+
+
+def test_the_cost_of_what_is_known_and_of_what_failed_is_metered() -> None:
+    errors: list[Exception | None] = [VerificationError("no"), None]
+    model = random_tree(2)
+    verifier = Cached(ToyVerifier(model, failure=lambda _: errors.pop(0)))
+    (steps, _), *_ = model.complete()
+    node = RolloutTree("p").root
+    node = RolloutTree("p").add(node, 0, Sample(model.text(steps)))
+    told: list[int] = []
+    with pytest.raises(VerificationError):
+        asyncio.run(verifier.score(PROBLEM, node, meter=told.append))
+    assert sum(told) == len(steps) > 0
+    for _ in range(2):
+        assert asyncio.run(ask(verifier, PROBLEM, node)).tokens == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("error", "tokens"), [(None, 7), (asyncio.CancelledError(), 7), (VerificationError("no"), 0)]
+)
+def test_what_was_read_is_metered_and_what_was_refused_is_not(
+    error: BaseException | None, tokens: int
+) -> None:
+    told: list[int] = []
+    with suppress(asyncio.CancelledError, VerificationError), reading(7, told.append):
+        if error:
+            raise error
+    assert sum(told) == tokens

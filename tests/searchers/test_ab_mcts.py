@@ -13,11 +13,11 @@ from reasoning.aggregate import best
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.clock import Deadline
-from reasoning.generate import Prompt, Sampling
+from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from searchers.ab_mcts import ab_mcts, filled
 from searchers.branching import Attempt, Chooser, Separate, Together, stale
 from searchers.posteriors import Beta, Mixed, NormalInverseGamma
@@ -190,12 +190,12 @@ class Grades:
 
     name = "grades"
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         del problem
         found = re.findall(r"boxed\{(\d+)\}", node.text)
         if not found:
             raise ValueError("no number")
-        return Verdict((int(found[-1]) / 10,))
+        return (int(found[-1]) / 10,)
 
 
 def better(prompt: Prompt, seed: int) -> str:

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from reasoning.aggregate import first
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
-from reasoning.generate import Prompt, Sampling
+from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search, Step
 from reasoning.seeds import fold
 from reasoning.testing.toys import ToyGenerator, ToyVerifier, markov, random_tree
 from reasoning.tree import Node, Path
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from searchers.astar import Cost, astar, step_cost
 
 
-class Scores:
+class ByPath:
     """A verifier from a function of the path; counts its calls."""
 
     name = "scores"
@@ -34,10 +34,10 @@ class Scores:
         self.score_of = score
         self.calls = 0
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         del problem
         self.calls += 1
-        return Verdict((self.score_of(node.path),))
+        return (self.score_of(node.path),)
 
 
 def end_at(depth: int) -> Scripted:
@@ -91,7 +91,7 @@ def test_it_is_the_textbooks(cost: Cost, seed: int) -> None:
     def score(path: Path) -> float:
         return round(fold(seed, *path) / 2**63, 1)  # one digit, so that there are ties
 
-    search = run(end_at(4), Scores(score), width=3, cost=cost)
+    search = run(end_at(4), ByPath(score), width=3, cost=cost)
     expanded, goal = textbook(score, 4, 3, cost)
     assert grown(search) == sorted(expanded)
     answer = first(search.candidates)
@@ -145,7 +145,7 @@ def test_nothing_behind_a_solution_grows() -> None:
         del seed
         return "\\boxed{7}" if prompt.path == (1,) else f"s{prompt.slot}\n\n"
 
-    search = run(Scripted(script), Scores(score), width=3, parallel=3, max_steps=3, goals=1)
+    search = run(Scripted(script), ByPath(score), width=3, parallel=3, max_steps=3, goals=1)
     assert (2,) not in grown(search)
 
 
@@ -154,7 +154,7 @@ def test_several_goals_come_in_order_of_f(parallel: int) -> None:
     def score(path: Path) -> float:
         return fold(5, *path) / 2**63
 
-    search = run(end_at(3), Scores(score), width=3, goals=4, parallel=parallel)
+    search = run(end_at(3), ByPath(score), width=3, goals=4, parallel=parallel)
     ranked = sorted(search.candidates, key=lambda c: c.rank)
     assert [c.rank for c in ranked[:4]] == [-4, -3, -2, -1]
     assert all(c.rank >= 0 for c in ranked[4:])
@@ -162,7 +162,7 @@ def test_several_goals_come_in_order_of_f(parallel: int) -> None:
 
 def test_repeated_siblings_grow_once() -> None:
     script = Scripted(lambda prompt, _: "\\boxed{1}" if prompt.parent.depth else "same\n\n")
-    search = run(script, Scores(lambda _: 0.5), width=4, goals=9)
+    search = run(script, ByPath(lambda _: 0.5), width=4, goals=9)
     assert grown(search) == [(), (0,)]
 
 
@@ -170,7 +170,7 @@ def test_beyond_the_last_step_the_best_path_runs_out() -> None:
     def script(prompt: Prompt, _: int) -> str:
         return "step\n\n" * 3 + "\\boxed{5}" if prompt.parent.depth == 2 else f"s{prompt.slot}\n\n"
 
-    search = run(Scripted(script), Scores(lambda path: 0.1 * (1 + sum(path))), width=2, max_steps=2)
+    search = run(Scripted(script), ByPath(lambda path: 0.1 * (1 + sum(path))), width=2, max_steps=2)
     (candidate,) = search.candidates
     assert candidate.path == (1, 1, 0)
     assert candidate.answer
@@ -180,7 +180,7 @@ def test_beyond_the_last_step_the_best_path_runs_out() -> None:
 def test_a_path_that_never_ends_is_put_forward_as_it_is() -> None:
     endless = Scripted(lambda prompt, _: "on and on " * 200 + str(prompt.slot))
     for max_steps in (1, 3, 40):
-        search = run(endless, Scores(lambda _: 0.5), width=2, max_steps=max_steps)
+        search = run(endless, ByPath(lambda _: 0.5), width=2, max_steps=max_steps)
         (candidate,) = search.candidates
         assert candidate.answer is None
         assert search.tree[candidate.path].generated_tokens == 100
@@ -188,7 +188,7 @@ def test_a_path_that_never_ends_is_put_forward_as_it_is() -> None:
 
 @pytest.mark.parametrize("tokens", range(9))
 def test_short_of_tokens_the_best_partial_is_put_forward(tokens: int) -> None:
-    search = run(end_at(9), Scores(lambda path: 0.1 * path[-1]), width=2, tokens=tokens)
+    search = run(end_at(9), ByPath(lambda path: 0.1 * path[-1]), width=2, tokens=tokens)
     assert search.usage.generated_tokens == tokens
     assert len(search.candidates) == (tokens > 0)
 
@@ -197,7 +197,7 @@ def test_unscored_steps_come_last() -> None:
     def score(path: Path) -> float:
         return float("nan") if path[0] == 0 else 0.01
 
-    search = run(end_at(2), Scores(score), width=2)
+    search = run(end_at(2), ByPath(score), width=2)
     assert grown(search) == [(), (1,)]
 
 
@@ -210,7 +210,7 @@ def test_the_engine_is_told_that_the_least_f_is_the_most_urgent() -> None:
         return "\\boxed{1}" if len(prompt.path) == 3 else f"s{prompt.slot}\n\n"
 
     # The first step costs nothing, so f of a first step is its h; later falls cost what they fall.
-    scores = Scores(lambda path: {(0,): 0.75, (1,): 0.25}.get(path[:1], 0.0))
+    scores = ByPath(lambda path: {(0,): 0.75, (1,): 0.25}.get(path[:1], 0.0))
     run(Scripted(script), scores, width=2, parallel=2)
     by_parent = {path[:-1]: urgency for path, urgency in asked.items() if len(path) < 3}
     assert by_parent == {(): 0.0, (0,): -0.25, (1,): -0.75}

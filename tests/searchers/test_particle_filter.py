@@ -25,7 +25,7 @@ from reasoning.testing.toys import (
     random_tree,
 )
 from reasoning.tree import Node
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from searchers.particle_filter import particle_filter
 from searchers.resample import annealed_temperature, logit, softmax
 
@@ -138,7 +138,7 @@ def test_published_weights_decide_how_often_a_particle_is_copied() -> None:
     values = {"a": 0.99, "b": 0.9, "c": 0.5}
     source = Scripted([f"{name}\n\n\\boxed{{1}}" for name in values])  # one for each slot
     verifier = ToyVerifier(TWO_STEPS)
-    verifier.score = lambda _, node: _verdict(values[node.text[0]])  # type: ignore[method-assign]
+    verifier.score = lambda _, node, *, meter: _scores(values[node.text[0]])  # type: ignore[method-assign]
 
     def first_round(choices: Choices) -> list[int]:
         search = run(TWO_STEPS, source=source, choices=choices, verifier=verifier, n=3, max_steps=2)
@@ -148,8 +148,8 @@ def test_published_weights_decide_how_often_a_particle_is_copied() -> None:
     assert copied / 3 == pytest.approx([0.908, 0.083, 0.009], abs=5e-4)
 
 
-async def _verdict(value: float) -> Verdict:
-    return Verdict((value,))
+async def _scores(value: float) -> Scores:
+    return (value,)
 
 
 def test_absolute_weights_forget_the_scores_before() -> None:

@@ -17,14 +17,14 @@ from reasoning.testing import ToyVerifier, random_tree
 from reasoning.testing.contracts import VERIFIER_CHECKS, VerifierCase
 from reasoning.testing.toys import noisy
 from reasoning.tree import Sample
-from reasoning.verify import Batched, Cached, Verdict, Verifier
+from reasoning.verify import Batched, Cached, Scores, Verifier
 
 MODEL = random_tree(5)
 TESTED = Problem("p", "Set x to 1.", meta={"tests": "assert x == 1"})
 
 
-async def lengths(items: Any) -> list[Verdict]:
-    return [Verdict((1 / (1 + len(node.text)),)) for _, node in items]
+async def lengths(items: Any) -> list[Scores]:
+    return [(1 / (1 + len(item.node.text)),) for item in items]
 
 
 def build(name: str, **options: Any) -> Verifier:

@@ -15,6 +15,7 @@ from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 from verifiers.deepconf import Kind, bottom_tenth, deepconf, group_means
 
@@ -24,7 +25,7 @@ PROBLEM = Problem("p", "?")
 def score(sample: Sample, name: str = "deepconf", **options: Any) -> float:
     verifier = names.build("verifier", {"name": name, **options})
     tree = RolloutTree("p")
-    verdict = asyncio.run(verifier.score(PROBLEM, tree.add(tree.root, 0, sample)))
+    verdict = asyncio.run(ask(verifier, PROBLEM, tree.add(tree.root, 0, sample)))
     assert verdict.tokens == 0
     (value,) = verdict.steps
     return float(value)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from reasoning import names
 from reasoning.errors import EngineError, RecipeError, TransientError, VerificationError
+from reasoning.generate import Meter
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
+from reasoning.verify import Scores
 from verifiers.ensemble import Combine, Ensemble
 
 PROBLEM = Problem("p", "?")
@@ -29,10 +31,11 @@ class Fixed:
         self.error = error
         self.closed = 0
 
-    async def score(self, problem: Problem, node: Node) -> Verdict:
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
+        meter(len(self.steps))
         if self.error:
             raise self.error
-        return Verdict(self.steps, tokens=len(self.steps))
+        return self.steps
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -47,7 +50,7 @@ def make(*members: Any, **options: Any) -> Ensemble:
 
 def score(verifier: Ensemble) -> Verdict:
     tree = RolloutTree("p")
-    return asyncio.run(verifier.score(PROBLEM, tree.add(tree.root, 0, Sample("x"))))
+    return asyncio.run(ask(verifier, PROBLEM, tree.add(tree.root, 0, Sample("x"))))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,16 @@ def test_a_product_takes_nothing_negative() -> None:
 def test_what_a_member_raises_is_raised(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         score(make(Fixed(0.5), Fixed(error=error)))
+
+
+def test_what_members_read_is_metered_also_if_one_of_them_fails() -> None:
+    node = RolloutTree("p").root
+    for wrong in (Fixed(0.1, 0.2, 0.3), Fixed(-1.0, 0.5), Fixed(0.1, error=TransientError("busy"))):
+        told: list[int] = []
+        members = make(Fixed(0.5, 0.6), wrong, combine="product")
+        with pytest.raises((VerificationError, TransientError)):
+            asyncio.run(members.score(PROBLEM, node, meter=told.append))
+        assert sum(told) == 2 + len(wrong.steps)
 
 
 def test_all_members_are_closed() -> None:

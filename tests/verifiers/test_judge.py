@@ -19,8 +19,8 @@ from reasoning.backends.scripted import Scripted
 from reasoning.errors import GenerationError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Finish, RolloutTree, Sample
-from reasoning.verify import Verdict
 from verifiers.judge import PROMPT, Judge, marks_for, plain
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?")
@@ -38,7 +38,7 @@ def make(script: Any, **options: Any) -> Judge:
 
 def verdict(judge: Judge, text: str = r"So \boxed{89}", problem: Problem = PROBLEM) -> Verdict:
     tree = RolloutTree(problem.id)
-    return asyncio.run(judge.score(problem, tree.add(tree.root, 0, Sample(text))))
+    return asyncio.run(ask(judge, problem, tree.add(tree.root, 0, Sample(text))))
 
 
 def score(judge: Judge, text: str = r"So \boxed{89}") -> float:
@@ -94,10 +94,21 @@ def test_no_verdict_is_an_error_and_not_a_zero(script: Any, message: str) -> Non
         verdict(make(script))
 
 
-def test_what_no_verdict_cost_is_told() -> None:
-    with pytest.raises(VerificationError) as error:
-        verdict(make([token("Perhaps"), token("Hm")], verdicts=2))
-    assert error.value.tokens == 2 * 101
+def metered(judge: Judge, error: type[BaseException]) -> int:
+    """The tokens of one call that raises `error`."""
+    tree, told = RolloutTree("p"), list[int]()
+    with pytest.raises(error):
+        asyncio.run(judge.score(PROBLEM, tree.add(tree.root, 0, Sample("89")), meter=told.append))
+    return sum(told)
+
+
+def test_what_is_spent_without_a_score_is_metered() -> None:
+    said = token("Yes")
+    assert metered(make([token("Perhaps"), token("Hm")], verdicts=2), VerificationError) == 2 * 101
+    assert metered(make([said, TransientError("busy")], verdicts=2), TransientError) == 101
+    cut = asyncio.CancelledError
+    second = Scripted([said], failure=lambda prompt, _: cut() if prompt.slot else None)  # type: ignore[arg-type,return-value]
+    assert metered(make(second, verdicts=2), cut) == 101
 
 
 @pytest.mark.parametrize("generator", [5, ["scripted"]])

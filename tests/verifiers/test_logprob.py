@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 from verifiers.logprob import Kind, logprob
 
@@ -24,7 +25,7 @@ def score(sample: Sample, **options: Any) -> float:
     verifier = names.build("verifier", {"name": "logprob", **options})
     tree = RolloutTree("p")
     parent = tree.add(tree.root, 0, Sample("a", logprobs=np.array([-9.0], np.float32)))
-    verdict = asyncio.run(verifier.score(PROBLEM, tree.add(parent, 0, sample)))
+    verdict = asyncio.run(ask(verifier, PROBLEM, tree.add(parent, 0, sample)))
     assert verdict.tokens == 0
     (value,) = verdict.steps
     return float(value)

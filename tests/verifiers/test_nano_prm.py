@@ -17,8 +17,8 @@ from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
 from verifiers.nano_prm import NanoPRM, nano_prm
 from verifiers.steps import STEP_BREAK, new_steps, steps_of
 
@@ -85,7 +85,7 @@ def prm() -> Iterator[NanoPRM]:
 
 
 def score(prm: NanoPRM, node: Node, problem: Problem = PROBLEM) -> Verdict:
-    return asyncio.run(prm.score(problem, node))
+    return asyncio.run(ask(prm, problem, node))
 
 
 @needs_weights
@@ -112,7 +112,7 @@ def test_together_and_alone_score_alike(prm: NanoPRM) -> None:
 
     async def together() -> list[Verdict]:
         async with TaskGroup() as group:
-            tasks = [group.create_task(prm.score(PROBLEM, node)) for node in nodes]
+            tasks = [group.create_task(ask(prm, PROBLEM, node)) for node in nodes]
         return [task.result() for task in tasks]
 
     assert asyncio.run(together()) == [score(prm, node) for node in nodes]

@@ -11,6 +11,7 @@ from reasoning.answers import last_number
 from reasoning.errors import VerificationError
 from reasoning.problem import Problem
 from reasoning.testing.contracts import check_verifier
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Finish, RolloutTree, Sample
 from verifiers.oracle import oracle
 
@@ -20,7 +21,7 @@ def score(problem: Problem, *texts: str, finish: Finish = "end") -> tuple[float,
     node = tree.root
     for text in texts:
         node = tree.add(node, 0, Sample(text, finish=finish))
-    return asyncio.run(oracle().score(problem, node)).steps
+    return asyncio.run(ask(oracle(), problem, node)).steps
 
 
 def test_right_wrong_and_none() -> None:

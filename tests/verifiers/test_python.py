@@ -13,6 +13,7 @@ import pytest
 from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
 from verifiers.python_worker import passes
 
@@ -84,7 +85,7 @@ def node_of(*texts: str) -> Node:
 
 
 def score(verifier: Any, *texts: str, problem: Problem = PROBLEM) -> float:
-    (value,) = asyncio.run(verifier.score(problem, node_of(*texts))).steps
+    (value,) = asyncio.run(ask(verifier, problem, node_of(*texts))).steps
     return float(value)
 
 
@@ -154,7 +155,7 @@ def test_checks_run_side_by_side_but_not_too_many(checks: str) -> None:
     verifier = make(f"{checks}:half", workers=2)
 
     async def work() -> None:
-        calls = [verifier.score(PROBLEM, node_of(str(i))) for i in range(5)]
+        calls = [ask(verifier, PROBLEM, node_of(str(i))) for i in range(5)]
         for call in asyncio.as_completed(calls):
             assert (await call).steps == (0.5,)
 

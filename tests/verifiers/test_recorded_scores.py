@@ -12,6 +12,7 @@ import pytest
 from reasoning import names
 from reasoning.errors import VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 
 PROBLEM = Problem("p", "?")
@@ -20,7 +21,7 @@ PROBLEM = Problem("p", "?")
 def score(info: dict[str, Any] | None, **options: Any) -> tuple[float, ...]:
     verifier = names.build("verifier", {"name": "recorded_scores", **options})
     node = RolloutTree("p").add(RolloutTree("p").root, 2, Sample("text", info=info))
-    return asyncio.run(verifier.score(PROBLEM, node)).steps  # type: ignore[no-any-return]
+    return asyncio.run(ask(verifier, PROBLEM, node)).steps
 
 
 def test_scores_of_steps_come_first() -> None:

@@ -12,8 +12,8 @@ from reasoning import names
 from reasoning.backends.nano.reward import WEIGHTS
 from reasoning.errors import RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import RolloutTree, Sample
-from reasoning.verify import Verdict
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", prompt="Wrapped: what is 12 * 7 + 5?")
 
@@ -28,7 +28,7 @@ def score(verifier: Any, *texts: str) -> Verdict:
     node = tree.root
     for text in texts:
         node = tree.add(node, 0, Sample(text))
-    return asyncio.run(verifier.score(PROBLEM, node))  # type: ignore[no-any-return]
+    return asyncio.run(ask(verifier, PROBLEM, node))  # type: ignore[no-any-return]
 
 
 def logits(server: Any, text: str) -> Any:

@@ -17,8 +17,8 @@ from reasoning.backends.nano.reward import marked
 from reasoning.backends.nano.text import Text
 from reasoning.errors import EngineError, RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
+from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Verdict
 from verifiers.prm_families import FAMILIES, Layout, Tokens, family_of
 from verifiers.vllm_prm import VllmPRM, vllm_prm
 
@@ -43,7 +43,7 @@ def path_of(*texts: str) -> Node:
 def score(verifier: VllmPRM, *nodes: Node) -> list[Verdict]:
     async def work() -> list[Verdict]:
         async with TaskGroup() as group:
-            tasks = [group.create_task(verifier.score(PROBLEM, node)) for node in nodes]
+            tasks = [group.create_task(ask(verifier, PROBLEM, node)) for node in nodes]
         return [task.result() for task in tasks]
 
     try:
@@ -208,7 +208,7 @@ def test_one_text_too_long_harms_no_other(pooling_server: Any) -> None:
 
     async def work() -> list[Verdict | BaseException]:
         nodes = [path_of("a."), path_of("b " * 3000), path_of("c.")]
-        calls = [asyncio.ensure_future(verifier.score(PROBLEM, node)) for node in nodes]
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in nodes]
         await asyncio.wait(calls)
         return [call.exception() or call.result() for call in calls]
 
