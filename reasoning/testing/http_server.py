@@ -102,6 +102,11 @@ class HttpServer:
     async def stop(self) -> None:
         """Die: refuse connections and break the open ones."""
         if self._server is not None:
+            # asyncio forgets connections that it is about to make when a server closes.
+            for socket in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(socket)
+            for _ in range(5):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         for client in list(self._open):
