@@ -126,6 +126,11 @@ class Python:
         request = json.dumps({**self._limits, "fields": _fields(problem, node)}) + "\n"
         async with self._turn():
             said = await self._run(request.encode())
+        if said is None:
+            raise VerificationError(
+                f"problem {problem.id!r}: the check's process did not start; is the machine out of "
+                "memory or processes?"
+            )
         try:
             reply = json.loads(said)
             if "error" in reply:
@@ -148,8 +153,11 @@ class Python:
             self._turns[loop] = asyncio.Semaphore(self._workers)
         return self._turns[loop]
 
-    async def _run(self, request: bytes) -> bytes:
-        """What the process says within its time; it is gone when this returns or raises."""
+    async def _run(self, request: bytes) -> bytes | None:
+        """What the process says within its time, None if it does not get as far as the check.
+
+        It is gone when this returns or raises.
+        """
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             process = await asyncio.create_subprocess_exec(
                 *_ARGUMENTS,
@@ -164,19 +172,23 @@ class Python:
             assert process.stdout is not None
             try:
                 process.stdin.write(request)
-                async with asyncio.timeout(_START_SECONDS):
-                    first = await process.stdout.readline()
+                first = await _line(process.stdout, _START_SECONDS)
                 if b'"ready"' not in first:
-                    return first
-                async with asyncio.timeout(self._limits["seconds"] * PATIENCE):
-                    return await process.stdout.readline()
-            except TimeoutError:
-                return b""
+                    return first or None
+                return await _line(process.stdout, self._limits["seconds"] * PATIENCE)
             finally:
                 process.stdin.close()
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+
+
+async def _line(stream: asyncio.StreamReader, seconds: float) -> bytes:
+    """What is said within so many seconds, if anything is."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await stream.readline()
+    return b""
 
 
 def _fields(problem: Problem, node: Node) -> dict[str, Any]:

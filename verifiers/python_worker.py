@@ -65,12 +65,12 @@ def main() -> None:
         _say(out, alone=alone)
         return
     _say(out, ready=True)
-    _limit(request["seconds"], request["memory_bytes"], request["file_bytes"])
     try:
+        _limit(request["seconds"], request["memory_bytes"], request["file_bytes"])
         score = check(**{name: request["fields"][name] for name in _wanted(check)})
     except MemoryError:
         os._exit(1)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: a check that ends has not judged
         _say(out, error=f"{type(error).__name__}: {_shown(error, str)}")
         return
     _limit_off()

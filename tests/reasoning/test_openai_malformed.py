@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -108,6 +109,7 @@ TOKEN = {"token": "a", "logprob": -1.0}
         (VLLM, "logprobs", "seven"),
         (VLLM, "logprobs", {"token_logprobs": ["low"]}),
         (VLLM, "logprobs", {"token_logprobs": [10**400]}),
+        (VLLM, "logprobs", {"token_logprobs": [math.nan]}),
         (VLLM, "logprobs", {"tokens": [7]}),
         (VLLM, "logprobs", {"top_logprobs": [{"a": "low"}]}),
         (VLLM, "logprobs", {"top_logprobs": ["low"]}),
@@ -137,6 +139,40 @@ def test_a_field_that_cannot_be_read_is_a_failed_try_whose_tokens_count(
             run(work())
         assert server.counts["calls"] == 1
     assert told == [7]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "seven",
+        {"prompt_logprobs": "seven"},
+        {"prompt_logprobs": 7},
+        {"prompt_logprobs": []},
+        {"prompt_logprobs": ["low"] * 100},
+        {"prompt_logprobs": [{str(i): "low" for i in range(999)}] * 100},
+        {"prompt_logprobs": [{str(i): {"logprob": "low"} for i in range(999)}] * 100},
+        {"prompt_logprobs": [{str(i): {"logprob": math.nan} for i in range(999)}] * 100},
+        {"logprobs": "seven"},
+        {"logprobs": {"text_offset": ["here"] * 100, "token_logprobs": [-1.0] * 100}},
+        {"logprobs": {"text_offset": list(range(100)), "token_logprobs": [math.nan] * 100}},
+    ],
+)
+@pytest.mark.parametrize("flavour", [VLLM, TEXT], ids=["tokens", "text"])
+def test_a_likelihood_that_cannot_be_read_is_a_failed_try(
+    flavour: Flavour, choice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What belongs to the other protocol, this one finds missing."""
+    with serving(replace(flavour, strict=False)) as server:
+        source = OpenAI([server.url], "toy")
+
+        async def work() -> Any:
+            await source.abilities()
+            monkeypatch.setattr(http_server.Answer, "whole", lambda _: {"choices": [choice]})
+            prompt = Prompt(Problem("p", "What is 3 + 4?"), RolloutTree("p").root, 0)
+            return await source.score_text(prompt, Sample("7 a"), question=True, meter=print)
+
+        with pytest.raises(TransientError, match="the server's answer cannot be read: "):
+            run(work())
 
 
 @pytest.mark.parametrize("flavour", [VLLM, CHAT], ids=["tokens", "chat"])

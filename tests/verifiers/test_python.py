@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ def test_prints_do_not_matter(checks: str) -> None:
         ("shy", "returned something of type Shy that cannot be shown"),
         ("shy_error", "ShyError: something of type ShyError that cannot be shown"),
         ("fills", "File too large"),
+        ("exits", "SystemExit: bye"),
     ],
 )
 def test_a_check_at_fault_is_an_error(checks: str, check: str, message: str) -> None:
@@ -119,13 +121,22 @@ def test_a_check_at_fault_is_an_error(checks: str, check: str, message: str) -> 
         score(make(f"{checks}:{check}"), "")
 
 
-@pytest.mark.parametrize("check", ["spins", "waits", "eats", "dies", "exits"])
+@pytest.mark.parametrize("check", ["spins", "waits", "eats", "dies"])
 def test_what_a_check_cannot_survive(checks: str, check: str) -> None:
     began = time.monotonic()
     assert score(make(f"{checks}:{check}", seconds=0.3), "") == 0
     assert time.monotonic() - began < 60  # not the 1000 s that it wanted
     with pytest.raises(VerificationError, match=r"ran out of time or memory.*0\.3 s"):
         score(make(f"{checks}:{check}", seconds=0.3, failed=None), "")
+
+
+def test_a_process_that_does_not_start_is_no_verdict(
+    checks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = make(f"{checks}:half")
+    monkeypatch.setattr("verifiers.python._ARGUMENTS", [sys.executable, "-c", "pass"])
+    with pytest.raises(VerificationError, match="process did not start"):
+        score(verifier, "")
 
 
 def test_no_process_is_left(checks: str) -> None:

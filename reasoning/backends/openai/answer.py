@@ -7,6 +7,7 @@ Answers come as a stream of events, a few tokens each, or in one piece; from /co
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -39,8 +40,9 @@ def readable() -> Iterator[None]:
         raise TransientError(f"the server's answer cannot be read: {why}") from error
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def number(value: Any) -> float:
+    """A log-probability as a server tells it. Raises TypeError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise TypeError(f"a log-probability is {_shown(value)}")
     return float(value)
 
@@ -181,16 +183,16 @@ class Answer:
     def _take_logprobs(self, logprobs: Mapping[str, Any]) -> None:
         if (content := logprobs.get("content")) is not None:  # chat
             for token in content:
-                self.logprobs.append(_number(token["logprob"]))
+                self.logprobs.append(number(token["logprob"]))
                 self.strings.append(_string(token["token"]))
                 tops = token.get("top_logprobs") or ()
-                self.tops.append([_number(top["logprob"]) for top in tops])
+                self.tops.append([number(top["logprob"]) for top in tops])
             return
         given = logprobs.get("token_logprobs") or ()
-        self.logprobs += [None if p is None else _number(p) for p in given]
+        self.logprobs += [None if p is None else number(p) for p in given]
         self.strings += [_string(s) for s in logprobs.get("tokens") or ()]
         rows = logprobs.get("top_logprobs") or ()
-        self.tops += [[_number(p) for p in (row or {}).values()] for row in rows]
+        self.tops += [[number(p) for p in (row or {}).values()] for row in rows]
 
     def go_on(self) -> None:
         """What is read next is the reply to another request, which goes on from here."""

@@ -13,7 +13,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from reasoning.backends.openai import request
-from reasoning.backends.openai.answer import Answer, chosen, confidence, count, finish, readable
+from reasoning.backends.openai.answer import (
+    Answer,
+    chosen,
+    confidence,
+    count,
+    finish,
+    number,
+    readable,
+)
 from reasoning.backends.openai.connection import Reply
 from reasoning.backends.openai.pool import Pool, checked_url
 from reasoning.backends.openai.probe import Api, probe, served
@@ -134,14 +142,12 @@ class OpenAI:
             return np.zeros(0, np.float32)
         body = {"prompt": before + scored, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         whole = await self._post("completions", body, prompt)
-        rows = (_choice(whole).get("prompt_logprobs") or [])[len(before) :]
-        if len(rows) != len(scored):
-            raise TransientError(f"{len(rows)} log-probabilities came for {len(scored)} tokens")
-        try:
+        with readable():
+            rows = (_choice(whole).get("prompt_logprobs") or [])[len(before) :]
+            if len(rows) != len(scored):
+                raise ValueError(f"{len(rows)} log-probabilities for {len(scored)} tokens")
             pairs = zip(scored, rows, strict=True)
-            values = [row[str(i)]["logprob"] if row else 0.0 for i, row in pairs]
-        except (KeyError, TypeError) as error:
-            raise TransientError(f"log-probabilities cannot be read: {error!r}") from error
+            values = [number(row[str(i)]["logprob"]) if row else 0.0 for i, row in pairs]
         return np.array(values, dtype=np.float32)
 
     async def encode(self, text: str) -> list[int]:
@@ -316,15 +322,12 @@ class OpenAI:
         whole = await self._post("completions", {**body, "echo": True, "logprobs": 0}, prompt)
         usage = whole.get("usage")
         meter(count(usage.get("prompt_tokens") if isinstance(usage, dict) else None) or 0)
-        logprobs = _choice(whole).get("logprobs") or {}
-        end = len(before) + len(sample.text)
-        values = [
-            p or 0.0
-            for at, p in zip(
-                logprobs.get("text_offset", ()), logprobs.get("token_logprobs", ()), strict=False
-            )
-            if len(before) <= at < end
-        ]
+        logprobs = _choice(whole)["logprobs"]
+        pairs = zip(logprobs["text_offset"], logprobs["token_logprobs"], strict=True)
+        within = [p for at, p in pairs if len(before) <= at < len(before + sample.text)]
+        if sample.text and not within:
+            raise ValueError("no token begins in the given text")
+        values = [0.0 if p is None else number(p) for p in within]
         return np.array(values, dtype=np.float32)
 
     async def _post(self, path: str, body: Mapping[str, Any], prompt: Prompt | None = None) -> Any:
