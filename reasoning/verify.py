@@ -61,7 +61,7 @@ class Batches(Generic[Asked, Given]):
     Up to `in_flight` batches are under way at once. The next one leaves as soon as one of them is
     back, with whatever has gathered by then, up to `max_batch`; nothing ever waits for a batch to
     fill. An exception in `many` fails all of its batch, an exception in place of a result fails
-    that one.
+    that one. A batch that nobody waits for any more is cancelled.
     """
 
     def __init__(
@@ -111,21 +111,40 @@ class Batches(Generic[Asked, Given]):
                 continue
             if self._waiting:
                 self._hire()
-            try:
-                results: Sequence[Given | Exception] = await self._many([item for item, _ in batch])
-                if len(results) != len(batch):
-                    raise VerificationError(
-                        f"{self.name} gave {len(results)} results for {len(batch)} nodes"
-                    )
-            except Exception as error:
-                results = [error] * len(batch)
-            for (_, future), result in zip(batch, results, strict=True):
+            results = await self._asked(batch)
+            for (_, future), result in zip(batch, results, strict=False):
                 if future.done():
                     continue
                 if isinstance(result, Exception):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
+
+    async def _asked(
+        self, batch: Sequence[tuple[Asked, asyncio.Future[Given]]]
+    ) -> Sequence[Given | Exception]:
+        """What `many` makes of a batch; nothing once nobody waits for it."""
+        many = self._many([item for item, _ in batch])
+        call: asyncio.Future[Sequence[Given | Exception]] = asyncio.ensure_future(many)
+
+        def leave(gone: asyncio.Future[Given]) -> None:
+            if gone.cancelled() and all(future.done() for _, future in batch):
+                call.cancel()
+
+        for _, future in batch:
+            future.add_done_callback(leave)
+        try:
+            results = await call
+        except asyncio.CancelledError:
+            if all(future.done() for _, future in batch):
+                return []
+            raise
+        except Exception as error:
+            return [error] * len(batch)
+        if len(results) != len(batch):
+            wrong = f"{self.name} gave {len(results)} results for {len(batch)} nodes"
+            return [VerificationError(wrong)] * len(batch)
+        return results
 
 
 class Batched(Batches[Item, Scores]):

@@ -31,11 +31,13 @@ class Engine:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.batches: list[list[str]] = []
+        self.finished = 0
         self.error: Exception | None = None
 
     async def many(self, items: Sequence[Item]) -> list[Scores | Exception]:
         self.batches.append([item.node.text for item in items])
         await self.clock.sleep(1)
+        self.finished += 1
         if self.error:
             raise self.error
         for item in items:
@@ -132,6 +134,25 @@ def test_who_gives_up_is_not_scored_and_harms_nobody() -> None:
 
     asyncio.run(work())
     assert engine.batches == [["0", "1", "3"]]
+
+
+def test_a_batch_that_nobody_waits_for_is_cancelled() -> None:
+    engine = Engine()
+    verifier = Batched("v", engine.many, max_batch=2)
+
+    async def work() -> None:
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in nodes(4)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert engine.batches == [["0", "1"]]
+        for call in calls[:2]:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert [call.result().steps for call in calls[2:]] == [(0.02,), (0.03,)]
+
+    asyncio.run(work())
+    assert engine.batches == [["0", "1"], ["2", "3"]]
+    assert engine.finished == 1
 
 
 def test_one_batcher_in_two_loops() -> None:
