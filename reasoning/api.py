@@ -38,7 +38,7 @@ class Limits:
 
     tokens: Annotated[int, Field(ge=0)] | None = None
     verifier_calls: Annotated[int, Field(ge=0)] | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ async def solve_async(
         clock=clock_of(source, problem),
     )
     try:
+        preflight(scorer, search.sampling, [problem])
         for part in (source, scorer):
             await start(part)
         return await run_search(search, strategy, vote, bounds.seconds)
@@ -164,6 +165,12 @@ def clock_of(generator: Generator, problem: Problem) -> Clock:
     """The clock a search of `problem` runs on: the generator's own if it keeps one."""
     keeps: Callable[[Problem], Clock] | None = getattr(generator, "clock", None)
     return keeps(problem) if keeps else RealClock()
+
+
+def preflight(verifier: object, sampling: Sampling, problems: Sequence[Problem]) -> None:
+    """Let a verifier refuse what it could never score, before anything is spent. RecipeError."""
+    if refuse := getattr(verifier, "preflight", None):
+        refuse(sampling, problems)
 
 
 async def start(plugin: object) -> None:

@@ -108,13 +108,13 @@ def solve(
     entry: dict[str, Any] = {"searcher": searcher, "aggregator": aggregator}
     data = {
         "task": "jsonl",
-        "generator": generator,
-        "verifier": verifier or ("nano_prm" if generator == "nano" else None),
         "seed": seed,
         "strategies": [entry],
     }
+    verifier = verifier or ("nano_prm" if generator == "nano" else "null")
     top = ("sampling.", "limits.", "step.", "generator.", "verifier.")
-    changes = [s if s.startswith(top) else f"strategies.0.{s}" for s in sets or ()]
+    changes = [f"generator={generator}", f"verifier={verifier}"]  # names, or mappings in YAML
+    changes += [s if s.startswith(top) else f"strategies.0.{s}" for s in sets or ()]
     if searcher in ("best_of_n", "self_consistency", "first_finish"):
         entry["n"] = 8
     recipe = parse(with_sets(data, changes))

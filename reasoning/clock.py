@@ -12,8 +12,14 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from pydantic import Field
+
+Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Speed: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Tokens a second, in one stream."""
 
 
 class Handle(Protocol):

@@ -188,7 +188,10 @@ def run(started: Sequence[Server], say: Callable[[str], None]) -> None:
             try:
                 process = subprocess.Popen(command, env=env, start_new_session=True)
             except OSError as error:
-                raise EngineError(f"{command[0]} cannot be started: {error}") from error
+                raise EngineError(
+                    f"{command[0]} cannot be started: {error}; is vLLM installed here? "
+                    "(pip install 'reasoning[vllm]')"
+                ) from error
             running.append((server, process))
             while not _healthy(server):
                 _complain(running)

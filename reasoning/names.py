@@ -30,6 +30,13 @@ PACKAGES: Mapping[Kind, str] = {
     "aggregator": "reasoning.aggregate",
 }
 _AGGREGATORS = ("first", "best", "majority", "weighted_majority")
+_EXAMPLES = {  # of what has no default and is no number
+    "base_url": "http://localhost:8000/v1",
+    "generator": "nano",
+    "members": "[nano_prm, logprob]",
+    "model": "Qwen/Qwen2.5-7B-Instruct",
+    "path": "problems.jsonl",
+}
 
 
 def known(kind: Kind) -> list[str]:
@@ -155,8 +162,8 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
     if not isinstance(function, type):
         needed = [n for n, p in allowed.items() if p.default is p.empty and n not in fit]
         if needed:
-            wants = ", ".join(needed)
-            raise RecipeError(f"{owner} needs {wants}; set it, for example {needed[0]}: 8")
+            example = f"{needed[0]}: {_EXAMPLES.get(needed[0], '8')}"
+            raise RecipeError(f"{owner} needs {', '.join(needed)}; set it, for example {example}")
     return fit
 
 
@@ -213,8 +220,13 @@ def help_lines(functions: Iterable[Callable[..., Any]]) -> list[tuple[str, str]]
     lines = []
     for function in functions:
         shown = ", ".join(
-            n if p.default is p.empty else f"{n}={p.default!r}"
+            n if p.default is p.empty else f"{n}={_shown(p.default)}"
             for n, p in parameters(function).items()
         )
         lines.append((f"{function.__name__}({shown})", summary(function)))
     return lines
+
+
+def _shown(default: object) -> str:
+    """A file that comes with the framework is nobody's business."""
+    return "(bundled)" if isinstance(default, Path) else repr(default)

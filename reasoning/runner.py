@@ -10,16 +10,27 @@ import sys
 import time
 from asyncio import TaskGroup
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning import names
-from reasoning.api import Limits, Result, clock_of, close, made, run_search, sampling_for, start
+from reasoning.api import (
+    Limits,
+    Result,
+    clock_of,
+    close,
+    made,
+    preflight,
+    run_search,
+    sampling_for,
+    start,
+)
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
-from reasoning.errors import RecipeError, cause
+from reasoning.errors import RecipeError, UserError, cause
 from reasoning.generate import Generator, Sampling
 from reasoning.grading import equivalent
 from reasoning.problem import Problem
@@ -97,24 +108,27 @@ class Plan:
 
 
 def plan(recipe: Recipe, limit: int | None = None) -> Plan:
-    """Resolve and build everything a recipe names. Raises UserError at the first mistake."""
+    """Resolve and build everything a recipe names. Raises UserError that tells every mistake."""
     chosen = strategies(recipe)
-    task = names.build("task", recipe.task)
+    mistakes: dict[str, UserError] = {}
     built: dict[str, Any] = {}
 
     def build(kind: names.Kind, spec: object) -> Any:
         key = f"{kind} {json.dumps(spec, sort_keys=True, default=str)}"
         if key not in built:
-            built[key] = names.build(kind, spec)
+            built[key] = None
+            with _noted(mistakes):
+                built[key] = names.build(kind, spec)
         return built[key]
 
+    task = build("task", recipe.task)
     arms = []
     for strategy in chosen:
         variant = strategy.recipe
         generator = build("generator", variant.generator)
         verifier = build("verifier", variant.verifier) if variant.verifier else None
-        arms.append(
-            Arm(
+        with _noted(mistakes):
+            arm = Arm(
                 strategy,
                 generator,
                 verifier,
@@ -122,11 +136,12 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
                 made(Step, variant.step, Step()),
                 made(Limits, variant.limits, Limits()),
             )
-        )
+            preflight(verifier, arm.sampling, task.problems if task else ())
+            arms.append(arm)
+    if mistakes:
+        raise _together(list(mistakes.values()))
     notes = list(
-        dict.fromkeys(
-            note for part in (task, *built.values()) for note in getattr(part, "notes", [])
-        )
+        dict.fromkeys(note for part in built.values() for note in getattr(part, "notes", []))
     )
     problems = list(task.problems)
     for part in built.values():
@@ -140,6 +155,21 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
     if shared:
         notes.append(SHARED_NOTE)
     return Plan(recipe, arms, task, problems[:limit], shared, notes)
+
+
+@contextmanager
+def _noted(mistakes: dict[str, UserError]) -> Iterator[None]:
+    """Go on after a mistake, so that all of them can be told at once."""
+    try:
+        yield
+    except UserError as error:
+        mistakes.setdefault(str(error), error)
+
+
+def _together(mistakes: Sequence[UserError]) -> UserError:
+    if len(mistakes) == 1:
+        return mistakes[0]
+    return RecipeError("\n".join([f"{len(mistakes)} mistakes", *(f"- {m}" for m in mistakes)]))
 
 
 def _covered(part: Any, problems: list[Problem], task: Any, notes: list[str]) -> list[Problem]:

@@ -24,6 +24,9 @@ class Verifier(Protocol):
     otherwise. `meter` is told the tokens that the verifier reads and writes, none where it reads no
     text, and before the call is over: of a failed or cancelled call too, as far as they are known.
     Raises TransientError or VerificationError.
+
+    It may have a method `preflight(sampling, problems)` that raises RecipeError for a recipe under
+    which it could score nothing.
     """
 
     @property

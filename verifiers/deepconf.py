@@ -7,13 +7,13 @@ token.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from reasoning.errors import RecipeError
-from reasoning.generate import Meter
+from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores
@@ -50,10 +50,19 @@ class DeepConf:
         self._kind = kind
         self._window = window
 
+    def preflight(self, sampling: Sampling, _: Sequence[Problem]) -> None:
+        refuse_without_confidences(self.name, sampling)
+
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no confidences, or no tokens."""
         values = usable(node.sample.confidence, "token confidences", problem, CURE)
         return (_REDUCE[self._kind](values, self._window),)
+
+
+def refuse_without_confidences(name: str, sampling: Sampling) -> None:
+    """Raises RecipeError if the generator is not asked for token confidences."""
+    if not sampling.confidence_k:
+        raise RecipeError(f"verifier {name} reads token confidences and none are asked for; {CURE}")
 
 
 def group_means(values: Floats, window: int) -> Floats:

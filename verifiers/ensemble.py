@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from reasoning import names
-from reasoning.api import close, start
+from reasoning.api import close, preflight, start
 from reasoning.errors import RecipeError, StoreError, VerificationError, cause
-from reasoning.generate import Meter
+from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Node, RolloutTree
 from reasoning.verify import Scores, Verifier
@@ -89,6 +89,10 @@ class Ensemble:
         self._weights = weights
         self._ranks = ranks
         self.notes = [note for member in members for note in getattr(member, "notes", [])]
+
+    def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:
+        for member in self._members:
+            preflight(member, sampling, problems)
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises what a member raises, VerificationError if they see different steps."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reasoning.answers import extract
-from reasoning.errors import VerificationError
-from reasoning.generate import Meter
+from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter, Sampling
 from reasoning.grading import equivalent
 from reasoning.problem import Problem
 from reasoning.tree import Node
@@ -26,6 +28,13 @@ class Oracle:
 
     def __init__(self) -> None:
         self.notes = ["verifier oracle looks at the gold answers: an upper bound, not a result"]
+
+    def preflight(self, _: Sampling, problems: Sequence[Problem]) -> None:
+        """Some problems may have no gold answer, but not all of them."""
+        if problems and all(problem.gold is None for problem in problems):
+            raise RecipeError(
+                "verifier oracle goes by gold answers and no problem has one; use another verifier"
+            )
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the problem has no gold answer."""

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
@@ -22,10 +23,13 @@ from pydantic import Field
 
 from reasoning.answers import extract
 from reasoning.errors import RecipeError, VerificationError
-from reasoning.generate import Meter
+from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores
+
+TESTS = "verifiers.python_worker:passes"
+"""The check that runs the tests in a problem's meta."""
 
 PATIENCE = 3.0
 """Elapsed over processor seconds: a busy machine judges as an idle one does."""
@@ -43,7 +47,7 @@ File = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 def python(
     *,
-    check: str = "verifiers.python_worker:passes",
+    check: str = TESTS,
     seconds: Seconds = 10.0,
     memory_mb: Memory = 1024.0,
     file_mb: File = 16.0,
@@ -121,6 +125,15 @@ class Python:
                 "verifier python: this system does not let checks be cut off from the network"
             )
 
+    def preflight(self, _: Sampling, problems: Sequence[Problem]) -> None:
+        """Some problems may have no tests, but not all of them."""
+        if self._limits["check"] == TESTS and problems and not any(map(tested, problems)):
+            raise RecipeError(
+                "verifier python runs candidates with the tests of their problem (tests or test in "
+                "its meta) and no problem has any; name a check of your own, verifier.check: "
+                "package.module:function"
+            )
+
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the check raises, or returns what is no score."""
         request = json.dumps({**self._limits, "fields": _fields(problem, node)}) + "\n"
@@ -181,6 +194,11 @@ class Python:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+
+
+def tested(problem: Problem) -> bool:
+    """Whether the check `passes` finds tests for the problem."""
+    return bool(problem.meta.get("tests", problem.meta.get("test")))
 
 
 async def _line(stream: asyncio.StreamReader, seconds: float) -> bytes:

@@ -7,13 +7,14 @@ is read from the samples (`sampling.confidence_k`), so it costs no call and no t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from reasoning.errors import RecipeError, VerificationError
-from reasoning.generate import Meter
+from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores
-from verifiers.deepconf import CURE
+from verifiers.deepconf import CURE, refuse_without_confidences
 from verifiers.logprob import usable
 
 _ROUNDING = 1e-3
@@ -38,6 +39,14 @@ class SelfCertainty:
 
     def __init__(self, k: int) -> None:
         self._k = k
+
+    def preflight(self, sampling: Sampling, _: Sequence[Problem]) -> None:
+        refuse_without_confidences(self.name, sampling)
+        if sampling.confidence_k != self._k:
+            raise RecipeError(
+                f"verifier self_certainty reckons with k={self._k} and sampling.confidence_k is "
+                f"{sampling.confidence_k}; they are the same number"
+            )
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no confidences, or none of `k` tokens."""

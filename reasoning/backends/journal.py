@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from reasoning import names
-from reasoning.clock import Clock, ClockPerProblem, RealClock, VirtualClock, stream
+from reasoning.clock import Clock, ClockPerProblem, RealClock, Speed, VirtualClock, stream
 from reasoning.errors import StoreError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
@@ -27,7 +27,7 @@ def journal(
     generator: str | dict[str, Any],
     path: str | None = None,
     shared: bool = False,
-    tokens_per_second: float = 50.0,
+    tokens_per_second: Speed = 50.0,
 ) -> Journal:
     """Wraps any generator: records by (prefix, params, seed) and replays; a rerun pays nothing.
 

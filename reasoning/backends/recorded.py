@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reasoning.clock import Clock, ClockPerProblem, stream
+from reasoning.clock import Clock, ClockPerProblem, Speed, stream
 from reasoning.errors import RecipeError
 from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
@@ -25,15 +25,13 @@ CHARS_A_TOKEN = 3.5
 
 
 def recorded(
-    *, path: str, tokens_per_second: float = 50.0, where: dict[str, str] | None = None
+    *, path: str, tokens_per_second: Speed = 50.0, where: dict[str, str] | None = None
 ) -> Recorded:
     """Stored samples of real models: slot i of a problem returns its i-th sample.
 
     Time is virtual: a sample takes its number of tokens divided by `tokens_per_second`. `where`
     keeps the rows and samples whose fields have the given values, say {run: data/n16}.
     """
-    if tokens_per_second <= 0:
-        raise RecipeError(f"tokens_per_second is more than 0, not {tokens_per_second:g}")
     return Recorded(read(Path(path), where or {}), path, 1 / tokens_per_second)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from pydantic import Field
 
-from reasoning.clock import Clock, ClockPerProblem, stream
+from reasoning.clock import Clock, ClockPerProblem, Seconds, stream
 from reasoning.errors import GenerationError
 from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
@@ -24,9 +25,9 @@ seed."""
 def scripted(
     *,
     replies: list[str] | None = None,
-    delay: float = 0.0,
-    token_seconds: float = 0.0,
-    fail_every: int = 0,
+    delay: Seconds = 0.0,
+    token_seconds: Seconds = 0.0,
+    fail_every: Annotated[int, Field(ge=0)] = 0,
 ) -> Scripted:
     """The programmable fake: replies from a list, else small sums with honest mistakes.
 

@@ -65,6 +65,11 @@ def test_check_shows_the_plan_and_runs_nothing(recipe: Path, tmp_path: Path) -> 
         (["solve", " ", "--generator", "scripted"], "empty"),
         (["run", "quickstart", "--limit", "0"], "limit"),
         (["solve", "Q", "--generator", "scripted", "--set", "k=3"], "parameter"),
+        (["solve", "Q", "--verifier", "judge"], "for example generator: nano"),
+        (["solve", "Q", "--verifier", "oracle"], "no problem has one"),
+        (["solve", "Q", "--generator", "{name: nano"], "not valid YAML"),
+        (["check", "quickstart", "--set", "verifier=deepconf"], "set sampling.confidence_k: 20"),
+        (["check", "quickstart", "--set", "verifier=python"], "no problem has any"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(args: list[str], word: str) -> None:
@@ -81,6 +86,22 @@ def test_solve_prints_the_answer(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == "14"
     piped = reasoning("solve", "-", *same, stdin="What is 1 + 1?")
     assert piped.stdout.splitlines()[0] == "14"
+
+
+def test_solve_takes_mappings() -> None:
+    source = "{name: scripted, replies: ['\\boxed{3}']}"
+    verifier = "{name: ensemble, members: [logprob, {name: logprob, kind: min}]}"
+    done = reasoning("solve", "Q", "--generator", source, "--verifier", verifier)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "3"), done.stderr
+
+
+def test_every_mistake_is_told_at_once(recipe: Path) -> None:
+    sets = ("task.path=nowhere.jsonl", "generator.delay=-1", "verifier=judge")
+    done = reasoning("check", recipe, *(word for s in sets for word in ("--set", s)))
+    assert done.returncode == 2
+    assert "3 mistakes" in done.stderr
+    for word in ("nowhere.jsonl", "delay", "judge needs generator"):
+        assert word in done.stderr
 
 
 def test_solve_without_an_answer_exits_with_1() -> None:

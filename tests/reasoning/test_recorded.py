@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reasoning import names
 from reasoning.aggregate import majority
 from reasoning.backends.recorded import CHARS_A_TOKEN, Recorded, recorded, replayed
 from reasoning.errors import RecipeError, cause
@@ -196,8 +197,9 @@ def test_files_that_are_no_files(tmp_path: Path) -> None:
     plain.write_bytes(b'{"id": "p", "samples": []}\n')
     with pytest.raises(RecipeError, match="cannot be read"):
         recorded(path=str(plain))
-    with pytest.raises(RecipeError, match="tokens_per_second"):
-        recorded(path=str(plain), tokens_per_second=0)
+    for speed in (0, float("nan"), float("inf")):
+        with pytest.raises(RecipeError, match="tokens_per_second"):
+            names.build("generator", {"name": "recorded", "path": "x", "tokens_per_second": speed})
 
 
 def test_races_on_real_recordings(data: Path) -> None:

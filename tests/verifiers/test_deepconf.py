@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning import names
+from reasoning.api import preflight
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
@@ -151,3 +152,19 @@ def test_parameters_are_checked() -> None:
         score(confident(1.0), kind="best")
     with pytest.raises(RecipeError, match="k is 0"):
         score(confident(1.0), "self_certainty", k=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "k", "message"),
+    [
+        ("deepconf", 0, "deepconf_bottom reads token confidences and none are asked for"),
+        ("self_certainty", 0, "set sampling.confidence_k: 20"),
+        ("self_certainty", 5, "reckons with k=20 and sampling.confidence_k is 5"),
+        ({"name": "ensemble", "members": ["logprob", "deepconf"]}, 0, "deepconf_bottom reads"),
+    ],
+)
+def test_what_could_never_be_scored_is_refused(spec: Any, k: int, message: str) -> None:
+    verifier = names.build("verifier", spec)
+    with pytest.raises(RecipeError, match=message):
+        preflight(verifier, Sampling(max_tokens=9, confidence_k=k), [PROBLEM])
+    preflight(verifier, Sampling(max_tokens=9, confidence_k=20), [PROBLEM])

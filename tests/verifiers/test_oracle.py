@@ -8,7 +8,9 @@ import pytest
 
 from reasoning import names
 from reasoning.answers import last_number
-from reasoning.errors import VerificationError
+from reasoning.api import preflight
+from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.testing.contracts import check_verifier
 from reasoning.testing.verifier_contract import ask
@@ -58,3 +60,10 @@ def test_it_says_so() -> None:
 
 def test_contract() -> None:
     check_verifier(oracle, problem=Problem("p", "What is 12 * 7 + 5?", gold="89"))
+
+
+def test_without_any_gold_answer_it_is_refused() -> None:
+    known, unknown = Problem("a", "?", gold="1"), Problem("b", "?")
+    preflight(oracle(), Sampling(max_tokens=9), [unknown, known])
+    with pytest.raises(RecipeError, match="no problem has one"):
+        preflight(oracle(), Sampling(max_tokens=9), [unknown, unknown])

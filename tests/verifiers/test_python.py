@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from reasoning import names
+from reasoning.api import preflight
 from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
@@ -229,3 +231,11 @@ def test_candidates_code_in_a_process_of_its_own() -> None:
     assert score(verifier, "```python\nimport os; os._exit(0)\n```") == 0
     with pytest.raises(VerificationError, match="has no tests"):
         score(verifier, f"```python\n{RIGHT}\n```", problem=Problem("p", "?"))
+
+
+def test_without_any_tests_only_a_check_of_ones_own_will_do(checks: str) -> None:
+    untested, sampling = Problem("q", "?"), Sampling(max_tokens=9)
+    preflight(names.build("verifier", "python"), sampling, [untested, PROBLEM])
+    preflight(make(f"{checks}:half"), sampling, [untested])
+    with pytest.raises(RecipeError, match="no problem has any"):
+        preflight(names.build("verifier", "python"), sampling, [untested])
