@@ -56,6 +56,10 @@ SHARED_NOTE = (
 )
 
 
+LOST = {"wasted_tokens": "generated tokens", "verifier_tokens": "verifier tokens"}
+"""What is spent twice, by its name in `Usage`, where a search is interrupted and begun again."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a run is. `new_*` leaves out what an earlier, interrupted run had done."""
@@ -291,7 +295,14 @@ class _Run:
             clock=clock_of(generator, problem),
         )
         strategy = arm.strategy
-        result = await run_search(search, strategy.run, strategy.vote, arm.limits.seconds)
+        try:
+            result = await run_search(search, strategy.run, strategy.vote, arm.limits.seconds)
+        except BaseException:
+            # Finished samples are in the journal; what was cut off is not, and scores are not.
+            spent = {name: getattr(search.usage, name) for name in LOST}
+            if any(spent.values()):
+                self.store.lose(strategy.name, problem.id, spent)
+            raise
         record = await _record(problem, strategy, result)
         self.store.append(record, result.tree)
         if generator is arm.generator:
@@ -375,7 +386,11 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
         problem_ids=[p.id for p in todo.problems],
         avg_at_n=getattr(todo.task, "avg_at_n", False),
     )
-    return {"name": todo.recipe.name, "task": todo.task.name, "notes": todo.notes, **summary}
+    lost = {name: store.lost(name) for name in LOST}
+    spent = " and ".join(f"{lost[name]:,} {what}" for name, what in LOST.items() if lost[name])
+    more = [f"interruptions cost up to {spent} more, which are in no row"] if spent else []
+    notes = [*todo.notes, *more]
+    return {"name": todo.recipe.name, "task": todo.task.name, "notes": notes, **summary}
 
 
 def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:

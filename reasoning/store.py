@@ -5,6 +5,7 @@ results.jsonl     one line for each problem and strategy, in order of completion
 trees/STRATEGY/PROBLEM.jsonl
 summary.json      numbers, written at the end
 journal.jsonl     calls of problems in progress; gone when the run is complete
+interrupted.jsonl what was spent on searches that were interrupted and begun again, if any were
 """
 
 from __future__ import annotations
@@ -81,6 +82,20 @@ class Store:
             self._replace(self.tree_path(result["strategy"], result["problem"]), tree.to_jsonl())
             self._results.write(json.dumps(result, ensure_ascii=False) + "\n")
             self._results.flush()
+
+    def lose(self, strategy: str, problem: str, spent: Mapping[str, int]) -> None:
+        """Note what an unfinished search has spent that going on with it will not make good."""
+        with _plain_errors(self.folder), self._file("interrupted.jsonl").open("a") as file:
+            file.write(json.dumps({"strategy": strategy, "problem": problem, **spent}) + "\n")
+
+    def lost(self, name: str) -> int:
+        """The sum of `name` over all that was lost."""
+        path, total = self._file("interrupted.jsonl"), 0
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, LookupError, TypeError):  # a line may be torn
+                    total += int(json.loads(line)[name])
+        return total
 
     def results(self) -> Iterator[dict[str, Any]]:
         """The first stored result of each problem and strategy; damaged lines are skipped."""

@@ -17,7 +17,7 @@ from reasoning import runner
 from reasoning.backends.scripted import Scripted, scripted
 from reasoning.errors import EngineError, RecipeError, StoreError
 from reasoning.recipe import parse
-from reasoning.tree import RolloutTree
+from reasoning.tree import RolloutTree, Sample
 
 STRATEGIES: list[dict[str, Any]] = [
     {"searcher": "self_consistency", "n": [1, 4, 8]},
@@ -158,9 +158,52 @@ def test_interrupted_runs_end_with_the_same_summary(
         patch.setattr(runner.Store, "append", append)
         with pytest.raises(StoppedError):
             go(recipe(questions), tmp_path / "cut")
-    assert go(recipe(questions), tmp_path / "cut") == whole
+    resumed = go(recipe(questions), tmp_path / "cut")
+    notes = [note for note in resumed["notes"] if not note.startswith("interruptions cost")]
+    assert {**resumed, "notes": notes} == whole
     keys = [(r["strategy"], r["problem"]) for r in runner.Store(tmp_path / "cut").results()]
     assert len(keys) == len(set(keys)) == 5 * 12
+
+
+def test_what_an_interruption_cut_off_is_told(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three calls of three tokens each, cut off after two as the engine dies, and a score."""
+
+    class Slow(Scripted):
+        async def generate(self, prompt: Any, params: Any, *, seed: int, meter: Any) -> Any:
+            if prompt.slot == 0:
+                return await super().generate(prompt, params, seed=seed, meter=meter)
+            meter(2)
+            for _ in range(9):
+                await asyncio.sleep(0)
+            if dying and prompt.slot == 3:
+                raise EngineError("gone")
+            if dying:
+                await asyncio.Event().wait()
+            meter(1)
+            return Sample("\\boxed{1}", generated_tokens=3)
+
+    class Scores:
+        name = "scores"
+
+        async def score(self, problem: Any, node: Any, *, meter: Any) -> Any:
+            meter(10)
+            return (0.5,)
+
+    made = {"name": "best_of_n", "searcher": "best_of_n", "n": 4}
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Slow(["\\boxed{1}"]))
+    monkeypatch.setattr("verifiers.oracle.oracle", Scores)
+    one = recipe(questions, generator="scripted", verifier="oracle", strategies=[made])
+    dying = True
+    with pytest.raises(EngineError):
+        go(one, tmp_path / "run", limit=1)
+    dying = False
+    summary = go(one, tmp_path / "run", limit=1)
+    cost = "6 generated tokens and 10 verifier tokens"
+    assert summary["notes"] == [f"interruptions cost up to {cost} more, which are in no row"]
+    assert summary["strategies"][0]["generated_tokens"] == 1 + 3 * 3
+    assert go(one, tmp_path / "run", limit=1) == summary
 
 
 def test_kill_9_and_resume(questions: Path, tmp_path: Path) -> None:
