@@ -107,12 +107,12 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     """One row a strategy; tokens and calls are means over problems."""
     rows = summary["strategies"]
     optional = {
-        "verifier calls": any(s["verifier_calls"] for s in rows),
-        "failed calls": any(s["failed_calls"] for s in rows),
+        "verifier\ncalls": any(s["verifier_calls"] for s in rows),
+        "failed\ncalls": any(s["failed_calls"] for s in rows),
         "avg@n": any("avg_at_n" in s for s in rows),
     }
     table = Table(title=f"{summary['name']}: {summary['task']}, {summary['problems']} problems")
-    table.add_column("strategy", overflow="fold", min_width=20)
+    table.add_column("strategy", overflow="fold", min_width=10)
     table.add_column("accuracy (95 %)", justify="right", no_wrap=True)
     for head in ("tokens", "wasted", *(head for head, wanted in optional.items() if wanted)):
         table.add_column(head, justify="right")
@@ -123,9 +123,9 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             accuracy = f"{s['accuracy']:.3f} ({s['ci95'][0]:.2f}-{s['ci95'][1]:.2f})"
         average = s.get("avg_at_n")
         cells = {
-            "verifier calls": f"{s['verifier_calls'] / count:,.1f}",
-            "failed calls": str(s["failed_calls"]),
-            "avg@n": f"{average['mean']:.3f} (n={average['n']})" if average else "-",
+            "verifier\ncalls": f"{s['verifier_calls'] / count:,.1f}",
+            "failed\ncalls": str(s["failed_calls"]),
+            "avg@n": f"{average['mean']:.3f}\n(n={average['n']})" if average else "-",
         }
         table.add_row(
             Name(s["name"]),
