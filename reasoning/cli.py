@@ -148,6 +148,7 @@ def check(
     show_plan(plan)
     if any("not ready" in facts for facts in known):
         raise EngineError("the recipe is fine, but what it needs is not ready: see above")
+    runner.refuse_steps(plan)
     typer.echo("The recipe is fine.")
 
 

@@ -116,9 +116,17 @@ def bind_aggregator(spec: object) -> Any:
 
 def default_aggregator(searcher: Any) -> str:
     """What the searcher's file names as AGGREGATOR, else majority."""
+    return str(getattr(_module(searcher), "AGGREGATOR", "majority"))
+
+
+def steps(searcher: Any) -> bool:
+    """Whether the searcher's file says STEPS = True: it has the generator continue its own text."""
+    return getattr(_module(searcher), "STEPS", False) is True
+
+
+def _module(searcher: Any) -> ModuleType | None:
     function = searcher.func if isinstance(searcher, functools.partial) else searcher
-    module = sys.modules.get(getattr(function, "__module__", ""))
-    return getattr(module, "AGGREGATOR", "majority")
+    return sys.modules.get(getattr(function, "__module__", ""))
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -161,6 +161,14 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
     return Plan(recipe, arms, task, problems[:limit], shared, notes)
 
 
+def refuse_steps(plan: Plan) -> None:
+    """Let generators that have got ready refuse to search step by step. Raises RecipeError."""
+    for arm in plan.arms:
+        refuse = getattr(arm.generator, "refuse_steps", None)
+        if refuse and names.steps(arm.strategy.run):
+            refuse()
+
+
 @contextmanager
 def _noted(mistakes: dict[str, UserError]) -> Iterator[None]:
     """Go on after a mistake, so that all of them can be told at once."""
@@ -246,6 +254,7 @@ class _Run:
         if wanted - done.keys():
             for part in self.plan.plugins:
                 await start(part)
+            refuse_steps(self.plan)
 
         async def work() -> None:
             for problem in waiting:

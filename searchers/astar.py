@@ -13,6 +13,7 @@ from reasoning.tree import Node
 from searchers.growing import Growth, at_least_partial, can_grow, distinct, grow, reward, run_out
 
 AGGREGATOR = "first"
+STEPS = True
 
 Cost: TypeAlias = Literal["drop", "consistent"]
 

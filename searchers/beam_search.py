@@ -14,6 +14,7 @@ from searchers.allocate import evenly, sibling_penalty, top
 from searchers.rounds import Leaf, Natural, Positive, ahead, grow_in_rounds, is_open
 
 AGGREGATOR = "best"
+STEPS = True
 
 
 async def beam_search(

@@ -13,6 +13,7 @@ from searchers.beam_search import beam_search
 from searchers.rounds import Natural, Positive
 
 AGGREGATOR = "best"
+STEPS = True
 
 
 async def dvts(

@@ -26,6 +26,7 @@ from searchers.growing import (
 from searchers.ucb import Branch, descend, puct_bound, uct_bound
 
 AGGREGATOR = "weighted_majority"
+STEPS = True
 
 Prior: TypeAlias = Literal["model", "uniform"]
 

@@ -23,6 +23,7 @@ from searchers.growing import (
 from searchers.information import branches, elect
 
 AGGREGATOR = "first"
+STEPS = True
 
 
 async def mits(

@@ -37,6 +37,7 @@ from searchers.rounds import (
 )
 
 AGGREGATOR = "best"
+STEPS = True
 
 
 async def particle_filter(

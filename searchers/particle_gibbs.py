@@ -25,6 +25,7 @@ from searchers.rounds import (
 )
 
 AGGREGATOR = "best"
+STEPS = True
 
 
 async def particle_gibbs(

@@ -17,6 +17,7 @@ from searchers.foresight import Combine, Selection, in_width
 from searchers.growing import Growth, at_least_partial, grow, mean_logprob, run_out
 
 AGGREGATOR = "first"
+STEPS = True
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 Temperature: TypeAlias = Annotated[float, Field(gt=0)]

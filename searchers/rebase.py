@@ -10,6 +10,7 @@ from searchers.allocate import softmax_shares
 from searchers.rounds import Leaf, Positive, Temperature, grow_in_rounds, is_open, values
 
 AGGREGATOR = "weighted_majority"
+STEPS = True
 
 
 async def rebase(

@@ -21,6 +21,7 @@ from searchers.resample import (
 from searchers.rounds import Leaf, Positive, Share, carries, grow_in_rounds, set_carries, slots
 
 AGGREGATOR = "majority"
+STEPS = True
 
 
 async def twisted_smc(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reasoning import names
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget, Lease, Purse
 from reasoning.clock import Deadline, VirtualClock
@@ -213,6 +214,8 @@ def check_delivers(case: Case) -> None:
     """Without limits a searcher emits something, and gives the same again."""
     run = Run(case)()
     assert run.search.candidates, f"{case.name} emitted nothing though nothing limited it"
+    if any(len(node.attempt()) > 1 for node in run.search.tree):
+        assert names.steps(case.searcher), f"{case.name} goes on from steps without STEPS = True"
     assert_same(case, "a second run", run, Run(case)())
     stored = run.search.tree.to_jsonl()
     again = RolloutTree.from_jsonl(stored).to_jsonl()

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from reasoning import runner
 from reasoning.backends.openai import OpenAI
 from reasoning.cli import app
-from reasoning.errors import EngineError
+from reasoning.errors import EngineError, RecipeError
 from reasoning.recipe import parse
 from reasoning.testing.hand_clock import HastyClock
 from reasoning.testing.http_model import decode
-from reasoning.testing.http_server import TEXT, Call, Served, serving
+from reasoning.testing.http_server import PLAIN_CHAT, TEXT, Call, Served, serving
 from reasoning.tree import RolloutTree
 
 MAX_TOKENS, PROBLEMS, N = 24, 6, 4
@@ -245,3 +245,18 @@ def test_check_says_what_the_server_can_do(server: Served, questions: Path, tmp_
     assert isinstance(result.exception, EngineError)
     assert "not ready: no server can be reached" in result.output
     assert "The recipe is fine." not in result.output
+
+
+def test_step_search_is_refused_before_anything_is_drawn(questions: Path, tmp_path: Path) -> None:
+    steps = [{"searcher": "self_consistency", "n": 2}, {"searcher": "beam_search", "width": 2}]
+    with serving(PLAIN_CHAT) as chat:
+        wanted = recipe(questions, chat.url, strategies=steps, verifier="logprob")
+        with pytest.raises(RecipeError, match="starts every chat answer afresh"):
+            go(wanted, tmp_path / "run")
+        assert chat.counts["calls"] == 0
+        file = tmp_path / "r.yaml"
+        file.write_text(json.dumps(wanted.model_dump(exclude_none=True)))
+        result = CliRunner().invoke(app, ["check", str(file)])
+        assert isinstance(result.exception, RecipeError)
+        assert "step search: no" in result.output
+        assert "fine" not in result.output

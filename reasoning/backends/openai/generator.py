@@ -189,6 +189,11 @@ class OpenAI:
                 self._able = able
         return self._able
 
+    def refuse_steps(self) -> None:
+        """Raises RecipeError if the server is known not to go on from a step."""
+        if self._able is not None:
+            request.refuse_steps(self._able)
+
     async def describe(self) -> Mapping[str, str]:
         """What the server can do, in words, for people. Raises what a call raises."""
         able = await self.abilities()

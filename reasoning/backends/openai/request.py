@@ -155,12 +155,8 @@ def question(prompt: Prompt) -> list[dict[str, str]]:
     return [*before, {"role": "user", "content": prompt.problem.prompt}]
 
 
-def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
-    """The fields of a chat, with the answer begun if there is one. Raises RecipeError."""
-    messages = question(prompt)
-    text = prompt.text
-    if not text:
-        return {"messages": messages}
+def refuse_steps(able: Abilities) -> None:
+    """Raises RecipeError if the server cannot go on from a step."""
     if not able.continues:
         raise RecipeError(
             "this server starts every chat answer afresh, so it cannot go on from a step. Use a "
@@ -168,6 +164,15 @@ def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
             "that continues answers (vLLM, SGLang), or set generator.template and generator.api: "
             "text, so that prompts go to /completions"
         )
+
+
+def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
+    """The fields of a chat, with the answer begun if there is one. Raises RecipeError."""
+    messages = question(prompt)
+    text = prompt.text
+    if not text:
+        return {"messages": messages}
+    refuse_steps(able)
     messages.append({"role": "assistant", "content": text})
     return {"messages": messages, "add_generation_prompt": False, "continue_final_message": True}
 
