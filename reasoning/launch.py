@@ -249,7 +249,7 @@ def _nested(path: str, spec: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _places(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Host and port of each of a plug-in's URLs that is on this machine."""
-    from reasoning.backends.openai.pool import checked_url  # a client of HTTP: only if needed
+    from reasoning.backends.openai.replica import checked_url  # a client of HTTP: only if needed
 
     urls = spec.get("base_url") or []
     given = urls if isinstance(urls, list | tuple) else [urls]

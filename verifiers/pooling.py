@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning.backends.openai.answer import count
-from reasoning.backends.openai.pool import Pool, checked_url
+from reasoning.backends.openai.pool import Pool
+from reasoning.backends.openai.replica import checked_url
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.clock import RealClock
 from reasoning.errors import (

@@ -9,7 +9,7 @@ import pytest
 
 from reasoning import launch
 from reasoning.backends.openai import openai
-from reasoning.backends.openai.pool import checked_url
+from reasoning.backends.openai.replica import checked_url
 from reasoning.errors import RecipeError
 from reasoning.recipe import Recipe, parse
 

@@ -23,8 +23,9 @@ from reasoning.backends.openai.answer import (
     readable,
 )
 from reasoning.backends.openai.connection import Reply
-from reasoning.backends.openai.pool import Pool, checked_url
+from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.probe import Api, probe, served
+from reasoning.backends.openai.replica import checked_url
 from reasoning.backends.openai.request import Abilities
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock

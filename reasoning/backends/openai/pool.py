@@ -9,16 +9,13 @@ reached is left alone for a while and tried again with a single call.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import socket
-import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from reasoning.backends.openai.connection import Connection, Reply
+from reasoning.backends.openai.dial import NO_FILES, Dialer
 from reasoning.backends.openai.replica import Replica, message, parsed, retry_after
 from reasoning.clock import Clock, Handle
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
@@ -65,17 +62,15 @@ class Pool:
         self.requests_sent = 0
         self._key = key
         self._silence = silence
-        self._connect_seconds = connect
+        self._dialer = Dialer(connect, clock)
         self._patience = patience
         self._clock = clock
         self._met = False
         self._line: deque[tuple[asyncio.Future[Replica], Sequence[int]]] = deque()
         self._homes: dict[int, Replica] = {}
         self._live: set[Connection] = set()
-        self._lookups: dict[str, asyncio.Future[Any]] = {}
         self._alarm: Handle | None = None
         self._guard: Handle | None = None
-        self._tls: ssl.SSLContext | None = None
         self._life: AsyncGenerator[None, None] | None = None
 
     async def post(
@@ -165,7 +160,7 @@ class Pool:
             self.requests_sent += 1
             replica.sent += 1
             try:
-                connection.send(self._head(replica, path, get, len(payload)) + payload, reply)
+                connection.send(replica.head(path, get, len(payload), self._key) + payload, reply)
                 await reply.finished
             except TimeoutError as error:
                 raise TransientError(f"{replica.url} {error}") from error
@@ -194,9 +189,9 @@ class Pool:
             if connection.usable:
                 return connection
         try:
-            connection = await self._connected(replica)
+            connection = await self._dialer.connect(replica)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE) and replica.busy > 1:
+            if error.errno in NO_FILES and replica.busy > 1:
                 # No more files may be opened: the calls in flight must do.
                 replica.most = replica.busy - 1
                 replica.window = float(replica.most)
@@ -208,63 +203,6 @@ class Pool:
             replica.failures, replica.paused = 0, 0.0
             self._serve()
         return connection
-
-    async def _connected(self, replica: Replica) -> Connection:
-        """A new connection to the first address that takes one. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        if not replica.addresses:
-            replica.addresses = await self._look_up(replica.host, replica.port)
-        tls: dict[str, Any] = {}
-        if replica.tls:
-            self._tls = self._tls or ssl.create_default_context()
-            tls = {"ssl": self._tls, "server_hostname": replica.host}
-        problem: OSError | None = None
-        for address in list(replica.addresses):
-            try:
-                async with asyncio.timeout(self._connect_seconds):
-                    _, connection = await loop.create_connection(
-                        lambda: Connection(self._clock.now), address, replica.port, **tls
-                    )
-            except OSError as error:
-                problem = problem or error
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    raise
-                continue
-            if replica.addresses and replica.addresses[0] != address:
-                replica.addresses = [address, *(a for a in replica.addresses if a != address)]
-            return connection
-        replica.addresses = []  # look the name up anew
-        raise problem or OSError(f"the name {replica.host!r} has no address")
-
-    async def _look_up(self, host: str, port: int) -> list[str]:
-        """The addresses of a host. One look-up at a time serves all who ask."""
-        pending = self._lookups.get(host)
-        if pending is None:
-            loop = asyncio.get_running_loop()
-            pending = loop.run_in_executor(
-                None, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            )
-            self._lookups[host] = pending
-            pending.add_done_callback(lambda _: self._lookups.pop(host, None))
-        found = await asyncio.shield(pending)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-    def _head(self, replica: Replica, path: str, get: bool, size: int) -> bytes:
-        known = replica.heads.get(path)
-        if known is None:
-            target = replica.root + path if path[0] == "/" else f"{replica.base}/{path}"
-            host = f"[{replica.host}]" if ":" in replica.host else replica.host
-            lines = [
-                f"{'GET' if get else 'POST'} {target} HTTP/1.1",
-                f"host: {host}:{replica.port}",
-                "accept: application/json, text/event-stream",
-                "user-agent: reasoning",
-                "content-type: application/json",
-            ]
-            if self._key:
-                lines.append(f"authorization: Bearer {self._key}")
-            known = replica.heads[path] = "\r\n".join([*lines, "content-length: "]).encode()
-        return known + b"%d\r\n\r\n" % size
 
     # Who gets a call, and when.
 
@@ -399,27 +337,3 @@ async def _closing(pool: Pool) -> AsyncGenerator[None, None]:
     finally:
         pool.close()
         await asyncio.sleep(0)  # sockets are closed in the loop's next turn
-
-
-def checked_url(url: str, owner: str) -> str:
-    """The URL without its last slash; `owner` is whose base_url it is.
-
-    Raises RecipeError for anything but a well-formed http or https address, without saying what
-    may be a secret.
-    """
-    try:
-        parts = urlsplit(url)
-        secret = parts.username is not None or parts.password is not None or bool(parts.query)
-        host = (parts.hostname or "").encode("idna")  # as it is looked up
-        sound = parts.scheme in ("http", "https") and host and parts.port != 0
-        fault = "" if sound and url.isprintable() and " " not in url else "no address"
-    except ValueError as error:
-        secret, fault = "@" in url or "?" in url, str(error)
-    if secret:
-        raise RecipeError(
-            f"{owner}: base_url holds a password or a query; a key belongs into the environment "
-            "variable that api_key_env names"
-        )
-    if fault:
-        raise RecipeError(f"{owner}: base_url is {url!r} ({fault}); write http://HOST:PORT/v1")
-    return url.rstrip("/")

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reasoning.backends.openai.connection import Connection, Reply
-from reasoning.errors import TransientError
+from reasoning.errors import RecipeError, TransientError
 
 
 class Replica:
@@ -33,7 +33,7 @@ class Replica:
         """Attempts in a row that did not reach it."""
         self.gone = 0.0
         """When the first of these was made."""
-        self.heads: dict[str, bytes] = {}
+        self._heads: dict[str, bytes] = {}
         self.idle: list[Connection] = []
         self.addresses: list[str] = []
 
@@ -41,6 +41,24 @@ class Replica:
         if now < self.paused:
             return False
         return self.busy < (1 if self.failures else int(self.window))
+
+    def head(self, path: str, get: bool, size: int, key: str | None) -> bytes:
+        """The head of a request with `size` bytes of JSON."""
+        known = self._heads.get(path)
+        if known is None:
+            target = self.root + path if path[0] == "/" else f"{self.base}/{path}"
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            lines = [
+                f"{'GET' if get else 'POST'} {target} HTTP/1.1",
+                f"host: {host}:{self.port}",
+                "accept: application/json, text/event-stream",
+                "user-agent: reasoning",
+                "content-type: application/json",
+            ]
+            if key:
+                lines.append(f"authorization: Bearer {key}")
+            known = self._heads[path] = "\r\n".join([*lines, "content-length: "]).encode()
+        return known + b"%d\r\n\r\n" % size
 
 
 def parsed(reply: Reply) -> Any:
@@ -75,3 +93,27 @@ def retry_after(reply: Reply) -> float | None:
         return max(0.0, wait.total_seconds())
     except (TypeError, ValueError):
         return None
+
+
+def checked_url(url: str, owner: str) -> str:
+    """The URL without its last slash; `owner` is whose base_url it is.
+
+    Raises RecipeError for anything but a well-formed http or https address, without saying what
+    may be a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        secret = parts.username is not None or parts.password is not None or bool(parts.query)
+        host = (parts.hostname or "").encode("idna")  # as it is looked up
+        sound = parts.scheme in ("http", "https") and host and parts.port != 0
+        fault = "" if sound and url.isprintable() and " " not in url else "no address"
+    except ValueError as error:
+        secret, fault = "@" in url or "?" in url, str(error)
+    if secret:
+        raise RecipeError(
+            f"{owner}: base_url holds a password or a query; a key belongs into the environment "
+            "variable that api_key_env names"
+        )
+    if fault:
+        raise RecipeError(f"{owner}: base_url is {url!r} ({fault}); write http://HOST:PORT/v1")
+    return url.rstrip("/")
