@@ -106,42 +106,39 @@ class _Case:
     tree: RolloutTree = field(default_factory=RolloutTree)
 
 
+@dataclass(frozen=True, eq=False)
 class Judge:
     """Asks for verdicts, and meters all that the judging model reads and writes.
 
-    What it read in a call that was cancelled or failed is not known, and not counted.
+    What it read in a call that was cancelled or failed is not known, and not counted. `words` are
+    those for yes and no; the rest is as for `judge`.
     """
+
+    generator: Generator
+    prompt: str
+    system: str | None
+    words: tuple[str, str]
+    verdicts: int
+    think: int
+    temperature: float
+    both: bool
+    seed: int
 
     name = "judge"
 
-    def __init__(
-        self,
-        generator: Generator,
-        prompt: str,
-        system: str | None,
-        words: tuple[str, str],
-        verdicts: int,
-        think: int,
-        temperature: float,
-        both: bool,
-        seed: int,
-    ) -> None:
-        self.notes: list[str] = list(getattr(generator, "notes", []))
-        self.version: str | None = getattr(generator, "version", None)
-        self._generator = generator
-        self._prompt = prompt
-        self._system = system
-        self._words = words
-        self._verdicts = verdicts
-        self._think = think
-        self._temperature = temperature
-        self._both = both
-        self._seed = seed
+    @property
+    def notes(self) -> list[str]:
+        return list(getattr(self.generator, "notes", []))
+
+    @property
+    def version(self) -> str | None:
+        found: str | None = getattr(self.generator, "version", None)
+        return found
 
     @property
     def parameters(self) -> float | None:
         """Of the judging model, None if it does not say."""
-        found: float | None = getattr(self._generator, "parameters", None)
+        found: float | None = getattr(self.generator, "parameters", None)
         return found
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
@@ -149,11 +146,11 @@ class Judge:
         if not node.text.strip():
             raise VerificationError(f"problem {problem.id!r}: a node without text cannot be judged")
         message = self._message(problem.question, node.text)
-        asked = Problem(problem.id, problem.question, prompt=message, system=self._system)
-        case = _Case(asked, fold(self._seed, "judge", problem.id, node.text), meter)
+        asked = Problem(problem.id, problem.question, prompt=message, system=self.system)
+        case = _Case(asked, fold(self.seed, "judge", problem.id, node.text), meter)
         try:
             async with TaskGroup() as group:
-                tasks = [group.create_task(self._one(case, i)) for i in range(self._verdicts)]
+                tasks = [group.create_task(self._one(case, i)) for i in range(self.verdicts)]
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         results = [task.result() for task in tasks]
@@ -165,31 +162,31 @@ class Judge:
 
     async def astart(self) -> None:
         """Get the judging model ready."""
-        await start(self._generator)
+        await start(self.generator)
 
     async def aclose(self) -> None:
-        await close(self._generator)
+        await close(self.generator)
 
     def _message(self, question: str, text: str) -> str:
         """The prompt filled in, in one pass, so that nothing that is filled in is filled in."""
-        mark = marks_for(question, text, self._seed)
-        yes, no = self._words
-        ask = (ASK_THINKING if self._think else ASK).format(yes=yes, no=no)
+        mark = marks_for(question, text, self.seed)
+        yes, no = self.words
+        ask = (ASK_THINKING if self.think else ASK).format(yes=yes, no=no)
         parts = {
             "{question}": plain(question),
             "{solution}": f"[solution {mark}]\n{plain(text)}\n[end of solution {mark}]",
             "{mark}": mark,
             "{ask}": ask,
         }
-        return re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self._prompt)
+        return re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self.prompt)
 
     async def _one(self, case: _Case, number: int) -> float | str:
         """The probability of yes by one verdict; or why there is none."""
         try:
-            place = await self._thoughts(case, number) if self._think else case.tree.root
+            place = await self._thoughts(case, number) if self.think else case.tree.root
             if isinstance(place, str):
                 return place
-            if self._both:
+            if self.both:
                 return await self._read(case, place, number)
             return await self._said(case, place, number)
         except GenerationError as error:
@@ -197,7 +194,7 @@ class Judge:
 
     async def _thoughts(self, case: _Case, number: int) -> Node | str:
         """The place behind "Verdict:"; or why there is none."""
-        sample = await self._draw(case, case.tree.root, number, self._think, (_CUE,))
+        sample = await self._draw(case, case.tree.root, number, self.think, (_CUE,))
         if sample.finish != "stop":
             return f"it thought for {sample.generated_tokens} tokens without reaching {_CUE!r}"
         return case.tree.add(case.tree.root, number, sample)
@@ -213,21 +210,21 @@ class Judge:
                 if sample.logprobs is None or len(sample.logprobs) == 0:
                     return float(verdict)
                 p = min(1.0, math.exp(float(sample.logprobs[-1])))
-                if self._temperature == 0:
+                if self.temperature == 0:
                     p = max(p, 0.5)  # the likeliest token: spread over spellings, it may seem less
                 return p if verdict else 1 - p
             if sample.finish in ("end", "stop") or not self._undecided(said):
                 break
             place = case.tree.add(place, number, sample)
-        return f"it said {said.strip()[:40]!r} instead of {' or '.join(self._words)}"
+        return f"it said {said.strip()[:40]!r} instead of {' or '.join(self.words)}"
 
     async def _read(self, case: _Case, place: Node, number: int) -> float:
         """From how likely both words are."""
-        scorer = cast(TextScorer, self._generator)
+        scorer = cast(TextScorer, self.generator)
         lead = "" if place.parent is None else " "
         ready = Prompt(case.asked, place, number)
         sums = []
-        for word in self._words:
+        for word in self.words:
             given = Sample(lead + word)
             found = await scorer.score_text(ready, given, question=True, meter=case.meter)
             sums.append(float(found.sum()))
@@ -237,22 +234,22 @@ class Judge:
     async def _draw(
         self, case: _Case, place: Node, number: int, tokens: int, stop: tuple[str, ...] = ()
     ) -> Sample:
-        params = Sampling(max_tokens=tokens, temperature=self._temperature, stop=stop)
+        params = Sampling(max_tokens=tokens, temperature=self.temperature, stop=stop)
         prompt = Prompt(case.asked, place, number)
         seed = fold(case.seed, number, place.depth)
-        sample = await self._generator.generate(prompt, params, seed=seed, meter=case.meter)
+        sample = await self.generator.generate(prompt, params, seed=seed, meter=case.meter)
         case.meter(sample.prompt_tokens)
         return sample
 
     def _told(self, said: str) -> bool | None:
         """The verdict, once what was said begins one of the words and not the other."""
         begun = _letters(said)
-        yes, no = (bool(begun) and _letters(word).startswith(begun) for word in self._words)
+        yes, no = (bool(begun) and _letters(word).startswith(begun) for word in self.words)
         return yes if yes != no else None
 
     def _undecided(self, said: str) -> bool:
         begun = _letters(said)
-        return any(_letters(word).startswith(begun) for word in self._words)
+        return any(_letters(word).startswith(begun) for word in self.words)
 
 
 def marks_for(question: str, text: str, seed: int) -> str:
