@@ -24,6 +24,7 @@ from reasoning.errors import (
     TransientError,
     UserError,
     VerificationError,
+    cause,
 )
 from reasoning.generate import Generator, Prompt, Sampling, TextScorer
 from reasoning.problem import Problem
@@ -144,15 +145,10 @@ class Search:
             try:
                 child = await self._call(prompt, granted, lease)
             except TransientError as error:
-                if attempt + 1 == self.retry.attempts:
+                pause = self._pause(attempt, error, *node.path, slot)
+                if pause is None:
                     self._fail(prompt, error, lease.used)
                     return None
-                self.usage.retried_calls += 1
-                pause = self.retry.delay(
-                    attempt,
-                    error.retry_after,
-                    self.rng("retry", *node.path, slot, attempt).random(),
-                )
             else:
                 return child if child.sample.finish != "failed" else None
             finally:
@@ -214,18 +210,12 @@ class Search:
                 return await scorer.score_text(
                     prompt, node.sample, question=question, meter=self._count_prompt
                 )
-            except (EngineError, UserError):
-                raise
-            except TransientError as error:
-                if attempt + 1 == self.retry.attempts:
+            except Exception as raised:
+                error = self._own_failure(raised)
+                pause = self._pause(attempt, error, "likelihood", *node.path)
+                if pause is None:
                     self._note_failure(f"reading {node.path}", error)
                     break
-                self.usage.retried_calls += 1
-                u = self.rng("retry", "likelihood", *node.path, attempt).random()
-                pause = self.retry.delay(attempt, error.retry_after, u)
-            except Exception as error:
-                self._note_failure(f"reading {node.path}", error)
-                break
             await self.clock.sleep(pause)
         return None
 
@@ -290,11 +280,11 @@ class Search:
             self.usage.cancelled_calls += 1
             self._file(prompt, Sample("", finish="cancelled", generated_tokens=lease.used))
             raise
-        except (TransientError, EngineError, UserError):
+        except Exception as raised:
             self._waste(lease)
-            raise
-        except Exception as error:
-            self._waste(lease)
+            error = self._own_failure(raised)
+            if isinstance(error, TransientError):
+                raise error from (None if error is raised else raised)
             return self._fail(prompt, error, lease.used)
         lease.used = max(lease.used, sample.generated_tokens)
         self.usage.generated_tokens += lease.used
@@ -312,12 +302,27 @@ class Search:
         self.usage.generated_tokens += lease.used
         self.usage.wasted_tokens += lease.used
 
-    def _fail(self, prompt: Prompt, error: Exception, tokens: int) -> Node:
+    def _fail(self, prompt: Prompt, error: BaseException, tokens: int) -> Node:
         self._note_failure(f"generating {prompt.path}", error)
         info = {"error": f"{type(error).__name__}: {error}"}
         return self._file(prompt, Sample("", finish="failed", generated_tokens=tokens, info=info))
 
-    def _note_failure(self, what: str, error: Exception) -> None:
+    def _pause(self, attempt: int, error: BaseException, *key: str | int) -> float | None:
+        """Seconds until a failed call is tried again; None if it is not."""
+        if not isinstance(error, TransientError) or attempt + 1 == self.retry.attempts:
+            return None
+        self.usage.retried_calls += 1
+        u = self.rng("retry", *key, attempt).random()
+        return self.retry.delay(attempt, error.retry_after, u)
+
+    def _own_failure(self, raised: Exception) -> BaseException:
+        """What failed in a call, out of whatever group; raises it if it stops the whole run."""
+        error = cause(raised)
+        if isinstance(error, (EngineError, UserError)):
+            raise error from (None if error is raised else raised)
+        return error
+
+    def _note_failure(self, what: str, error: BaseException) -> None:
         self.usage.failed_calls += 1
         self.failures.append(f"{what}: {type(error).__name__}: {error}")
         log.info("problem %s, %s failed: %s", self.problem.id, what, error)
@@ -350,18 +355,12 @@ class Search:
                 if not all(map(math.isfinite, steps)):
                     raise VerificationError(f"a score is not a finite number: {steps}")
                 return steps
-            except (EngineError, UserError):
-                raise
-            except TransientError as error:
-                if attempt + 1 == self.retry.attempts:
+            except Exception as raised:
+                error = self._own_failure(raised)
+                pause = self._pause(attempt, error, "score", *node.path)
+                if pause is None:
                     self._note_failure(f"scoring {node.path}", error)
                     break
-                self.usage.retried_calls += 1
-                u = self.rng("retry", "score", *node.path, attempt).random()
-                pause = self.retry.delay(attempt, error.retry_after, u)
-            except Exception as error:
-                self._note_failure(f"scoring {node.path}", error)
-                break
             finally:
                 lease.settle()
             await self.clock.sleep(pause)

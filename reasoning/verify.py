@@ -6,12 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from reasoning.errors import VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
-from reasoning.tree import Node
+from reasoning.tree import Node, Sample
 
 Scores: TypeAlias = tuple[float, ...]
 """Of the steps in one node, in order; a single one from a verifier of outcomes."""
@@ -25,8 +28,9 @@ class Verifier(Protocol):
     text, and before the call is over: of a failed or cancelled call too, as far as they are known.
     Raises TransientError or VerificationError.
 
-    It may have a method `preflight(sampling, problems)` that raises RecipeError for a recipe under
-    which it could score nothing.
+    `text_only = True` says that scores depend on the text of the path and nothing else of it, so
+    that equal texts are scored once. It may have a method `preflight(sampling, problems)` that
+    raises RecipeError for a recipe under which it could score nothing.
     """
 
     @property
@@ -64,7 +68,8 @@ class Batches(Generic[Asked, Given]):
     Up to `in_flight` batches are under way at once. The next one leaves as soon as one of them is
     back, with whatever has gathered by then, up to `max_batch`; nothing ever waits for a batch to
     fill. An exception in `many` fails all of its batch, an exception in place of a result fails
-    that one. A batch that nobody waits for any more is cancelled.
+    that one. A batch that nobody waits for any more is cancelled. Every event loop has batches of
+    its own.
     """
 
     def __init__(
@@ -76,6 +81,29 @@ class Batches(Generic[Asked, Given]):
         in_flight: int = 1,
     ) -> None:
         self.name = name
+        self._new_line = partial(_Line, name, many, max_batch, in_flight)
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line[Asked, Given]]
+        self._lines = WeakKeyDictionary()
+
+    async def ask(self, item: Asked) -> Given:
+        """The result for `item`, in company."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._lines:
+            self._lines[loop] = self._new_line()
+        return await self._lines[loop].ask(item)
+
+
+class _Line(Generic[Asked, Given]):
+    """Those who wait in one event loop, and who serves them."""
+
+    def __init__(
+        self,
+        name: str,
+        many: Callable[[Sequence[Asked]], Awaitable[Sequence[Given | Exception]]],
+        max_batch: int,
+        in_flight: int,
+    ) -> None:
+        self._name = name
         self._many = many
         self._max_batch = max_batch
         self._in_flight = in_flight
@@ -84,7 +112,6 @@ class Batches(Generic[Asked, Given]):
         self._fresh: asyncio.Task[None] | None = None  # a worker that has not looked yet
 
     async def ask(self, item: Asked) -> Given:
-        """The result for `item`, in company."""
         future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._hire()
@@ -145,7 +172,7 @@ class Batches(Generic[Asked, Given]):
         except Exception as error:
             return [error] * len(batch)
         if len(results) != len(batch):
-            wrong = f"{self.name} gave {len(results)} results for {len(batch)} nodes"
+            wrong = f"{self._name} gave {len(results)} results for {len(batch)} nodes"
             return [VerificationError(wrong)] * len(batch)
         return results
 
@@ -160,8 +187,9 @@ class Batched(Batches[Item, Scores]):
 class Cached:
     """Remembers scores and their cost, so that a path that several strategies share is scored once.
 
-    Scores are known by the question and the text they belong to. `paid_calls` counts the calls
-    that reached the verifier. `pause` stops a virtual clock while the verifier works.
+    Scores are known by the question and the sample they belong to; if the verifier says
+    `text_only = True`, by the text of the path, whoever wrote it. Those who ask for the same at
+    the same time wait for the first. `pause` stops a virtual clock while the verifier works.
     """
 
     def __init__(
@@ -170,28 +198,38 @@ class Cached:
         pause: Callable[[Problem], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.name = verifier.name
-        self.paid_calls = 0
         self._verifier = verifier
+        self._text_only = getattr(verifier, "text_only", False)
         self._pause = pause or (lambda _: nullcontext())
-        self._known: dict[str, dict[tuple[str, str], tuple[Scores, int]]] = {}
+        self._known: dict[str, dict[tuple[str, str | int], _Memory]] = {}
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         known = self._known.setdefault(problem.id, {})
-        key = (node.before, node.sample.text)
-        if key in known:
-            scores, tokens = known[key]
-            meter(tokens)
-            return scores
-        self.paid_calls += 1
-        told: list[int] = []
-        try:
-            with self._pause(problem):
-                scores = await self._verifier.score(problem, node, meter=told.append)
-        finally:
-            meter(sum(told))
-        known[key] = scores, sum(told)
-        return scores
+        key = (node.before, node.sample.text if self._text_only else id(node.sample))
+        memory = known.setdefault(key, _Memory(node.sample))
+        async with memory.turn:
+            if memory.scores is None:
+                told: list[int] = []
+                try:
+                    with self._pause(problem):
+                        scores = await self._verifier.score(problem, node, meter=told.append)
+                finally:
+                    meter(sum(told))
+                memory.scores, memory.tokens = scores, sum(told)
+                return scores
+        meter(memory.tokens)
+        return memory.scores
 
     def forget(self, problem: Problem) -> None:
         """Drop what is known of a problem that is done."""
         self._known.pop(problem.id, None)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is known of a sample, which is kept so that its identity stays its own."""
+
+    sample: Sample
+    scores: Scores | None = None
+    tokens: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)

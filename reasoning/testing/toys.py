@@ -309,6 +309,8 @@ class ToyVerifier:
         self.calls = 0
         self.live = 0
 
+    text_only = True
+
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         self.calls += 1
         self.live += 1

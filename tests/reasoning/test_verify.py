@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
 from asyncio import TaskGroup
 from collections.abc import Sequence
 from contextlib import suppress
 
+import numpy as np
 import pytest
 
+from reasoning import names
 from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, VerificationError
 from reasoning.problem import Problem
@@ -161,6 +165,32 @@ def test_one_batcher_in_two_loops() -> None:
         assert asyncio.run(score_all(verifier, nodes(3))) == [0.0, 0.01, 0.02]
 
 
+def test_one_batcher_in_two_loops_at_once() -> None:
+    """Each in a thread; the first one's batch ends when the second has begun."""
+    begun = threading.Event()
+
+    async def many(items: Sequence[Item]) -> list[Scores]:
+        if threading.current_thread() is threading.main_thread():
+            await asyncio.to_thread(begun.wait, 60)
+        begun.set()
+        return [(item.node.slot / 100,) for item in items]
+
+    verifier = Batched("v", many)
+    found: list[list[float]] = []
+    other = threading.Thread(target=lambda: found.append(asyncio.run(both())))
+
+    async def both() -> list[float]:
+        return await asyncio.wait_for(score_all(verifier, nodes(3)), 60)
+
+    async def work() -> list[float]:
+        asyncio.get_running_loop().call_later(0, other.start)
+        return await both()
+
+    found.append(asyncio.run(work()))
+    other.join(60)
+    assert found == [[0.0, 0.01, 0.02]] * 2
+
+
 def test_a_loop_that_ended_amid_a_batch_does_not_block_the_next() -> None:
     engine = Engine()
     verifier = Batched("v", engine.many)
@@ -187,14 +217,14 @@ def test_the_same_text_is_scored_once() -> None:
         for tree in (RolloutTree("p", 1), RolloutTree("p", 2)):
             whole = tree.add(tree.root, 0, Sample(text))
             first = await ask(verifier, PROBLEM, whole)
-            assert first == await ask(inner, PROBLEM, whole)
-        assert verifier.paid_calls == 1
+            assert first == await ask(ToyVerifier(model), PROBLEM, whole)
+        assert inner.calls == 1
         await ask(verifier, other, whole)
-        assert verifier.paid_calls == 2
+        assert inner.calls == 2
         verifier.forget(PROBLEM)
         await ask(verifier, PROBLEM, whole)
         await ask(verifier, other, whole)
-        assert verifier.paid_calls == 3
+        assert inner.calls == 3
 
     asyncio.run(work())
 
@@ -202,25 +232,56 @@ def test_the_same_text_is_scored_once() -> None:
 def test_a_step_is_known_with_what_stands_before_it() -> None:
     tree = RolloutTree("p")
     a, b = (tree.add(tree.root, i, Sample(text)) for i, text in enumerate("ab"))
-    verifier = Cached(ToyVerifier(random_tree(2)))
+    inner = ToyVerifier(random_tree(2))
+    verifier = Cached(inner)
 
     async def work() -> None:
         for parent in (a, b):
             await ask(verifier, PROBLEM, tree.add(parent, 0, Sample("same")))
 
     asyncio.run(work())
-    assert verifier.paid_calls == 2
+    assert inner.calls == 2
     assert verifier.name == "toy"
+
+
+def test_those_who_ask_for_the_same_at_once_wait_for_the_first() -> None:
+    clock, model = VirtualClock(), random_tree(2)
+    inner = ToyVerifier(model, delay=lambda _: 1.0, clock=lambda _: clock)
+    verifier = Cached(inner)
+    tree = RolloutTree("p")
+    some = [tree.add(tree.root, i, Sample("same")) for i in range(5)]
+
+    async def work() -> None:
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in some]
+        await clock.sleep(0.5)
+        calls[0].cancel()  # the next one takes over
+        await asyncio.wait(calls)
+        assert len({call.result() for call in calls[1:]}) == 1
+
+    asyncio.run(work())
+    assert inner.calls == 2
+
+
+def test_a_verifier_that_reads_more_than_text_sees_every_sample() -> None:
+    tree = RolloutTree("p")
+    sure, unsure = (
+        tree.add(tree.root, i, Sample("x", logprobs=np.array([p], np.float32), finish=finish))
+        for i, (p, finish) in enumerate([(-0.1, "end"), (-3.0, "length")])
+    )
+    verifier = Cached(names.build("verifier", "logprob"))
+    values = [asyncio.run(ask(verifier, PROBLEM, node)).steps[0] for node in (sure, unsure, sure)]
+    assert values == pytest.approx([math.exp(-0.1), math.exp(-3.0), math.exp(-0.1)])
 
 
 def test_failures_are_not_remembered() -> None:
     errors: list[Exception | None] = [VerificationError("no"), None]
-    verifier = Cached(ToyVerifier(random_tree(2), failure=lambda _: errors.pop(0)))
+    inner = ToyVerifier(random_tree(2), failure=lambda _: errors.pop(0))
+    verifier = Cached(inner)
     (node,) = nodes(1)
     with pytest.raises(VerificationError):
         asyncio.run(ask(verifier, PROBLEM, node))
     asyncio.run(ask(verifier, PROBLEM, node))
-    assert verifier.paid_calls == 2
+    assert inner.calls == 2
 
 
 def test_several_batches_under_way() -> None:
