@@ -88,6 +88,7 @@ class Ensemble:
         self._combine = combine
         self._weights = weights
         self._ranks = ranks
+        self.text_only = all(getattr(member, "text_only", False) for member in members)
         self.notes = [note for member in members for note in getattr(member, "notes", [])]
 
     def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:

@@ -125,6 +125,7 @@ class Judge:
     seed: int
 
     name = "judge"
+    text_only = True
 
     @property
     def notes(self) -> list[str]:

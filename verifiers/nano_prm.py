@@ -51,6 +51,7 @@ class NanoPRM:
     """
 
     name = "nano_prm"
+    text_only = True
 
     def __init__(self, model: RewardModel) -> None:
         self.parameters = model.parameters

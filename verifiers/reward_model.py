@@ -55,6 +55,7 @@ class RewardModel:
     """
 
     name = "reward_model"
+    text_only = True
 
     def __init__(self, source: Engine | Server, label: int, last_token: bool) -> None:
         self._source = source

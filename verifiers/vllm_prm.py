@@ -109,6 +109,7 @@ class VllmPRM:
     """
 
     name = "vllm_prm"
+    text_only = True
 
     def __init__(self, family: Family, tokens: Tokens, reader: Reader, step_break: str) -> None:
         self._family = family
