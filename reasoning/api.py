@@ -6,6 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -116,16 +117,14 @@ async def solve_async(
         seed=seed,
         clock=clock_of(source, problem),
     )
-    try:
+    async with AsyncExitStack() as stack:
+        for part, given in ((source, generator), (scorer, verifier)):
+            if part is not given:
+                stack.push_async_callback(close, part)
         preflight(scorer, search.sampling, [problem])
         for part in (source, scorer):
             await start(part)
         return await run_search(search, strategy, vote, bounds.seconds)
-    finally:
-        if source is not generator:
-            await close(source)
-        if scorer is not None and scorer is not verifier:
-            await close(scorer)
 
 
 @functools.wraps(solve_async, assigned=("__doc__",))

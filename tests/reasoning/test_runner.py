@@ -18,6 +18,7 @@ from reasoning.backends.scripted import Scripted, scripted
 from reasoning.errors import EngineError, RecipeError, StoreError
 from reasoning.recipe import parse
 from reasoning.tree import RolloutTree, Sample
+from verifiers.logprob import Logprob
 
 STRATEGIES: list[dict[str, Any]] = [
     {"searcher": "self_consistency", "n": [1, 4, 8]},
@@ -376,3 +377,47 @@ def test_virtual_seconds_are_the_longest_dependent_chain(questions: Path, tmp_pa
         tree = RolloutTree.load(store.tree_path("self_consistency-n=8", f"q{i}"))
         longest += max(node.sample.generated_tokens for node in tree)
     assert rows["self_consistency-n=8"]["seconds"] == pytest.approx(longest / 50)
+
+
+def test_a_plug_in_that_cannot_be_closed_costs_nothing_else(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Stuck(Scripted):
+        async def aclose(self) -> None:
+            closed.append("generator")
+            raise EngineError("stuck")
+
+    class Fine(Logprob):
+        async def aclose(self) -> None:
+            closed.append("verifier")
+
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Stuck(["\\boxed{1}"]))
+    monkeypatch.setattr("verifiers.logprob.logprob", Fine)
+    one = recipe(questions, generator="scripted", verifier="logprob")
+    with pytest.raises(EngineError, match="stuck"):
+        go(one, tmp_path / "run")
+    assert sorted(closed) == ["generator", "verifier"]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["problems"] == 12
+
+
+def test_another_model_behind_the_same_address_is_another_run(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Served(Scripted):
+        version = "the first model at http://here"
+
+        async def astart(self) -> None:
+            self.version = f"{served} at http://here"
+
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Served(["\\boxed{1}"]))
+    one = recipe(questions, generator="scripted", strategies=STRATEGIES[:1])
+    served = "small"
+    go(one, tmp_path / "run", limit=2)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["engines"] == ["small at http://here"]
+    served = "large"
+    with pytest.raises(StoreError, match="begun with small .* now there is large"):
+        go(one, tmp_path / "run", limit=4)
+    go(one, tmp_path / "run", limit=2)  # nothing is asked of anybody
