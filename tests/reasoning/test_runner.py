@@ -418,6 +418,6 @@ def test_another_model_behind_the_same_address_is_another_run(
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["engines"] == ["small at http://here"]
     served = "large"
-    with pytest.raises(StoreError, match="begun with small .* now there is large"):
+    with pytest.raises(StoreError, match=r"begun with small .* now there is large"):
         go(one, tmp_path / "run", limit=4)
     go(one, tmp_path / "run", limit=2)  # nothing is asked of anybody
