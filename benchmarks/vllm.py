@@ -8,7 +8,7 @@ Four questions, each answered by ratios within one run, so that a busy machine d
   The engine's own count, against what was metered.
 - Is one request for each sample dearer than one request for `n` samples?
 - How long does a search take beside a bare loop over the engine that makes the same calls, with
-  the same prompts, seeds and dependencies?
+  the same prompts, seeds and dependencies? For which share of it has the engine no request?
 
 Goals: above 0.95 of what the block size allows; at most one engine step after a cancellation.
 
@@ -57,6 +57,8 @@ class Cost:
 
     wall: float
     cpu: float
+    idle: float = 0.0
+    """Of these seconds, those in which the engine had no request."""
 
 
 class Watched(Vllm):
@@ -67,6 +69,7 @@ class Watched(Vllm):
         self.calls: Calls = defaultdict(lambda: defaultdict(list))
         self.served: list[tuple[int, int]] = []  # of resubmitted prompts: length, cached
         self.produced = 0
+        self._inside, self._idle, self._left = 0, 0.0, 0.0
 
     async def watch(self) -> None:
         """Start, and count from now on what the core hands over."""
@@ -95,14 +98,23 @@ class Watched(Vllm):
         """What `work` costs from an empty cache."""
         await self.fresh()
         wall, cpu = time.perf_counter(), time.process_time()
+        self._idle, self._left = 0.0, wall
         await work()
-        return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+        end = time.perf_counter()
+        return Cost(end - wall, time.process_time() - cpu, self._idle + end - self._left)
 
     async def _collect(
         self, ids: list[int], request: Any, prompt: Prompt, found: list[Any]
     ) -> None:
         self.calls[prompt.problem.id][prompt.parent.depth].append((ids, request))
-        await super()._collect(ids, request, prompt, found)
+        if not self._inside:
+            self._idle += time.perf_counter() - self._left
+        self._inside += 1
+        try:
+            await super()._collect(ids, request, prompt, found)
+        finally:
+            self._inside -= 1
+            self._left = time.perf_counter()
         if prompt.parent.depth:
             self.served.append((len(ids), found[0].num_cached_tokens or 0))
 
@@ -222,15 +234,19 @@ async def overhead(generator: Watched, problems: Sequence[Problem], repeats: int
         ("self_consistency, n=16", partial(self_consistency, n=16), None),
         ("beam_search, 4 x 4", partial(beam_search, width=4, expansions=4), logprob()),
     ):
-        ratios = []
+        ratios, idle = [], []
         for _ in range(repeats):
             ours = await generator.timed(partial(searches, generator, searcher, problems, verifier))
             calls = {name: dict(depths) for name, depths in generator.calls.items()}
             bare = await generator.bare(partial(the_same_calls, calls=calls))
             ratios.append((ours.wall / bare.wall, ours.cpu / bare.cpu))
+            idle.append(ours.idle / ours.wall)
             kept = kept or calls
         count = sum(len(found) for depths in calls.values() for found in depths.values())
-        print(f"{name}: {count:,} calls take {shown(ratios)} times a bare loop with the same ones")
+        print(
+            f"{name}: {count:,} calls take {shown(ratios)} times a bare loop with the same ones; "
+            f"the engine has no request {median(idle):.1%} of the time"
+        )
     return kept
 
 
