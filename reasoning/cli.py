@@ -186,7 +186,9 @@ def launch(
     then = shlex.join(["reasoning", "run", recipe, *servers.changes(loaded, found)])
     typer.echo(f"# then: {then}")
     if run:
-        servers.run(found, typer.echo)
+        from reasoning import serving
+
+        serving.run(found, typer.echo)
 
 
 @app.command()

@@ -10,17 +10,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
-import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,15 +22,14 @@ from urllib.parse import urlsplit
 
 from reasoning import names
 from reasoning.backends import checkpoint
-from reasoning.errors import EngineError, RecipeError
+from reasoning.errors import RecipeError
 from reasoning.recipe import Recipe
 
 _PORT = 8000
 _HERE = "127.0.0.1"
-_LOCAL = ("localhost", _HERE, "0.0.0.0", "::1")
+_LOCAL = {"localhost": _HERE, _HERE: _HERE, "0.0.0.0": _HERE, "::1": "::1"}
 _MEMORY = 0.9  # of a GPU, for all servers on it together
 _LEAST = 0.2  # of the largest model's part: a small one needs room to compute, too
-_POLL = 0.5  # seconds between looks at a server that starts
 _FOR_SEARCH = {"enable_prefix_caching": True, "scheduling_policy": "priority"}
 _USAGE = {"enable_prompt_tokens_details": True}  # how much of a prompt was cached
 _ON_CPU = {"kv_cache_memory_bytes": 1 << 30, "block_size": 32}
@@ -47,8 +40,8 @@ _SEEDS_ON_CPU = {"enable_chunked_prefill": False}  # two prompt parts and a seed
 class Server:
     """One server to start. `options` are vLLM's, by the names of its Python arguments.
 
-    `share` is the part of its GPUs' memory it may have, None where that is said in the options or
-    there is no GPU.
+    `role` says which parts of the recipe it serves, separated by commas. `share` is the part of
+    its GPUs' memory it may have, None where that is said in the options or there is no GPU.
     """
 
     role: str
@@ -61,7 +54,8 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     def arguments(self, program: Sequence[str]) -> list[str]:
         """The command line."""
@@ -85,32 +79,36 @@ def servers(
     """What a recipe's generator and verifiers need, in the order to start it in.
 
     `gpus` are shared out in turn; a server needs as many as its tensor, pipeline and data parallel
-    sizes multiply to. `more` are further engine options of the generator. Raises RecipeError if
-    nothing in the recipe runs on vLLM, or if a server needs more GPUs than there are.
+    sizes multiply to. Parts that name the same place share a server. `more` are further engine
+    options of the generator. Raises RecipeError if nothing in the recipe runs on vLLM, if two parts
+    want different servers at one place, or if a server needs more GPUs than there are.
     """
     if gpus < 1:
         raise RecipeError(f"gpus is {gpus}; it must be at least 1 (on the CPU, say --cpu)")
-    found: list[Server] = []
-    sizes: list[float | None] = []
+    found: dict[tuple[str, int], Server] = {}
+    sizes: dict[tuple[str, int], float | None] = {}
     parts = list(_parts(recipe))
     taken = {port for _, spec in parts for _, port in _places(spec)}
     free = iter(port for port in range(_PORT, 1 << 16) if port not in taken)
     for role, spec in parts:
-        if (options := _options(spec, cpu, more or {})) is None:
+        if (options := _options(spec, cpu)) is None:
             continue
         places = _places(spec)
         if not places and not spec.get("base_url"):
             places = [(_HERE, next(free))]
         if places and not spec.get("model"):
             raise RecipeError(f"{role} names no model to serve; say --set {role}.model=...")
-        found += [Server(role, str(spec["model"]), *place, options) for place in places]
-        sizes += [_size(spec) for _ in places]
+        for place in places:
+            server = Server(role, str(spec["model"]), *place, options)
+            found[place] = _shared(found[place], server) if place in found else server
+            sizes[place] = _size(spec)
     if not found:
         raise RecipeError(
             "nothing in this recipe is served by vLLM: launch knows the generators vllm and "
             "openai (with a base_url on this machine) and the verifiers vllm_prm and reward_model"
         )
-    return found if cpu else _placed(found, sizes, gpus)
+    started = [_with_options(server, more or {}) for server in found.values()]
+    return started if cpu else _placed(started, list(sizes.values()), gpus)
 
 
 def changes(recipe: Recipe, started: Sequence[Server]) -> list[str]:
@@ -171,64 +169,6 @@ def _installed() -> tuple[str | None, str]:
     return None, ""
 
 
-def run(started: Sequence[Server], say: Callable[[str], None]) -> None:
-    """Start the servers one after the other and keep them until interrupted, or one ends.
-
-    One after the other, because each measures the memory that is free. A request to terminate
-    counts as an interruption. Raises EngineError.
-    """
-    before = signal.signal(signal.SIGTERM, _interrupted)
-    running: list[tuple[Server, subprocess.Popen[bytes]]] = []
-    try:
-        for server in started:
-            env = dict(os.environ)
-            if server.gpus:
-                env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, server.gpus))
-            command = server.arguments(program())
-            try:
-                process = subprocess.Popen(command, env=env, start_new_session=True)
-            except OSError as error:
-                raise EngineError(
-                    f"{command[0]} cannot be started: {error}; is vLLM installed here? "
-                    "(pip install 'reasoning[vllm]')"
-                ) from error
-            running.append((server, process))
-            while not _healthy(server):
-                _complain(running)
-                time.sleep(_POLL)
-            say(f"{server.role}: {server.url} serves {server.model}")
-        while True:
-            _complain(running)
-            time.sleep(_POLL)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        for _, process in running:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        for _, process in running:
-            process.wait()
-
-
-def _interrupted(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _complain(running: Sequence[tuple[Server, subprocess.Popen[bytes]]]) -> None:
-    for server, process in running:
-        if (code := process.poll()) is not None:
-            raise EngineError(
-                f"the server of {server.model} ended with exit code {code}; its output says why"
-            )
-
-
-def _healthy(server: Server) -> bool:
-    try:
-        with urllib.request.urlopen(f"{server.url}/health", timeout=5) as reply:
-            return bool(reply.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 def _parts(recipe: Recipe) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every generator and verifier with options in the recipe, and where it stands there."""
     for path in ("generator", "verifier"):
@@ -255,14 +195,32 @@ def _places(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
     given = urls if isinstance(urls, list | tuple) else [urls]
     parts = [urlsplit(checked_url(str(url), str(spec["name"]))) for url in given]
     found = [p for p in parts if p.hostname in _LOCAL]
-    return [(_HERE if p.hostname == "localhost" else str(p.hostname), p.port or 80) for p in found]
+    return [(_LOCAL[str(p.hostname)], p.port or 80) for p in found]
 
 
-def _options(spec: Mapping[str, Any], cpu: bool, more: Mapping[str, Any]) -> dict[str, Any] | None:
+def _shared(one: Server, other: Server) -> Server:
+    """One server for two parts of the recipe that name the same place."""
+    if (one.model, one.options) != (other.model, other.options):
+        same = one.model == other.model
+        what = "other options" if same else f"other models, {one.model} and {other.model},"
+        raise RecipeError(
+            f"{one.role} and {other.role} name one place, {one.url}, and want {what} there; give "
+            "one of them another port"
+        )
+    return replace(one, role=f"{one.role}, {other.role}")
+
+
+def _with_options(server: Server, more: Mapping[str, Any]) -> Server:
+    """With further options if it serves the generator, maybe one inside a journal."""
+    own = any(role.partition(".")[0] == "generator" for role in server.role.split(", "))
+    return replace(server, options={**server.options, **more}) if own else server
+
+
+def _options(spec: Mapping[str, Any], cpu: bool) -> dict[str, Any] | None:
     """What a plug-in's server is started with; None for one that vLLM does not serve."""
     kind = spec["name"]
     if kind == "vllm" or (kind == "openai" and spec.get("base_url")):
-        options = {**_FOR_SEARCH, **_USAGE, **_engine(spec, _SEEDS_ON_CPU if cpu else None), **more}
+        options = {**_FOR_SEARCH, **_USAGE, **_engine(spec, _SEEDS_ON_CPU if cpu else None)}
         if lora := spec.get("lora"):
             options |= {"enable_lora": True, "lora_modules": [f"adapter={lora}"]}
         return options

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import socket
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +11,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from reasoning import launch
 from reasoning.backends.nano import WEIGHTS
 from reasoning.cli import app
-from reasoning.errors import EngineError, RecipeError
+from reasoning.errors import RecipeError
 from reasoning.launch import Server, changes, flags, servers
 from reasoning.recipe import Recipe, parse, with_sets
 
@@ -106,6 +98,57 @@ def test_every_local_url_is_a_replica() -> None:
     assert found[0].options["max_model_len"] == 512
     assert "max_model_len" not in found[2].options
     assert changes(asked, found) == []  # it says where they are already
+
+
+def judged(judge: dict[str, Any], **generator: Any) -> Recipe:
+    """A recipe whose generator is judged by another."""
+    asked = {"name": "openai", "model": "m", "base_url": "http://localhost:8000/v1"}
+    return recipe(asked | generator, {"name": "judge", "generator": asked | judge})
+
+
+def test_parts_at_one_place_share_a_server() -> None:
+    (server,) = servers(judged({"base_url": "http://127.0.0.1:8000/v1"}))
+    assert server.role == "generator, verifier.generator"
+    assert (server.url, server.share) == ("http://127.0.0.1:8000", 0.9)
+    assert changes(judged({}), [server]) == []
+
+
+def test_one_place_serves_one_model() -> None:
+    with pytest.raises(RecipeError, match=r"verifier\.generator .*8000.*m and r.*port"):
+        servers(judged({"model": "r"}))
+    scored = recipe(
+        {"name": "openai", "model": "m", "base_url": "http://localhost:8000/v1"},
+        {"name": "reward_model", "model": "m", "base_url": "http://localhost:8000"},
+    )
+    with pytest.raises(RecipeError, match="want other options there; give one of them another"):
+        servers(scored)
+
+
+def test_engine_options_are_the_generators() -> None:
+    more = {"max_model_len": 64}
+    asked = judged({"base_url": "http://localhost:8001/v1"})
+    assert ["max_model_len" in s.options for s in servers(asked, more=more)] == [True, False]
+    (shared,) = servers(judged({}), more=more)
+    (inside,) = servers(
+        recipe({"name": "journal", "generator": {"name": "vllm", "model": "m"}}), more=more
+    )
+    assert shared.options["max_model_len"] == inside.options["max_model_len"] == 64
+
+
+@pytest.mark.parametrize(
+    ("host", "listens", "url"),
+    [
+        ("0.0.0.0", "127.0.0.1", "http://127.0.0.1:8000"),
+        ("localhost", "127.0.0.1", "http://127.0.0.1:8000"),
+        ("[::1]", "::1", "http://[::1]:8000"),
+    ],
+)
+def test_servers_listen_to_this_machine_only(host: str, listens: str, url: str) -> None:
+    base_url = f"http://{host}:8000/v1"
+    (server,) = servers(recipe({"name": "openai", "model": "m", "base_url": base_url}))
+    words = server.arguments(["vllm", "serve"])
+    assert words[3:7] == ["--host", listens, "--port", "8000"]
+    assert server.url == url
 
 
 def test_ports_that_the_recipe_names_are_left_free() -> None:
@@ -243,81 +286,3 @@ def test_the_command_prints_what_a_shell_can_run(tmp_path: Path) -> None:
     words = shlex.split(then)
     assert words[:5] == ["#", "then:", "reasoning", "run", str(file)]
     assert json.loads(words[-1].removeprefix("generator="))["name"] == "openai"
-
-
-FAKE = """
-import http.server, os, sys
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/quit":
-            os._exit(7)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
-
-port = int(sys.argv[sys.argv.index("--port") + 1])
-http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
-"""
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands in for vLLM: healthy at once, and gone when asked for /quit."""
-    file = tmp_path / "fake.py"
-    file.write_text(FAKE)
-    monkeypatch.setattr(launch, "program", lambda: [sys.executable, str(file), "serve"])
-    monkeypatch.setattr(launch, "_POLL", 0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def test_servers_run_until_one_of_them_ends(fake: None) -> None:
-    said: list[str] = []
-    started = [Server(f"s{i}", f"m{i}", "127.0.0.1", free_port()) for i in range(2)]
-
-    def say(text: str) -> None:
-        said.append(text)
-        if len(said) == 2:
-            with suppress(OSError):
-                urllib.request.urlopen(f"{started[0].url}/quit", timeout=10)
-
-    with pytest.raises(EngineError, match="m0 ended with exit code 7"):
-        launch.run(started, say)
-    assert said == [f"s{i}: {s.url} serves m{i}" for i, s in enumerate(started)]
-    with (
-        pytest.raises(OSError, match="refused"),
-        socket.create_connection(("127.0.0.1", started[1].port), timeout=10),
-    ):
-        pass  # the other one has been ended
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """SIGINT is heard also where the tests themselves run in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_the_servers(fake: None, heard: None, number: signal.Signals) -> None:
-    server = Server("generator", "m", "127.0.0.1", free_port())
-    with pytest.raises(KeyboardInterrupt):
-        launch.run([server], lambda _: signal.raise_signal(number))
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", server.port), timeout=10)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "program", lambda: [f"{os.devnull}/vllm", "serve"])
-    with pytest.raises(EngineError, match="cannot be started"):
-        launch.run([Server("generator", "m", "127.0.0.1", 1)], print)
