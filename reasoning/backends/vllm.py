@@ -20,12 +20,10 @@ import numpy as np
 from reasoning.backends import checkpoint
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.backends.thinking import Thinking
+from reasoning.backends.token_ids import DOCUMENT, priority, text_of
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.tree import Finish, FloatArray, Sample
-
-_URGENCY_STEPS = 1000  # the engine's priorities are integers, urgencies are not
-_DOCUMENT = "<|endoftext|>"
 
 
 def vllm(
@@ -105,12 +103,13 @@ class Vllm:
             meter(len(outputs[0].outputs[0].token_ids) if outputs else 0)
         part = outputs[0].outputs[0]
         produced, rows = list(part.token_ids), list(part.logprobs or ())
+        finish = _finish(part.finish_reason, part.stop_reason, self._stop_tokens(params.stop))
         return Sample(
-            self._exact(ids, produced),
+            text_of(self._decode, ids, produced, ended=finish == "end"),
             token_ids=tuple(produced),
             logprobs=_chosen(produced, rows),
             confidence=_confidence(rows, params.confidence_k),
-            finish=_finish(part.finish_reason, part.stop_reason, self._stop_tokens(params.stop)),
+            finish=finish,
             prompt_tokens=len(ids),
             cached_tokens=outputs[0].num_cached_tokens or 0,
             generated_tokens=len(produced),
@@ -147,6 +146,9 @@ class Vllm:
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
     async def aclose(self) -> None:
         """Shut the engine down; a later call starts another."""
         if self._engine is not None:
@@ -165,7 +167,7 @@ class Vllm:
 
         more: dict[str, Any] = {}
         if self._options.get("scheduling_policy") == "priority":
-            more["priority"] = _priority(prompt)
+            more["priority"] = priority(prompt)
         if self._lora is not None:
             from vllm.lora.request import LoRARequest
 
@@ -212,7 +214,7 @@ class Vllm:
         from vllm.sampling_params import RequestOutputKind
 
         most = self._options.get("max_logprobs", 20)
-        if params.confidence_k > most:
+        if 0 <= most < params.confidence_k:  # -1: as many as there are
             raise RecipeError(
                 f"confidence_k is {params.confidence_k} and vLLM gives the {most} most likely "
                 "tokens; raise generator.max_logprobs"
@@ -266,7 +268,7 @@ class Vllm:
     def _document(self) -> list[int]:
         begin = self._tokenizer.bos_token_id
         if begin is None:
-            begin = self._tokenizer.get_vocab().get(_DOCUMENT)
+            begin = self._tokenizer.get_vocab().get(DOCUMENT)
         return [] if begin is None else [begin]
 
     def _template(self, system: str | None, message: str) -> list[int]:
@@ -279,12 +281,6 @@ class Vllm:
             messages, add_generation_prompt=True, tokenize=False, **self._template_options
         )
         return self._encode(text)
-
-    def _exact(self, before: list[int], produced: list[int]) -> str:
-        """The text of all tokens produced, also of what follows a stop string in its last token."""
-        tail = before[-8:]  # enough context for what a decoder does at a text's beginning
-        whole: str = self._tokenizer.decode(tail + produced, skip_special_tokens=True)
-        return whole[len(self._tokenizer.decode(tail, skip_special_tokens=True)) :]
 
 
 def _engine_options(model: str, engine: Mapping[str, Any], lora: str | None) -> dict[str, Any]:
@@ -313,25 +309,20 @@ def _engine_options(model: str, engine: Mapping[str, Any], lora: str | None) -> 
     return options
 
 
-def _priority(prompt: Prompt) -> int:
-    """Lower runs first: what the search finds urgent, else deeper before wider."""
-    urgency = prompt.parent.depth if prompt.urgency is None else prompt.urgency
-    return -round(_URGENCY_STEPS * urgency)
-
-
 def _explain(error: Exception, model: str) -> NoReturn:
-    """Raise what the engine's error means to a search."""
-    from vllm.exceptions import GracefulHTTPError, VLLMClientError
-    from vllm.v1.engine.exceptions import EngineDeadError
+    """Raise what the engine's error means to a search.
 
-    if isinstance(error, EngineDeadError):
+    By the names of its kinds: to import them could fail, and would hide the error.
+    """
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "EngineDeadError" in kinds:
         raise EngineError(
             f"the vLLM engine of {model!r} died: {error}; its log above says why. What was "
             "finished is stored; the same command continues"
         ) from error
-    if isinstance(error, GracefulHTTPError):  # its queue is full
+    if "GracefulHTTPError" in kinds:  # its queue is full
         raise TransientError(f"vLLM has too much to do: {error}") from error
-    if isinstance(error, VLLMClientError):
+    if "VLLMClientError" in kinds:
         raise GenerationError(f"vLLM refused the request: {error}") from error
     raise GenerationError(f"vLLM failed: {type(error).__name__}: {error}") from error
 

@@ -149,6 +149,13 @@ def test_what_the_engine_cannot_sample(engine: Any, params: dict[str, Any], word
         draw(engine, **params)
 
 
+def test_without_a_cap_any_number_of_logprobs_is_given(in_process: dict[str, Any]) -> None:
+    from reasoning.backends.vllm import Vllm
+
+    generator = Vllm(in_process["model"], {"max_logprobs": -1})
+    assert generator._sampling(Sampling(max_tokens=1, confidence_k=400), 0).logprobs == 400
+
+
 def test_unknown_options_are_refused(vllm_installed: None) -> None:
     from reasoning.backends.vllm import vllm
 

@@ -1,0 +1,41 @@
+"""What generators that hand over token ids have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from reasoning.generate import Prompt
+
+DOCUMENT = "<|endoftext|>"
+"""What stands before a text that has no prompt, if the model has no mark for it."""
+
+CONTEXT = 8
+"""Tokens that tell a decoder how the ones after them begin."""
+
+_URGENCY_STEPS = 1000  # vLLM's priorities are integers, urgencies are not
+_BROKEN = "\ufffd"  # what decoders make of a character that is not whole
+
+
+def text_of(
+    decode: Callable[[list[int]], str],
+    before: Sequence[int],
+    produced: Sequence[int],
+    *,
+    ended: bool,
+) -> str:
+    """The text of `produced`, which follows `before`; those of a path's calls add up to its own.
+
+    A character of several tokens belongs to the call that completes it: what is not whole at the
+    end is left out, unless the answer `ended` and nothing will complete it.
+    """
+    size = CONTEXT
+    while not (shown := decode(list(before[-size:])).rstrip(_BROKEN)) and size < len(before):
+        size *= 2
+    text = decode([*before[-size:], *produced])[len(shown) :]
+    return text if ended else text.rstrip(_BROKEN)
+
+
+def priority(prompt: Prompt) -> int:
+    """vLLM's, lower runs first: what the search finds urgent, else deeper before wider."""
+    urgency = prompt.parent.depth if prompt.urgency is None else prompt.urgency
+    return -round(_URGENCY_STEPS * urgency)
