@@ -47,6 +47,9 @@ ASK_THINKING = (
 _CUE = "Verdict:"
 _VERDICT_TOKENS = 6
 """So many tokens in, the verdict has been given, or will not be."""
+_SCORERS = (
+    "use generator nano, vllm, or openai with a server that does (vLLM); or leave verifier.both out"
+)
 
 Word = Annotated[str, Field(min_length=1)]
 
@@ -73,7 +76,8 @@ def judge(
     verdicts: how many are averaged; those without a verdict are left out.
     temperature: 0 for a single verdict without thoughts, else 1, if not given.
     both: read the probabilities of both words, instead of that of the word it says. Costs two more
-    readings of the prompt, and needs a generator that scores text (nano, vllm).
+    readings of the prompt, and needs a generator that tells how likely given text is: nano, vllm,
+    or openai with a server that does.
     """
     prompt = PROMPT if prompt is None else prompt
     for needed in ("{question}", "{solution}"):
@@ -89,7 +93,7 @@ def judge(
     if both and not hasattr(source, "score_text"):
         raise RecipeError(
             f"judge: both asks how likely given words are, and {type(source).__name__} cannot say; "
-            "use generator nano or vllm, or leave it out"
+            f"{_SCORERS}"
         )
     if temperature is None:
         temperature = 0.0 if verdicts == 1 and not think else 1.0
@@ -112,6 +116,10 @@ class Judge:
 
     What it read in a call that was cancelled or failed is not known, and not counted. `words` are
     those for yes and no; the rest is as for `judge`.
+
+    A verdict is drawn token by token, so that the one that decides is known by its probability. A
+    server that starts every answer afresh is asked for all of it at once, and of that only the
+    first token's probability can be told from the text: another verdict is 1 or 0.
     """
 
     generator: Generator
@@ -143,15 +151,21 @@ class Judge:
         return found
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
-        """Raises VerificationError if the path has no text, or no verdict was given."""
+        """Raises VerificationError if the path has no text, or no verdict was given.
+
+        RecipeError if the judging model cannot do what is asked of it.
+        """
         if not node.text.strip():
             raise VerificationError(f"problem {problem.id!r}: a node without text cannot be judged")
+        goes_on = await self._goes_on()
         message = self._message(problem.question, node.text)
         asked = Problem(problem.id, problem.question, prompt=message, system=self.system)
         case = _Case(asked, fold(self.seed, "judge", problem.id, node.text), meter)
         try:
             async with TaskGroup() as group:
-                tasks = [group.create_task(self._one(case, i)) for i in range(self.verdicts)]
+                tasks = [
+                    group.create_task(self._one(case, i, goes_on)) for i in range(self.verdicts)
+                ]
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         results = [task.result() for task in tasks]
@@ -162,11 +176,37 @@ class Judge:
         return (math.fsum(found) / len(found),)
 
     async def astart(self) -> None:
-        """Get the judging model ready."""
+        """Get the judging model ready. Raises RecipeError if it cannot do what is asked of it."""
         await start(self.generator)
+        await self._goes_on()
 
     async def aclose(self) -> None:
         await close(self.generator)
+
+    async def _goes_on(self) -> bool:
+        """Whether the judging model goes on from its own text; a server is asked, once.
+
+        Raises RecipeError for `both` and `think` where they cannot be had.
+        """
+        ask = getattr(self.generator, "abilities", None)
+        able = await ask() if ask else None
+        if self.both and not getattr(able, "scores", True):
+            raise RecipeError(
+                "judge: both asks how likely given words are, and the judging model's server does "
+                f"not tell; {_SCORERS}"
+            )
+        try:
+            if refuse := getattr(self.generator, "refuse_steps", None):
+                refuse()
+        except RecipeError as error:
+            if self.think:
+                raise RecipeError(
+                    f"judge: think is {self.think}, and the judging model's server starts every "
+                    "answer afresh, so a verdict cannot follow its thoughts; leave think out, or "
+                    "use a server that continues answers (vLLM, SGLang)"
+                ) from error
+            return False
+        return True
 
     def _message(self, question: str, text: str) -> str:
         """The prompt filled in, in one pass, so that nothing that is filled in is filled in."""
@@ -181,7 +221,7 @@ class Judge:
         }
         return re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self.prompt)
 
-    async def _one(self, case: _Case, number: int) -> float | str:
+    async def _one(self, case: _Case, number: int, goes_on: bool) -> float | str:
         """The probability of yes by one verdict; or why there is none."""
         try:
             place = await self._thoughts(case, number) if self.think else case.tree.root
@@ -189,6 +229,8 @@ class Judge:
                 return place
             if self.both:
                 return await self._read(case, place, number)
+            if not goes_on:
+                return await self._said_at_once(case, number)
             return await self._said(case, place, number)
         except GenerationError as error:
             return str(error)
@@ -208,15 +250,32 @@ class Judge:
             said += sample.text
             verdict = self._told(said)
             if verdict is not None:
-                if sample.logprobs is None or len(sample.logprobs) == 0:
-                    return float(verdict)
-                p = min(1.0, math.exp(float(sample.logprobs[-1])))
-                if self.temperature == 0:
-                    p = max(p, 0.5)  # the likeliest token: spread over spellings, it may seem less
-                return p if verdict else 1 - p
+                return self._probability(verdict, sample, -1)
             if sample.finish in ("end", "stop") or not self._undecided(said):
                 break
             place = case.tree.add(place, number, sample)
+        return self._no_verdict(said)
+
+    async def _said_at_once(self, case: _Case, number: int) -> float | str:
+        """The same from a whole answer, whose tokens cannot be told apart."""
+        sample = await self._draw(case, case.tree.root, number, _VERDICT_TOKENS)
+        verdict = self._begins(sample.text)
+        if verdict is None:
+            return self._no_verdict(sample.text)
+        # The first token holds the first letter. Unless that decides, which token did is unknown.
+        decides = self._told(sample.text[:1]) is not None
+        return self._probability(verdict, sample, 0) if decides else float(verdict)
+
+    def _probability(self, verdict: bool, sample: Sample, token: int) -> float:
+        """Of yes, by the verdict's token; 1 or 0 if its probability is not known."""
+        if sample.logprobs is None or len(sample.logprobs) == 0:
+            return float(verdict)
+        p = min(1.0, math.exp(float(sample.logprobs[token])))
+        if self.temperature == 0:
+            p = max(p, 0.5)  # the likeliest token: spread over spellings, it may seem less
+        return p if verdict else 1 - p
+
+    def _no_verdict(self, said: str) -> str:
         return f"it said {said.strip()[:40]!r} instead of {' or '.join(self.words)}"
 
     async def _read(self, case: _Case, place: Node, number: int) -> float:
@@ -247,6 +306,16 @@ class Judge:
         begun = _letters(said)
         yes, no = (bool(begun) and _letters(word).startswith(begun) for word in self.words)
         return yes if yes != no else None
+
+    def _begins(self, said: str) -> bool | None:
+        """The verdict that an answer of many words begins with, or is the beginning of."""
+        for end in range(len(said), 0, -1):  # the longer word, should one begin with the other
+            if not said[end : end + 1].isalnum():
+                begun = _letters(said[:end])
+                for word, verdict in zip(self.words, (True, False), strict=True):
+                    if begun == _letters(word):
+                        return verdict
+        return self._told(said)
 
     def _undecided(self, said: str) -> bool:
         begun = _letters(said)

@@ -19,6 +19,7 @@ from reasoning.backends.scripted import Scripted
 from reasoning.errors import GenerationError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
+from reasoning.testing.http_server import PLAIN_CHAT, serving
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Finish, RolloutTree, Sample
 from verifiers.judge import PROMPT, Judge, marks_for, plain
@@ -92,6 +93,108 @@ def test_the_token_that_tells_them_apart_decides() -> None:
 def test_no_verdict_is_an_error_and_not_a_zero(script: Any, message: str) -> None:
     with pytest.raises(VerificationError, match=f"the judge gave no verdict: .*{message}"):
         verdict(make(script))
+
+
+class Afresh(Scripted):
+    """A server that starts every answer afresh, as chat servers do."""
+
+    scores = False
+
+    async def abilities(self) -> Any:
+        return self
+
+    def refuse_steps(self) -> None:
+        raise RecipeError("it cannot go on from a step")
+
+
+@pytest.mark.parametrize(
+    ("said", "ps", "expected"),
+    [
+        ("Yes", [0.75], 0.75),
+        ("No, the sum is", [0.75, 0.5, 0.5, 0.5, 0.5], 0.25),
+        ("NO.", [0.25, 0.5, 0.5], 0.5),  # the likeliest token all the same
+        ("**Yes**, it", [0.5, 0.25, 0.5, 0.5], 1),  # whose probability is the second
+        ("\nno way", [0.5, 0.5], 0),
+        ("Y", [0.75], 0.75),  # cut off
+        ("Yes", None, 1),
+        ("No", None, 0),
+    ],
+)
+def test_a_verdict_given_all_at_once(said: str, ps: list[float] | None, expected: float) -> None:
+    asked: list[int] = []
+    logprobs = None if ps is None else np.log(np.array(ps, np.float32))
+    size = len(ps or [0])
+
+    class Seen(Afresh):
+        async def generate(self, prompt: Any, params: Any, **more: Any) -> Sample:
+            assert not prompt.text
+            asked.append(params.max_tokens)
+            return await super().generate(prompt, params, **more)
+
+    sample = Sample(said, logprobs=logprobs, prompt_tokens=100, generated_tokens=size)
+    found = verdict(make(Seen([sample])))
+    assert found.steps == (pytest.approx(expected, rel=1e-6),)
+    assert found.tokens == 100 + size
+    assert asked == [6]
+
+
+@pytest.mark.parametrize("said", ["Yesterday I saw", "Not sure", "**", "", "The answer is no"])
+def test_no_verdict_all_at_once(said: str) -> None:
+    with pytest.raises(VerificationError, match=r"no verdict: it said .* instead of Yes or No"):
+        verdict(make(Afresh([Sample(said, generated_tokens=6)])))
+
+
+def test_of_two_words_the_longer_one_is_heard() -> None:
+    words = {"yes": "No", "no": "No way"}
+    assert score(make(Afresh([Sample("No.", generated_tokens=2)]), **words)) == 1
+    assert score(make(Afresh([Sample("No way!", generated_tokens=3)]), **words)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"think": 9}, "judge: think is 9, .*afresh.*leave think out"), ({"both": True}, "judge: bo")],
+)
+def test_what_the_server_cannot_do_is_refused_before_anything_is_asked(
+    options: dict[str, Any], message: str
+) -> None:
+    class Scorer(Afresh):
+        async def score_text(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("asked all the same")
+
+    judge = make(Scorer([AssertionError("asked all the same")]), **options)
+    with pytest.raises(RecipeError, match=message):
+        asyncio.run(judge.astart())
+    with pytest.raises(RecipeError, match=message):
+        verdict(judge)
+
+
+def test_a_judge_behind_a_plain_chat_server() -> None:
+    """It answers as it likes: what matters is one request a verdict, and that no run stops."""
+    said: list[float | str] = []
+    with serving(PLAIN_CHAT) as server:
+        generator = {"name": "openai", "base_url": server.url, "model": "toy"}
+        words = {"yes": "is", "no": "to get", "temperature": 1.0}
+        judge = names.build("verifier", {"name": "judge", "generator": generator, **words})
+
+        async def work() -> None:
+            tree = RolloutTree("p")
+            await judge.astart()
+            for slot in range(40):
+                try:
+                    node = tree.add(tree.root, slot, Sample(f"{slot}"))
+                    said.append((await ask(judge, PROBLEM, node)).steps[0])
+                except VerificationError as error:
+                    said.append(str(error))
+            await judge.aclose()
+
+        asyncio.run(work())
+        assert server.counts["calls"] == 40
+    scores = [score for score in said if isinstance(score, float)]
+    silent = [error for error in said if isinstance(error, str)]
+    assert all(0 <= score <= 1 for score in scores)
+    assert all("instead of is or to get" in error for error in silent)
+    assert scores
+    assert silent
 
 
 def metered(judge: Judge, error: type[BaseException]) -> int:
