@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ async def no_task_left(work: Callable[[], Awaitable[None]]) -> None:
     assert not left, f"{len(left)} tasks are left behind: {left}"
 
 
+_BROKEN = "\ufffd"  # what decoders make of a character that is not whole
+
 LONGEST_TOKEN = 16
 """Characters that may follow a stop string within the token that completes it."""
 
@@ -34,7 +36,13 @@ class GeneratorCase:
 
     `make` builds a fresh one. Turn off what it does not promise: `seeded` (the same seed gives the
     same sample), `varied` (different seeds give different ones), `stops` (it honours stop strings;
-    recordings cannot), `steps` (it continues a path). `stop` should occur in what it says.
+    recordings cannot), `steps` (it continues a path), `streams` (tokens come one after the other,
+    so a call cancelled in the middle has metered some). `stop` should occur in what it says.
+
+    What more can be checked: with `greedy`, at temperature 0 it goes on from any token as it would
+    have without a break; with `decode`, the text of token ids, that text and ids of a path agree;
+    with `produced`, the engine's own count of the tokens of all calls so far, that cancelled calls
+    meter all but those of `late` steps each, in which the engine has not heard of it yet.
     """
 
     make: Callable[[], Generator]
@@ -45,6 +53,11 @@ class GeneratorCase:
     varied: bool = True
     stops: bool = True
     steps: bool = True
+    streams: bool = True
+    greedy: bool = False
+    decode: Callable[[Sequence[int]], str] | None = None
+    produced: Callable[[], int] | None = None
+    late: int = 4
     slots: int = 8
 
 
@@ -55,9 +68,10 @@ async def draw(
     *,
     parent: Node | None = None,
     seed: int | None = None,
+    paid: list[int] | None = None,
     **changes: Any,
 ) -> Sample:
-    """One call, checked for what holds of every call."""
+    """One call, checked for what holds of every call. `paid` is told what it metered in all."""
     params = replace(case.sampling, **changes)
     prompt = Prompt(case.problem, parent or RolloutTree(case.problem.id).root, slot)
     metered: list[int] = []
@@ -77,6 +91,8 @@ async def draw(
         raise
     finally:
         ended = True
+        if paid is not None:
+            paid.append(sum(metered))
     check_sample(sample, params)
     assert sum(metered) == sample.generated_tokens, (
         f"{sum(metered)} tokens were metered for a sample of {sample.generated_tokens}"
@@ -136,7 +152,7 @@ def check_stops(case: GeneratorCase) -> None:
 
 
 def check_continues(case: GeneratorCase) -> None:
-    """A path can be continued step by step, and its tokens are handed on as they are."""
+    """A path can be continued step by step, and what comes next depends on the path."""
     if not (case.steps and case.stops):
         return
 
@@ -149,6 +165,74 @@ def check_continues(case: GeneratorCase) -> None:
             node = tree.add(node, slot, sample)
             if node.finished:
                 break
+        if not (case.seeded and case.varied):
+            return
+        cut = await draw(case, generator, 0, stop=case.stop, max_tokens=3)
+        node = tree.add(tree.root, 4, cut)
+        pairs = [
+            [(await draw(case, generator, 0, parent=parent, seed=seed)).text for seed in range(8)]
+            for parent in (tree.root, node)
+        ]
+        assert pairs[0] != pairs[1], "whatever the path, the same seeds go on in the same way"
+
+    asyncio.run(no_task_left(work))
+
+
+def check_greedy_paths(case: GeneratorCase) -> None:
+    """At temperature 0 a path cut anywhere goes on as the uncut answer does."""
+    if not (case.greedy and case.steps):
+        return
+
+    async def work() -> None:
+        generator = case.make()
+        most = case.sampling.max_tokens
+        whole = await draw(case, generator, 0, temperature=0.0)
+        for cut in {1, 2, 5, whole.generated_tokens // 2} & set(range(1, whole.generated_tokens)):
+            tree = RolloutTree(case.problem.id)
+            first = await draw(case, generator, 0, temperature=0.0, max_tokens=cut)
+            node = tree.add(tree.root, 0, first)
+            rest = await draw(
+                case, generator, 0, parent=node, temperature=0.0, max_tokens=most - cut
+            )
+            found = tree.add(node, 0, rest)
+            assert (found.text, found.token_ids, rest.finish) == (
+                whole.text,
+                whole.token_ids,
+                whole.finish,
+            ), f"cut after {cut} tokens, the path says {found.text!r} and not {whole.text!r}"
+
+    asyncio.run(no_task_left(work))
+
+
+def check_text_of_tokens(case: GeneratorCase) -> None:
+    """Text and token ids of a path agree, at every stop and wherever it is cut."""
+    decode = case.decode
+    if decode is None:
+        return
+
+    async def work() -> None:
+        generator = case.make()
+        whole = (await draw(case, generator, 0)).text
+        stops = {whole[i:j] for i in range(0, 40, 3) for j in (i + 1, i + 2, i + 5)}
+        for stop in sorted(filter(None, stops)) if case.stops else ():
+            agree(await draw(case, generator, 0, stop=(stop,)))
+        for slot in range(case.slots if case.steps else 0):
+            tree = RolloutTree(case.problem.id)
+            node = tree.root
+            while node.depth < 8 and not node.finished:  # hot, so that characters are cut, too
+                sample = await draw(
+                    case, generator, slot, parent=node, max_tokens=2, temperature=2.0
+                )
+                node = tree.add(node, 0, sample)
+                agree(node)
+
+    def agree(said: Sample | Node) -> None:
+        ids = said.token_ids
+        assert ids is not None, "there is text without token ids"
+        # What is not a whole character yet may come with the next tokens.
+        assert said.text.rstrip(_BROKEN) == decode(ids).rstrip(_BROKEN), (
+            f"the text is {said.text!r}, its tokens say {decode(ids)!r}"
+        )
 
     asyncio.run(no_task_left(work))
 
@@ -192,8 +276,7 @@ def check_concurrency(case: GeneratorCase) -> None:
 
 
 def check_call_cancellation(case: GeneratorCase) -> None:
-    """Cancelled at any time, a call raises CancelledError with its tokens metered, and the
-    generator serves on."""
+    """Cancelled at any time, a call raises CancelledError, and the generator serves on."""
 
     async def work() -> None:
         generator = case.make()
@@ -201,14 +284,61 @@ def check_call_cancellation(case: GeneratorCase) -> None:
             call = asyncio.ensure_future(draw(case, generator, 0))
             for _ in range(turns):
                 await asyncio.sleep(0)
-            call.cancel()
-            await asyncio.wait([call])
-            assert call.cancelled() or call.exception() is None, (
-                f"a cancelled call raised {call.exception()!r}"
-            )
+            await left([call])
         await draw(case, generator, 0)
 
     asyncio.run(no_task_left(work))
+
+
+def check_cancelled_calls_are_paid_for(case: GeneratorCase) -> None:
+    """Cancelled while it produces tokens, a call has metered those that it had produced.
+
+    It is cancelled when a shorter call beside it is over, in whatever time that takes.
+    """
+    if not case.streams:
+        return
+
+    async def work() -> None:
+        generator = case.make()
+        await draw(case, generator, 0)  # whatever is done once is done
+        caught = 0
+        for most in (1, 2, 4, 8, 16):
+            before = case.produced() if case.produced else 0
+            paid: list[list[int]] = [[] for _ in range(case.slots + 1)]
+            calls = [
+                asyncio.ensure_future(draw(case, generator, slot, paid=paid[slot]))
+                for slot in range(case.slots)
+            ]
+            await draw(case, generator, case.slots, max_tokens=most, paid=paid[-1])
+            gone = await left(calls)
+            caught += sum(paid[slot][0] > 0 for slot in gone if paid[slot])
+            if case.produced is None:
+                continue
+            # Behind the others: when it is back, the engine is done with them.
+            await draw(case, generator, 0, max_tokens=1, paid=paid[-1])
+            late = case.produced() - before - sum(map(sum, paid))
+            assert 0 <= late <= case.late * len(gone), (
+                f"{sum(map(sum, paid))} tokens were metered and the engine made {late} more, with "
+                f"{len(gone)} calls cancelled"
+            )
+        assert caught, (
+            "no call that was cancelled in the middle metered any tokens; set streams=False for a "
+            "generator whose samples come in one piece"
+        )
+
+    asyncio.run(no_task_left(work))
+
+
+async def left(calls: Sequence[asyncio.Future[Sample]]) -> list[int]:
+    """Cancel the calls; the places of those that were not over yet."""
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    for call in calls:
+        assert call.cancelled() or call.exception() is None, (
+            f"a cancelled call raised {call.exception()!r}"
+        )
+    return [i for i, call in enumerate(calls) if call.cancelled()]
 
 
 def check_two_loops(case: GeneratorCase) -> None:
@@ -222,9 +352,12 @@ GENERATOR_CHECKS: tuple[Callable[[GeneratorCase], None], ...] = (
     check_samples,
     check_stops,
     check_continues,
+    check_greedy_paths,
+    check_text_of_tokens,
     check_seeds,
     check_concurrency,
     check_call_cancellation,
+    check_cancelled_calls_are_paid_for,
     check_two_loops,
 )
 

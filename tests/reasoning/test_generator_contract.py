@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning.backends.journal import Journal
-from reasoning.backends.nano import nano
+from reasoning.backends.nano import WEIGHTS, nano
+from reasoning.backends.nano.text import Text
 from reasoning.backends.openai import openai
 from reasoning.backends.recorded import recorded
 from reasoning.backends.scripted import scripted
-from reasoning.generate import Generator, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.testing import ToyGenerator, random_tree
 from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
+from reasoning.testing.generator_contract import (
+    check_cancelled_calls_are_paid_for,
+    check_continues,
+    check_greedy_paths,
+    check_text_of_tokens,
+)
+from reasoning.testing.http_model import decode
 from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, VLLM, Flavour, serving
+from reasoning.tree import RolloutTree, Sample
 
 MODEL = random_tree(5, depth=6)
 
@@ -32,17 +43,28 @@ def recording(folder: Path) -> Path:
 
 
 ROWS: dict[str, tuple[Callable[[Path], Generator], dict[str, Any]]] = {
-    "scripted": (lambda _: scripted(), {}),
+    "scripted": (lambda _: scripted(), {"streams": False}),
     "scripted, slow": (lambda _: scripted(delay=1.0, token_seconds=0.1), {}),
     "toy": (lambda _: ToyGenerator(MODEL, token_seconds=0.1), {"problem": MODEL.problem}),
     "recorded": (
         lambda folder: recorded(path=str(recording(folder))),
-        {"varied": False, "stops": False, "steps": False},
+        {"varied": False, "stops": False, "steps": False, "streams": False},
     ),
-    "journal": (lambda _: Journal(scripted(delay=1.0)), {}),
+    "journal": (lambda _: Journal(scripted(delay=1.0)), {"streams": False}),
     "journal, shared": (lambda _: Journal(scripted(delay=1.0), shared=True), {}),
-    "journal, on disk": (lambda folder: Journal(scripted(), path=folder / "j.jsonl"), {}),
-    "nano": (lambda _: nano(), {"sampling": Sampling(max_tokens=20), "slots": 3}),
+    "journal, on disk": (
+        lambda folder: Journal(scripted(), path=folder / "j.jsonl"),
+        {"streams": False},
+    ),
+    "nano": (
+        lambda _: nano(),
+        {
+            "sampling": Sampling(max_tokens=20),
+            "slots": 3,
+            "greedy": True,
+            "decode": Text(WEIGHTS).decode,
+        },
+    ),
 }
 
 SERVERS: dict[str, Flavour] = {
@@ -76,4 +98,86 @@ def test_contract(name: str, check: Callable[[GeneratorCase], None], tmp_path: P
 def test_contract_of_openai(flavour: str, check: Callable[[GeneratorCase], None]) -> None:
     able = SERVERS[flavour]
     with serving(able) as server:
-        check(GeneratorCase(make=lambda: openai(base_url=server.url), steps=able.continues))
+        case = GeneratorCase(
+            make=lambda: openai(base_url=server.url),
+            steps=able.continues,
+            streams=False,  # its model takes no time
+            greedy=True,
+            decode=decode if able.tokens else None,
+        )
+        check(case)
+
+
+class Spoiled:
+    """The fake, with a change to the prompt or to what a cancelled call meters."""
+
+    def __init__(
+        self,
+        *,
+        prompt: Callable[[Prompt], Prompt] = lambda prompt: prompt,
+        cancelled: Callable[[int], int] = lambda tokens: tokens,
+    ) -> None:
+        self.inner = scripted(delay=1.0, token_seconds=0.1)
+        self.prompt, self.cancelled = prompt, cancelled
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        try:
+            sample = await self.inner.generate(
+                self.prompt(prompt), params, seed=seed, meter=(used := list[int]()).append
+            )
+        except asyncio.CancelledError:
+            meter(self.cancelled(sum(used)))
+            raise
+        meter(sum(used))
+        return sample
+
+
+def forgotten(prompt: Prompt) -> Prompt:
+    return replace(prompt, parent=RolloutTree(prompt.problem.id).root)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "check", "setting", "message"),
+    [
+        ({"prompt": forgotten}, check_continues, {}, "whatever the path"),
+        ({"prompt": forgotten}, check_greedy_paths, {"greedy": True}, "cut after 1 tokens"),
+        ({}, check_text_of_tokens, {"decode": str}, "its tokens say"),
+        (
+            {"cancelled": lambda n: 0},
+            check_cancelled_calls_are_paid_for,
+            {"late": 99},
+            "streams=False",
+        ),
+        (
+            {"cancelled": lambda n: n // 2},
+            check_cancelled_calls_are_paid_for,
+            {},
+            "made [1-9].* more",
+        ),
+        (
+            {"cancelled": lambda n: n + 1},
+            check_cancelled_calls_are_paid_for,
+            {},
+            "made -[0-9]* more",
+        ),
+    ],
+)
+def test_bad_generators_are_caught(
+    spoiled: dict[str, Any],
+    check: Callable[[GeneratorCase], None],
+    setting: dict[str, Any],
+    message: str,
+) -> None:
+    generators: list[Spoiled] = []
+
+    def make() -> Generator:
+        generators.append(Spoiled(**spoiled))
+        return generators[-1]
+
+    case = GeneratorCase(
+        make=make, produced=lambda: generators[-1].inner.metered, **{"late": 0, **setting}
+    )
+    with pytest.raises(AssertionError, match=message):
+        check(case)

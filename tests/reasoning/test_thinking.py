@@ -184,4 +184,4 @@ def test_mistakes(tokens: int, end: str) -> None:
 
 
 def test_contract() -> None:
-    check_generator(lambda: Thinking(scripted(), 2))
+    check_generator(lambda: Thinking(scripted(), 2), streams=False)
