@@ -179,7 +179,7 @@ def check_continues(case: GeneratorCase) -> None:
 
 
 def check_greedy_paths(case: GeneratorCase) -> None:
-    """At temperature 0 a path cut anywhere goes on as the uncut answer does."""
+    """At temperature 0 a path cut anywhere, also by a stop, goes on as the uncut answer does."""
     if not (case.greedy and case.steps):
         return
 
@@ -187,19 +187,18 @@ def check_greedy_paths(case: GeneratorCase) -> None:
         generator = case.make()
         most = case.sampling.max_tokens
         whole = await draw(case, generator, 0, temperature=0.0)
-        for cut in {1, 2, 5, whole.generated_tokens // 2} & set(range(1, whole.generated_tokens)):
+        cuts: list[dict[str, Any]] = [{"max_tokens": n} for n in (1, 2, 5, 12) if n < most]
+        for cut in [*cuts, {"stop": case.stop}] if case.stops else cuts:
             tree = RolloutTree(case.problem.id)
-            first = await draw(case, generator, 0, temperature=0.0, max_tokens=cut)
+            first = await draw(case, generator, 0, temperature=0.0, **cut)
             node = tree.add(tree.root, 0, first)
-            rest = await draw(
-                case, generator, 0, parent=node, temperature=0.0, max_tokens=most - cut
+            if not node.finished and first.generated_tokens < most:
+                room = most - first.generated_tokens
+                rest = await draw(case, generator, 0, parent=node, temperature=0.0, max_tokens=room)
+                node = tree.add(node, 0, rest)
+            assert (node.text, node.token_ids) == (whole.text, whole.token_ids), (
+                f"with a cut by {cut} the path says {node.text!r} and not {whole.text!r}"
             )
-            found = tree.add(node, 0, rest)
-            assert (found.text, found.token_ids, rest.finish) == (
-                whole.text,
-                whole.token_ids,
-                whole.finish,
-            ), f"cut after {cut} tokens, the path says {found.text!r} and not {whole.text!r}"
 
     asyncio.run(no_task_left(work))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reasoning.backends.nano import Nano
-from reasoning.backends.openai import OpenAI
+from reasoning.backends.openai import Limits, OpenAI
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
@@ -22,6 +22,7 @@ from reasoning.tree import Node, RolloutTree, Sample
 T = TypeVar("T")
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
 BLOCK = 32  # tokens in a block of the server's prefix cache
+LATE = 8  # steps in which a busy server has not heard yet that a client has left
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,27 @@ def test_token_ids_are_found(openai: Callable[..., OpenAI]) -> None:
 @pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("api", ["tokens", "text", "chat"])
 def test_contract(
-    openai: Callable[..., OpenAI], api: str, check: Callable[[GeneratorCase], None]
+    openai: Callable[..., OpenAI],
+    metric: Callable[[str], float],
+    nano: Nano,
+    api: str,
+    check: Callable[[GeneratorCase], None],
 ) -> None:
-    check(GeneratorCase(make=lambda: openai(api=api), slots=4))
+    def produced() -> int:
+        while metric("num_requests_running"):
+            pass
+        return int(metric("generation_tokens_total"))
+
+    by_tokens = api == "tokens"
+    case = GeneratorCase(
+        make=lambda: openai(api=api),
+        greedy=by_tokens,  # text is not always cut into the tokens that it came in
+        decode=nano.text.decode if by_tokens else None,
+        produced=produced,
+        late=LATE,
+        slots=4,
+    )
+    check(case)
 
 
 def test_greedily_it_says_what_nano_says(openai: Callable[..., OpenAI], nano: Nano) -> None:
@@ -91,25 +110,6 @@ def test_greedily_it_says_what_nano_says(openai: Callable[..., OpenAI], nano: Na
         np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=2e-3)
     chat = run(draw(openai(api="chat"), temperature=0.0, max_tokens=256))
     assert chat.text == ours.text
-
-
-@pytest.mark.parametrize("confidence_k", [0, 2])
-def test_tokens_and_text_agree_at_every_stop(
-    openai: Callable[..., OpenAI], nano: Nano, confidence_k: int
-) -> None:
-    generator = openai()
-    params: dict[str, Any] = {"temperature": 0.0, "max_tokens": 128, "confidence_k": confidence_k}
-
-    async def work() -> None:
-        whole = await draw(generator, **params)
-        stops = {whole.text[i:j] for i in range(0, 30, 4) for j in (i + 1, i + 3)}
-        for stop in sorted(stops):
-            sample = await draw(generator, stop=(stop,), **params)
-            assert sample.finish == "stop"
-            assert sample.text == nano.text.decode(sample.token_ids or ())
-            assert stop in sample.text
-
-    run(work())
 
 
 def test_a_path_is_served_from_the_cache(openai: Callable[..., OpenAI]) -> None:
@@ -148,7 +148,7 @@ def test_the_likelihood_of_given_text_is_nanos(openai: Callable[..., OpenAI], na
 def test_leaving_stops_the_server(
     openai: Callable[..., OpenAI], metric: Callable[[str], float]
 ) -> None:
-    """Eight long answers, left once they run: the server drops them and makes no more tokens."""
+    """Eight long answers, left once they run: the server drops them after a step or a few."""
     generator = openai(extra={"ignore_eos": True})
     metered: list[int] = []
 
@@ -172,15 +172,15 @@ def test_leaving_stops_the_server(
         return await asyncio.to_thread(metric, "generation_tokens_total") - before
 
     generated = run(work())
-    assert generated < 8 * 900 / 2
-    assert sum(metered) <= generated
+    assert 0 <= generated - sum(metered) <= 8 * LATE
     print(f"{generated:.0f} tokens generated, {sum(metered)} of them metered before leaving")
 
 
 def test_a_server_killed_in_the_middle_comes_back(serve: Callable[..., Any]) -> None:
     """Streams go on where they broke, calls without a token are tried again: none is lost."""
     server = serve()
-    generator = OpenAI([f"{server.url}/v1"], "nano", extra={"ignore_eos": True}, patience=900)
+    limits = Limits(patience=900)
+    generator = OpenAI([f"{server.url}/v1"], "nano", extra={"ignore_eos": True}, limits=limits)
     search = Search(PROBLEM, generator, sampling=Sampling(max_tokens=300))
 
     async def work() -> list[Node | None]:

@@ -102,7 +102,7 @@ def test_contract_of_openai(flavour: str, check: Callable[[GeneratorCase], None]
             make=lambda: openai(base_url=server.url),
             steps=able.continues,
             streams=False,  # its model takes no time
-            greedy=True,
+            greedy=able.tokens,  # text is not always cut into the tokens that it came in
             decode=decode if able.tokens else None,
         )
         check(case)
@@ -142,7 +142,7 @@ def forgotten(prompt: Prompt) -> Prompt:
     ("spoiled", "check", "setting", "message"),
     [
         ({"prompt": forgotten}, check_continues, {}, "whatever the path"),
-        ({"prompt": forgotten}, check_greedy_paths, {"greedy": True}, "cut after 1 tokens"),
+        ({"prompt": forgotten}, check_greedy_paths, {"greedy": True}, "a cut by .*1"),
         ({}, check_text_of_tokens, {"decode": str}, "its tokens say"),
         (
             {"cancelled": lambda n: 0},
