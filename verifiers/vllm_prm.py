@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from reasoning.backends import checkpoint
-from reasoning.errors import RecipeError, VerificationError, unknown
+from reasoning.errors import CallError, RecipeError, VerificationError, cause, unknown
 from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
@@ -231,10 +231,21 @@ class OverHTTP:
         except VerificationError as error:
             if len(layouts) == 1:
                 return [error]
-            async with TaskGroup() as group:
-                tasks = [group.create_task(self._scored([layout])) for layout in layouts]
-            return [result for task in tasks for result in task.result()]
+            try:
+                async with TaskGroup() as group:
+                    tasks = [group.create_task(self._alone(layout)) for layout in layouts]
+            except BaseExceptionGroup as errors:
+                raise cause(errors) from errors
+            return [task.result() for task in tasks]
         return [self._read(layout, row) for layout, row in zip(layouts, rows, strict=True)]
+
+    async def _alone(self, layout: Layout) -> dict[int, float] | Exception:
+        """A request of its own, whose failure is its own."""
+        try:
+            (result,) = await self._scored([layout])
+        except CallError as error:
+            return error
+        return result
 
     def _read(self, layout: Layout, values: Rows) -> dict[int, float] | Exception:
         ids = layout.ids

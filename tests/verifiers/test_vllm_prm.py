@@ -227,6 +227,34 @@ def test_one_text_too_long_harms_no_other(pooling_server: Any) -> None:
         assert "1024" in str(second) or "too long" in str(second)
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (503, [Verdict, Verdict, TransientError, Verdict]),  # its own, to be tried again
+        (401, [EngineError] * 4),  # everybody's
+    ],
+)
+def test_of_a_refused_batch_each_text_has_its_own_answer(
+    pooling_server: Any, status: int, expected: list[type]
+) -> None:
+    verifier = make(pooling_server)
+
+    def fault(body: dict[str, Any]) -> tuple[int, Any] | None:
+        if len(body["input"]) > 1:
+            return 400, {"error": {"message": "one of them is bad"}}
+        return (status, {}) if len(body["input"][0]) > 100 else None
+
+    async def work() -> list[Verdict | BaseException]:
+        await verifier.astart()
+        pooling_server.fault = fault
+        nodes = [path_of(text) for text in ("a.", "b.", "c " * 100, "d.")]
+        calls = [asyncio.ensure_future(ask(verifier, PROBLEM, node)) for node in nodes]
+        await asyncio.wait(calls)
+        return [call.exception() or call.result() for call in calls]
+
+    assert [type(found) for found in asyncio.run(work())] == expected
+
+
 @pytest.mark.parametrize("texts", [("",), (" \n\n",), (*STEPS, "")])
 def test_a_node_without_text_has_no_step(pooling_server: Any, texts: Sequence[str]) -> None:
     with pytest.raises(VerificationError, match="no step"):
@@ -283,7 +311,7 @@ def test_a_tag_that_changes_later(pooling_server: Any) -> None:
         ((200, [1]), TransientError, "not as vLLM"),
         ((404, {"detail": "Not Found"}), RecipeError, "--runner pooling"),
         ((400, {"error": {"message": "no"}}), VerificationError, "400: no"),
-        ((429, {}), TransientError, "429"),
+        ((408, {}), TransientError, "408"),
         ((500, {}), TransientError, "500"),
         ((401, {}), EngineError, "api_key_env"),
     ],
