@@ -16,10 +16,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
 
 from reasoning.errors import RecipeError, unknown
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Kind: TypeAlias = Literal["searcher", "verifier", "aggregator", "generator", "task"]
 
 PACKAGES: Mapping[Kind, str] = {
@@ -173,6 +175,19 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
             example = f"{needed[0]}: {_EXAMPLES.get(needed[0], '8')}"
             raise RecipeError(f"{owner} needs {', '.join(needed)}; set it, for example {example}")
     return fit
+
+
+def validated(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, which takes keywords alone, with what it is given `checked` by whoever calls it.
+
+    What a recipe names is checked anyway; this is for direct calls.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **values: P.kwargs) -> T:
+        return function(*args, **checked(function, values))  # type: ignore[arg-type]
+
+    return call
 
 
 def summary(function: Callable[..., Any]) -> str:

@@ -12,19 +12,21 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from reasoning import names
 from reasoning.errors import RecipeError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores
-from verifiers.logprob import Floats, usable
+from verifiers.logprob import Floats, Window, usable
 
 Kind: TypeAlias = Literal["mean", "tail", "bottom", "lowest"]
 
 CURE = "set sampling.confidence_k: 20 and use a generator that gives them (nano, vllm, openai)"
 
 
-def deepconf(*, kind: Kind = "bottom", window: int = 2048) -> DeepConf:
+@names.validated
+def deepconf(*, kind: Kind = "bottom", window: Window = 2048) -> DeepConf:
     """How confident the model was while it wrote: one score in [0, inf), nats, higher is surer.
 
     kind: what to make of the token confidences, in groups of `window` tokens in a row (one group
@@ -37,8 +39,6 @@ def deepconf(*, kind: Kind = "bottom", window: int = 2048) -> DeepConf:
 
     Fit for votes (`weighted_majority`) and for `best`; not a probability.
     """
-    if window < 1:
-        raise RecipeError(f"deepconf: window is {window} tokens; it must be at least 1")
     return DeepConf(kind, window)
 
 

@@ -27,6 +27,7 @@ Combine: TypeAlias = Literal["mean", "min", "product", "rank"]
 Weight: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+@names.validated
 def ensemble(
     *,
     members: list[Any],

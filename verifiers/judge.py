@@ -54,6 +54,7 @@ _SCORERS = (
 Word = Annotated[str, Field(min_length=1)]
 
 
+@names.validated
 def judge(
     *,
     generator: Any,

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from reasoning.errors import RecipeError, VerificationError
+from reasoning import names
+from reasoning.errors import VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores
 
 Kind: TypeAlias = Literal["mean", "min", "sum", "tail"]
+Window: TypeAlias = Annotated[int, Field(ge=1)]
 Floats: TypeAlias = NDArray[np.float64]
 
 
-def logprob(*, kind: Kind = "mean", window: int = 2048) -> Logprob:
+@names.validated
+def logprob(*, kind: Kind = "mean", window: Window = 2048) -> Logprob:
     """The model's certainty about what it wrote, from its own log-probabilities.
 
     kind: in [0, 1], from the log-probabilities of the sampled tokens,
@@ -35,8 +39,6 @@ def logprob(*, kind: Kind = "mean", window: int = 2048) -> Logprob:
     A node is scored by its own sample alone, a step by its own tokens: what to make of a path of
     steps is the aggregator's business.
     """
-    if window < 1:
-        raise RecipeError(f"logprob: window is {window} tokens; it must be at least 1")
     return Logprob(kind, window)
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.backends.nano.reward import RewardModel, marked
 from reasoning.errors import RecipeError, VerificationError
@@ -19,19 +23,18 @@ from reasoning.verify import Scores, reading
 from verifiers.steps import new_steps
 
 
+@names.validated
 def nano_prm(
     *,
     path: str | Path = reward.WEIGHTS,
-    max_batch: int = 64,
-    cache_tokens: int = 32768,
+    max_batch: Annotated[int, Field(ge=1)] = 64,
+    cache_tokens: Annotated[int, Field(ge=0)] = 32768,
 ) -> NanoPRM:
     """The embedded process reward model: one score in (0, 1) for every step of a node.
 
     path: a checkpoint folder instead of the bundled one. max_batch: nodes computed at once.
     cache_tokens: tokens of shared beginnings that are kept, so that only new steps are computed.
     """
-    if max_batch < 1:
-        raise RecipeError(f"nano_prm: max_batch is {max_batch}; it must be at least 1")
     try:
         model = RewardModel(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
     except Exception as error:  # tokenizers and safetensors raise kinds of their own

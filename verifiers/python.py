@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
+from reasoning import names
 from reasoning.answers import extract
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
@@ -45,6 +46,7 @@ Memory = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 File = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
+@names.validated
 def python(
     *,
     check: str = TESTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from reasoning import names
 from reasoning.errors import VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
@@ -12,6 +13,7 @@ from reasoning.tree import Node
 from reasoning.verify import Scores
 
 
+@names.validated
 def recorded_scores(*, logit: bool = False) -> RecordedScores:
     """The scores a recording holds: one a step, or one a sample.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from reasoning import names
 from reasoning.backends import checkpoint
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter
@@ -20,6 +21,7 @@ from reasoning.verify import Scores, reading
 from verifiers.pooling import Engine, Rows, Server, Task
 
 
+@names.validated
 def reward_model(
     *,
     model: str,

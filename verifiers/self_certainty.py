@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
+
+from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
@@ -20,15 +24,14 @@ from verifiers.logprob import usable
 _ROUNDING = 1e-3
 
 
-def self_certainty(*, k: int = 20) -> SelfCertainty:
+@names.validated
+def self_certainty(*, k: Annotated[int, Field(ge=1)] = 20) -> SelfCertainty:
     """How sure the model was: the mean over tokens of -(1/k) sum_j log(k p_j), j the k likeliest.
 
     One score in [0, inf), nats, higher is surer. k is sampling.confidence_k. With all of the
     vocabulary as k it is the paper's, KL(uniform || p); servers give the 20 likeliest tokens or so,
     over which it is the same sum.
     """
-    if k < 1:
-        raise RecipeError(f"self_certainty: k is {k}; it is sampling.confidence_k, at least 1")
     return SelfCertainty(k)
 
 

@@ -10,10 +10,12 @@ import hashlib
 import json
 from asyncio import TaskGroup
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from pydantic import Field
 
+from reasoning import names
 from reasoning.backends import checkpoint
 from reasoning.errors import CallError, RecipeError, VerificationError, cause, unknown
 from reasoning.generate import Meter
@@ -28,15 +30,16 @@ _REMEMBERED = 1 << 16
 """Scores kept for paths that come back or go on."""
 
 
+@names.validated
 def vllm_prm(
     *,
     model: str,
     base_url: str | list[str] | None = None,
     family: str | None = None,
     tokenizer: str | None = None,
-    step_break: str = STEP_BREAK,
-    max_batch: int = 32,
-    in_flight: int = 8,
+    step_break: Annotated[str, Field(min_length=1)] = STEP_BREAK,
+    max_batch: Annotated[int, Field(ge=1)] = 32,
+    in_flight: Annotated[int, Field(ge=1)] = 8,
     api_key_env: str = "OPENAI_API_KEY",
     **engine: Any,
 ) -> VllmPRM:
@@ -52,12 +55,6 @@ def vllm_prm(
     chosen = family or family_of(tokenizer or model)
     if chosen not in FAMILIES:
         raise RecipeError(unknown("family of reward models", chosen, FAMILIES))
-    if max_batch < 1 or in_flight < 1:
-        raise RecipeError(
-            f"vllm_prm: max_batch is {max_batch} and in_flight {in_flight}; both are at least 1"
-        )
-    if not step_break:
-        raise RecipeError("vllm_prm: step_break is empty; give the text that separates steps")
     row, tokens = FAMILIES[chosen], Tokens(tokenizer or model)
     reader: Reader
     if base_url is None:

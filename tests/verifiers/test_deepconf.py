@@ -146,11 +146,11 @@ def test_what_cannot_be_scored(name: str, sample: Sample, message: str) -> None:
 
 
 def test_parameters_are_checked() -> None:
-    with pytest.raises(RecipeError, match="window is 0"):
+    with pytest.raises(RecipeError, match="window=0"):
         score(confident(1.0), window=0)
     with pytest.raises(RecipeError, match="kind='best'"):
         score(confident(1.0), kind="best")
-    with pytest.raises(RecipeError, match="k is 0"):
+    with pytest.raises(RecipeError, match="k=0"):
         score(confident(1.0), "self_certainty", k=0)
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_scored(sample: Sample, kind: str, message: str) -> None:
 
 
 def test_parameters_are_checked() -> None:
-    with pytest.raises(RecipeError, match="window is 0"):
+    with pytest.raises(RecipeError, match="window=0"):
         score(with_logprobs(-1.0), window=0)
     with pytest.raises(RecipeError, match="kind='best'"):
         score(with_logprobs(-1.0), kind="best")

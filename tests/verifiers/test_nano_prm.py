@@ -169,7 +169,7 @@ def test_closed_is_closed() -> None:
 def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"holds no usable checkpoint.*verifier\.path"):
         nano_prm(path=tmp_path)
-    with pytest.raises(RecipeError, match="max_batch is 0"):
+    with pytest.raises(RecipeError, match="max_batch=0"):
         nano_prm(max_batch=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
+from verifiers.python import python
 from verifiers.python_worker import passes
 
 PROBLEM = Problem("p", "Add two numbers.", meta={"tests": ["assert add(1, 2) == 3"], "level": 3})
@@ -239,3 +241,11 @@ def test_without_any_tests_only_a_check_of_ones_own_will_do(checks: str) -> None
     preflight(make(f"{checks}:half"), sampling, [untested])
     with pytest.raises(RecipeError, match="no problem has any"):
         preflight(names.build("verifier", "python"), sampling, [untested])
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"seconds": 0}, {"memory_mb": math.nan}, {"failed": 2}]
+)
+def test_limits_hold_for_direct_calls_too(options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=f"python: {next(iter(options))}="):
+        python(**options)
