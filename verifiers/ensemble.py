@@ -92,6 +92,12 @@ class Ensemble:
         self.text_only = all(getattr(member, "text_only", False) for member in members)
         self.notes = [note for member in members for note in getattr(member, "notes", [])]
 
+    @property
+    def version(self) -> str | None:
+        """Those of the members that have one; some know it only once they have started."""
+        found = [version for m in self._members if (version := getattr(m, "version", None))]
+        return "; ".join(found) or None
+
     def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:
         for member in self._members:
             preflight(member, sampling, problems)

@@ -11,7 +11,7 @@ import base64
 import importlib.util
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoning.backends.openai.answer import count
+from reasoning.backends.openai.connection import Reply
 from reasoning.backends.openai.pool import Pool
-from reasoning.backends.openai.replica import checked_url
+from reasoning.backends.openai.replica import checked_url, parsed
 from reasoning.backends.own_loop import OwnLoop
+from reasoning.backends.vllm_common import cpu_defaults, installed_version
 from reasoning.clock import RealClock
 from reasoning.errors import (
     EngineError,
@@ -50,7 +52,7 @@ class Pooled:
     first: int = 0
 
 
-class Engine:
+class PoolingEngine:
     """vLLM's asynchronous engine with the pooling runner.
 
     It starts with the first call, on an event loop and thread of its own, so that it serves any
@@ -71,7 +73,8 @@ class Engine:
                     unknown("option of vLLM", name, AsyncEngineArgs.__dataclass_fields__)
                 )
         self.model = model
-        self._options = {"model": model, "runner": "pooling", **options}
+        self.version = f"{model} on vLLM {installed_version()}"
+        self._options = {"model": model, "runner": "pooling", **cpu_defaults(options), **options}
         self._own = OwnLoop("reward-model")
         self._engine: Any = None
         self._names = itertools.count()
@@ -150,7 +153,7 @@ class Engine:
         return list(tokenizer.encode(text, add_special_tokens=False))
 
 
-class Server:
+class PoolingServer:
     """The same behind HTTP: `vllm serve` with `--runner pooling`, one server or several."""
 
     def __init__(self, urls: str | Sequence[str], model: str, api_key_env: str) -> None:
@@ -159,6 +162,7 @@ class Server:
             raise RecipeError("base_url is an empty list; give one URL or more")
         self.urls = [checked_url(url, "verifier").rstrip("/").removesuffix("/v1") for url in given]
         self.model = model
+        self.version = f"{model} at {', '.join(self.urls)}"
         self._key = os.environ.get(api_key_env)
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
 
@@ -180,7 +184,7 @@ class Server:
 
     async def context(self) -> int | None:
         """Tokens that a text may have; None if the server does not say."""
-        reply = await self._call(lambda pool: pool.get("v1/models"))
+        reply = await self._call("v1/models", None)
         try:
             found = next(m for m in reply["data"] if m["id"] == self.model)
         except (LookupError, TypeError, StopIteration):
@@ -206,7 +210,7 @@ class Server:
     ) -> list[Rows]:
         form = {"encoding_format": "base64", "endianness": "little"}
         body = {"model": self.model, **form, **asked}
-        reply = await self._call(lambda pool: pool.post("pooling", body))
+        reply = await self._call("pooling", body)
         try:
             data = sorted(reply["data"], key=lambda item: item["index"])
             rows = [
@@ -223,14 +227,15 @@ class Server:
             raise TransientError(f"{self.urls[0]} scored {len(rows)} texts of {n}")
         return rows
 
-    async def _call(self, call: Callable[[Pool], Awaitable[Any]]) -> Any:
+    async def _call(self, path: str, body: Mapping[str, Any] | None) -> Any:
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             self._pools[loop] = Pool(self.urls, key=self._key, clock=RealClock())
+        reply = Reply()
         try:
-            return await call(self._pools[loop])
+            return parsed(await self._pools[loop].exchange(path, body, reply))
         except GenerationError as error:
-            if " answered 404" in str(error):
+            if reply.status == 404:
                 raise RecipeError(
                     f"{error}. A reward model is served with --runner pooling, under the name in "
                     "verifier.model"

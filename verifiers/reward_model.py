@@ -18,7 +18,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores, reading
-from verifiers.pooling import Engine, Rows, Server, Task
+from verifiers.pooling import PoolingEngine, PoolingServer, Rows, Task
 
 
 @names.validated
@@ -45,7 +45,11 @@ def reward_model(
             f"reward_model: {', '.join(engine)}: options of the engine belong on the server's "
             "command line where base_url is set"
         )
-    source = Engine(model, engine) if base_url is None else Server(base_url, model, api_key_env)
+    source = (
+        PoolingEngine(model, engine)
+        if base_url is None
+        else PoolingServer(base_url, model, api_key_env)
+    )
     return RewardModel(source, label, last_token)
 
 
@@ -59,10 +63,15 @@ class RewardModel:
     name = "reward_model"
     text_only = True
 
-    def __init__(self, source: Engine | Server, label: int, last_token: bool) -> None:
+    def __init__(self, source: PoolingEngine | PoolingServer, label: int, last_token: bool) -> None:
         self._source = source
         self._label = label
         self._last_token = last_token
+
+    @property
+    def version(self) -> str:
+        """Which model, and where it runs."""
+        return self._source.version
 
     @property
     def parameters(self) -> int | None:
@@ -95,7 +104,7 @@ class RewardModel:
     async def _read(self, messages: Sequence[Mapping[str, str]], meter: Meter) -> Rows:
         """The logits [labels], or those of all tokens [tokens]."""
         task: Task = "token_classify" if self._last_token else "classify"
-        if isinstance(self._source, Server):
+        if isinstance(self._source, PoolingServer):
             return await self._source.converse(messages, task, meter)
         ids = await self._source.render(messages)
         with reading(len(ids), meter):

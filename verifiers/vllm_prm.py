@@ -22,7 +22,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Batches, Scores, reading
-from verifiers.pooling import Engine, Pooled, Rows, Server
+from verifiers.pooling import Pooled, PoolingEngine, PoolingServer, Rows
 from verifiers.prm_families import FAMILIES, Family, Layout, Tokens, family_of
 from verifiers.steps import STEP_BREAK, new_steps
 
@@ -58,14 +58,16 @@ def vllm_prm(
     row, tokens = FAMILIES[chosen], Tokens(tokenizer or model)
     reader: Reader
     if base_url is None:
-        reader = InProcess(row, Engine(model, engine_options(row, engine)))
+        reader = InProcess(row, PoolingEngine(model, engine_options(row, engine)))
     elif engine:
         raise RecipeError(
             f"vllm_prm: {', '.join(engine)}: options of the engine belong on the server's command "
             "line where base_url is set"
         )
     else:
-        reader = OverHTTP(row, tokens, Server(base_url, model, api_key_env), max_batch, in_flight)
+        reader = OverHTTP(
+            row, tokens, PoolingServer(base_url, model, api_key_env), max_batch, in_flight
+        )
     return VllmPRM(row, tokens, reader, step_break)
 
 
@@ -87,6 +89,8 @@ def engine_options(family: Family, engine: dict[str, Any]) -> dict[str, Any]:
 
 class Reader(Protocol):
     """Where the numbers come from."""
+
+    version: str
 
     async def read(self, layout: Layout, first: int, /) -> dict[int, float]:
         """Scores by position: of the marks from `first` on, and perhaps of more."""
@@ -114,6 +118,11 @@ class VllmPRM:
         self._reader = reader
         self._step_break = step_break
         self._known: dict[bytes, float] = {}  # oldest first
+
+    @property
+    def version(self) -> str:
+        """Which model, and where it runs."""
+        return self._reader.version
 
     @property
     def parameters(self) -> int | None:
@@ -153,7 +162,8 @@ class VllmPRM:
 class InProcess:
     """Scores from vLLM in this process; it batches by itself, and reads only what is new."""
 
-    def __init__(self, family: Family, engine: Engine) -> None:
+    def __init__(self, family: Family, engine: PoolingEngine) -> None:
+        self.version = engine.version
         self._family = family
         self._engine = engine
 
@@ -180,8 +190,9 @@ class OverHTTP:
     """Scores from servers: texts that wait together go in one request."""
 
     def __init__(
-        self, family: Family, tokens: Tokens, server: Server, max_batch: int, in_flight: int
+        self, family: Family, tokens: Tokens, server: PoolingServer, max_batch: int, in_flight: int
     ) -> None:
+        self.version = server.version
         self._family = family
         self._tokens = tokens
         self._server = server

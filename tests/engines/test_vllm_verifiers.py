@@ -24,7 +24,7 @@ from reasoning.problem import Problem
 from reasoning.testing.contracts import VERIFIER_CHECKS, VerifierCase
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from verifiers.pooling import Engine
+from verifiers.pooling import PoolingEngine
 from verifiers.prm_families import FAMILIES, Family, Tokens, chatml, first_of, tagged
 from verifiers.steps import STEP_BREAK
 from verifiers.vllm_prm import InProcess, VllmPRM, engine_options
@@ -251,7 +251,7 @@ def test_a_language_model_as_reward_model(in_process: dict[str, Any]) -> None:
     """One next token against another, as RLHFlow's and Math-Shepherd's models judge."""
     family = Family("", tagged(chatml(None), "\n"), good=0, overrides=first_of("8", "1"))
     options = {k: v for k, v in in_process.items() if k != "model"}
-    engine = Engine(str(WEIGHTS), engine_options(family, options))
+    engine = PoolingEngine(str(WEIGHTS), engine_options(family, options))
     tokens = Tokens(str(WEIGHTS))
     verifier = VllmPRM(family, tokens, InProcess(family, engine), STEP_BREAK)
     found = score(verifier, "12 * 7 = 84.\n\n84 + 5 =")

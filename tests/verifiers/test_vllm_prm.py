@@ -368,6 +368,27 @@ def test_options(pooling_server: Any, options: dict[str, Any], message: str) -> 
         make(pooling_server, **options)
 
 
+@pytest.mark.parametrize("name", ["vllm_prm", "reward_model"])
+def test_the_manifest_is_told_which_model_answers(pooling_server: Any, name: str) -> None:
+    where: dict[str, Any] = {"base_url": pooling_server.url, "model": "nano"}
+    more = {"tokenizer": TOKENIZER} if name == "vllm_prm" else {}
+    verifier = names.build("verifier", {"name": name, **where, **more})
+    assert verifier.version == f"nano at {pooling_server.url}"
+    members = [verifier, "logprob", verifier]
+    both = names.build("verifier", {"name": "ensemble", "members": members})
+    assert both.version == f"{verifier.version}; {verifier.version}"
+    free = names.build("verifier", {"name": "ensemble", "members": ["logprob", "logprob"]})
+    assert free.version is None
+
+
+def test_an_error_that_speaks_of_404_is_none(pooling_server: Any) -> None:
+    verifier = make(pooling_server)
+    score(verifier, path_of("a."))
+    pooling_server.fault = lambda body: (400, {"error": {"message": "it answered 404"}})
+    with pytest.raises(VerificationError, match="answered 400: it answered 404"):
+        score(verifier, path_of("b."))
+
+
 def test_without_vllm(monkeypatch: Any) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"needs vLLM.*base_url"):
