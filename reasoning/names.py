@@ -185,7 +185,7 @@ def validated(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: P.args, **values: P.kwargs) -> T:
-        return function(*args, **checked(function, values))  # type: ignore[arg-type]
+        return function(*args, **checked(function, values))
 
     return call
 

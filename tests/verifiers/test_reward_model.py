@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from reasoning import names
 from reasoning.backends.nano.reward import WEIGHTS
+from reasoning.backends.vllm_common import cpu_defaults
 from reasoning.errors import RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
 from reasoning.testing.verifier_contract import Verdict, ask
@@ -130,3 +133,25 @@ def test_what_is_no_address_is_refused_at_once(name: str, url: Any) -> None:
     assert "hunter2" not in str(error.value)
     if url == []:
         assert "base_url is an empty list; give one URL or more" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "given", "environment", "expected"),
+    [
+        (False, {}, {}, {}),
+        (True, {}, {}, {"block_size": 32, "kv_cache_memory_bytes": 1 << 30}),
+        (True, {"kv_cache_memory_bytes": 1}, {}, {"block_size": 32}),
+        (True, {"gpu_memory_utilization": 0.5}, {}, {"block_size": 32}),
+        (True, {}, {"VLLM_CPU_KVCACHE_SPACE": "4"}, {"block_size": 32}),
+    ],
+)
+def test_on_a_processor_vllm_does_not_take_all_memory(
+    monkeypatch: Any, cpu: bool, given: Any, environment: Any, expected: Any
+) -> None:
+    platform = SimpleNamespace(is_cpu=lambda: cpu)
+    monkeypatch.setitem(sys.modules, "vllm", ModuleType("vllm"))
+    monkeypatch.setitem(sys.modules, "vllm.platforms", SimpleNamespace(current_platform=platform))
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cpu_defaults(given) == expected
