@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import shutil
 from asyncio import TaskGroup
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from evals import nano as arithmetic
 from reasoning import names
 from reasoning.backends.nano import WEIGHTS, Nano, reward
+from reasoning.backends.vllm_common import cpu_defaults
 from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
@@ -245,6 +247,14 @@ def test_skyworks_head(in_process: dict[str, Any], tmp_path: Path) -> None:
     layout = FAMILIES["skywork"].lay(Tokens(str(model)), "What is 12 * 7 + 5?", steps)
     logits = (hidden(model, layout.ids) @ weight.T + bias)[layout.marks, 0]
     np.testing.assert_allclose(found.steps, sigmoid(logits), atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", ["vllm_prm", "reward_model"])
+def test_a_processors_defaults_and_the_version(name: str) -> None:
+    verifier = build(name, model=str(PRM))
+    source = verifier._reader._engine if name == "vllm_prm" else verifier._source
+    assert cpu_defaults({}).items() <= source._options.items()
+    assert re.fullmatch(rf"{re.escape(str(PRM))} on vLLM \d+\.\d+.*", verifier.version)
 
 
 def test_a_language_model_as_reward_model(in_process: dict[str, Any]) -> None:
