@@ -12,8 +12,10 @@ DOCUMENT = "<|endoftext|>"
 CONTEXT = 8
 """Tokens that tell a decoder how the ones after them begin."""
 
+BROKEN = "\ufffd"
+"""What decoders make of a character that is not whole."""
+
 _URGENCY_STEPS = 1000  # vLLM's priorities are integers, urgencies are not
-_BROKEN = "\ufffd"  # what decoders make of a character that is not whole
 
 
 def text_of(
@@ -29,10 +31,10 @@ def text_of(
     end is left out, unless the answer `ended` and nothing will complete it.
     """
     size = CONTEXT
-    while not (shown := decode(list(before[-size:])).rstrip(_BROKEN)) and size < len(before):
+    while not (shown := decode(list(before[-size:])).rstrip(BROKEN)) and size < len(before):
         size *= 2
     text = decode([*before[-size:], *produced])[len(shown) :]
-    return text if ended else text.rstrip(_BROKEN)
+    return text if ended else text.rstrip(BROKEN)
 
 
 def priority(prompt: Prompt) -> int:

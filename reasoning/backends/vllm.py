@@ -20,7 +20,7 @@ import numpy as np
 from reasoning.backends import checkpoint
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.backends.thinking import Thinking
-from reasoning.backends.token_ids import DOCUMENT, priority, text_of
+from reasoning.backends.token_ids import BROKEN, CONTEXT, DOCUMENT, priority, text_of
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.tree import Finish, FloatArray, Sample
@@ -97,6 +97,9 @@ class Vllm:
         await self._ready()
         ids, outputs = self._input(prompt), list[Any]()
         request = self._sampling(params, seed)
+        if self._decode(ids[-CONTEXT:]).endswith(BROKEN):
+            # vLLM would look for stop strings in the prompt, too; the tokens that hold one end it.
+            request.stop = []
         try:
             await self._loop.run(lambda: self._collect(ids, request, prompt, outputs))
         finally:

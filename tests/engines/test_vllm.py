@@ -18,7 +18,7 @@ from reasoning.backends.nano import WEIGHTS, Nano
 from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
-from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
+from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase, check_sample
 from reasoning.tree import Node, RolloutTree, Sample
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
@@ -70,6 +70,16 @@ def test_greedily_it_says_what_nano_says(engine: Any, nano: Nano, problem: Probl
     assert theirs.logprobs is not None
     assert ours.logprobs is not None
     np.testing.assert_allclose(theirs.logprobs, ours.logprobs, atol=2e-4)
+
+
+def test_behind_half_a_character_stops_are_not_looked_for_in_the_question(engine: Any) -> None:
+    problem = replace(PROBLEM, prompt="What is 1 + 1?\n\nSay it.")
+    whole = asyncio.run(engine.encode("a 😀"))
+    for cut in range(2, len(whole)):
+        tree = RolloutTree("p")
+        node = tree.add(tree.root, 0, Sample("a ", token_ids=tuple(whole[:cut])))
+        params: dict[str, Any] = {"temperature": 0.0, "max_tokens": 20, "stop": ("\n\n",)}
+        check_sample(draw(engine, node, problem=problem, **params), Sampling(**params))
 
 
 def test_confidence_is_of_the_k_most_likely(engine: Any, nano: Nano) -> None:
