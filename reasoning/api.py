@@ -17,11 +17,11 @@ from reasoning.aggregate import Aggregator, Candidate
 from reasoning.answers import Answer
 from reasoning.budget import Budget, Usage
 from reasoning.clock import Clock, Deadline, RealClock
-from reasoning.errors import cause
+from reasoning.errors import CallError, EngineError, TransientError, cause
 from reasoning.generate import Generator, Sampling
 from reasoning.grading import group
 from reasoning.problem import Problem
-from reasoning.search import Search, Searcher, Step
+from reasoning.search import Retry, Search, Searcher, Step
 from reasoning.tree import RolloutTree
 from reasoning.verify import Verifier
 
@@ -172,10 +172,23 @@ def preflight(verifier: object, sampling: Sampling, problems: Sequence[Problem])
         refuse(sampling, problems)
 
 
-async def start(plugin: object) -> None:
-    """Let a generator or verifier get ready, if it has to, before the time of any search runs."""
-    if astart := getattr(plugin, "astart", None):
-        await astart()
+async def start(plugin: object, clock: Clock | None = None) -> None:
+    """Let a generator or verifier get ready, if it has to, before the time of any search runs.
+
+    What may pass is tried again. Raises EngineError if it does not get ready.
+    """
+    if (astart := getattr(plugin, "astart", None)) is None:
+        return
+    retry = Retry()
+    for attempt in range(retry.attempts):
+        try:
+            await astart()
+            return
+        except CallError as error:
+            if not isinstance(error, TransientError) or attempt + 1 == retry.attempts:
+                raise EngineError(f"no start: {error}") from error
+            wait = retry.delay(attempt, error.retry_after, 0.0)
+        await (clock or RealClock()).sleep(wait)
 
 
 async def close(plugin: object) -> None:

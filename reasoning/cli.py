@@ -34,6 +34,8 @@ Start with `reasoning run quickstart`: several strategies side by side on the em
 """,
 )
 
+_INTERRUPTED = "interrupted; what is finished is stored, the same command continues"
+
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. task.limit=50."),
@@ -389,8 +391,12 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        typer.secho("interrupted; what is finished is stored, the same command continues", err=True)
+        typer.secho(_INTERRUPTED, err=True)
         sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer has caught the interruption
+            typer.secho(_INTERRUPTED, err=True)
+        raise
     except (UserError, EngineError, ExceptionGroup) as error:
         reason = cause(error)
         if not isinstance(reason, (UserError, EngineError)):

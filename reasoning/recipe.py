@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -305,7 +306,10 @@ def _explain(error: ValidationError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe subset; a key given twice is an error instead of a silent overwrite."""
+    """YAML's safe subset; a key given twice is an error instead of a silent overwrite.
+
+    As in YAML 1.2, yes, no, on and off are words: the judge's options are called so.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -318,3 +322,12 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)

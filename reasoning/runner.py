@@ -30,13 +30,14 @@ from reasoning.api import (
 )
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
-from reasoning.errors import RecipeError, StoreError, UserError, cause
+from reasoning.errors import EngineError, RecipeError, StoreError, UserError, cause
 from reasoning.generate import Generator, Sampling
 from reasoning.grading import equivalent
 from reasoning.problem import Problem
 from reasoning.recipe import Recipe, Strategy, strategies
 from reasoning.search import Search, Step
 from reasoning.store import Store
+from reasoning.tree import RolloutTree
 from reasoning.verify import Cached, Verifier
 
 PACKAGES = (
@@ -59,6 +60,9 @@ SHARED_NOTE = (
     "have used alone; seconds are virtual, 50 tokens a second in each stream"
 )
 
+
+BARREN = 16
+"""Searches in a row without a call that succeeds, after which a run stops."""
 
 LOST = {"wasted_tokens": "generated tokens", "verifier_tokens": "verifier tokens"}
 """What is spent twice, by its name in `Usage`, where a search is interrupted and begun again."""
@@ -241,6 +245,7 @@ class _Run:
         self.watch = watch
         self.progress = Progress(len(plan.problems))
         self.live_tokens = 0  # of generators without a journal
+        self.barren: list[tuple[dict[str, Any], RolloutTree]] = []
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
         for part in plan.plugins:
@@ -268,6 +273,7 @@ class _Run:
             async with TaskGroup() as group:
                 for _ in range(min(self.plan.recipe.concurrency, len(self.plan.problems))):
                     group.create_task(work())
+            self.keep_all()
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         finally:
@@ -317,13 +323,37 @@ class _Run:
                 self.store.lose(strategy.name, problem.id, spent)
             raise
         record = await _record(problem, strategy, result)
-        self.store.append(record, result.tree)
+        self._keep(record, result)
         if generator is arm.generator:
             self.live_tokens += result.usage.generated_tokens
         paid = sum(journal.paid_tokens for journal in self.journals.values())
         self.progress.new_tokens = self.live_tokens + paid
         self.progress.failed_calls += result.usage.failed_calls
         return record
+
+    def _keep(self, record: dict[str, Any], result: Result) -> None:
+        """Store a result; not those after which nothing has succeeded, until something does.
+
+        An engine that fails every call, behind a proxy perhaps, would be finished with all
+        problems in no time. Raises EngineError instead.
+        """
+        failed = result.usage.failed_calls and all(
+            node.sample.finish == "failed" for node in result.tree
+        )
+        self.barren.append((record, result.tree))
+        if failed and len(self.barren) >= BARREN:
+            raise EngineError(
+                f"in {BARREN} searches in a row every call failed, the last with: "
+                f"{result.failures[-1]}. They are not stored; the same command repeats them"
+            )
+        if not failed:
+            self.keep_all()
+
+    def keep_all(self) -> None:
+        """Store what has been held back."""
+        for record, tree in self.barren:
+            self.store.append(record, tree)
+        self.barren.clear()
 
     def _cached(self, arm: Arm, generator: Generator) -> Cached | None:
         """The arm's verifier behind a memory; virtual time stands still while it works."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from asyncio import TaskGroup
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -131,6 +131,14 @@ class Ensemble:
         """Get every member ready that has to, one after the other."""
         for member in self._members:
             await start(member)
+
+    async def describe(self) -> Mapping[str, str]:
+        """What the members say of themselves. Raises what a call raises."""
+        found: dict[str, str] = {}
+        for member in self._members:
+            if describe := getattr(member, "describe", None):
+                found |= await describe()
+        return found
 
     async def aclose(self) -> None:
         """Close every member that can be, also if one of them fails to."""

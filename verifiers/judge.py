@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from asyncio import TaskGroup
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
@@ -180,6 +181,14 @@ class Judge:
         """Get the judging model ready. Raises RecipeError if it cannot do what is asked of it."""
         await start(self.generator)
         await self._goes_on()
+
+    async def describe(self) -> Mapping[str, str]:
+        """What the judging model's generator says of itself. Raises what a call raises."""
+        if (describe := getattr(self.generator, "describe", None)) is None:
+            return {}
+        facts = await describe()
+        await self._goes_on()
+        return {f"judge's {name}": value for name, value in facts.items()}
 
     async def aclose(self) -> None:
         await close(self.generator)

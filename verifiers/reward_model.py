@@ -98,6 +98,12 @@ class RewardModel:
         """Start the engine, or see that the model is served."""
         await self._source.astart()
 
+    async def describe(self) -> Mapping[str, str]:
+        """What is read from where, in words; a server is asked. Raises what a call raises."""
+        if isinstance(self._source, PoolingServer):
+            await self._source.astart()
+        return {"reward model": self._source.version}
+
     async def aclose(self) -> None:
         await self._source.aclose()
 

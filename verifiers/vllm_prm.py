@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from asyncio import TaskGroup
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -98,6 +98,8 @@ class Reader(Protocol):
 
     async def astart(self) -> None: ...
 
+    async def describe(self) -> Mapping[str, str]: ...
+
     async def aclose(self) -> None: ...
 
 
@@ -155,6 +157,10 @@ class VllmPRM:
         """Start the engine, or find out how the servers answer, before the first score."""
         await self._reader.astart()
 
+    async def describe(self) -> Mapping[str, str]:
+        """What is read from where, in words; a server is asked. Raises what a call raises."""
+        return await self._reader.describe()
+
     async def aclose(self) -> None:
         await self._reader.aclose()
 
@@ -181,6 +187,9 @@ class InProcess:
 
     async def astart(self) -> None:
         await self._engine.astart()
+
+    async def describe(self) -> Mapping[str, str]:
+        return {"reward model": self._engine.version}
 
     async def aclose(self) -> None:
         await self._engine.aclose()
@@ -210,6 +219,11 @@ class OverHTTP:
     async def astart(self) -> None:
         if not self._met:
             await self._meet()
+
+    async def describe(self) -> Mapping[str, str]:
+        await self.astart()
+        scored = "all tokens" if self._tag is None else "steps"
+        return {"reward model": f"{self._server.version}, scores at {scored}"}
 
     async def aclose(self) -> None:
         await self._server.aclose()

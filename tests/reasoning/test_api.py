@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,9 +13,17 @@ import reasoning
 from reasoning import Limits, Problem, Sampling, Search, Step, solve, solve_async
 from reasoning.aggregate import Candidate, majority
 from reasoning.answers import Answer
-from reasoning.api import run_search, run_sync
+from reasoning.api import run_search, run_sync, start
 from reasoning.backends.scripted import Scripted
-from reasoning.errors import EngineError, GenerationError, RecipeError, UserError
+from reasoning.clock import VirtualClock
+from reasoning.errors import (
+    EngineError,
+    GenerationError,
+    RecipeError,
+    TransientError,
+    UserError,
+    VerificationError,
+)
 from reasoning.generate import Prompt
 from reasoning.testing import ToyGenerator, ToyVerifier, random_tree
 
@@ -300,3 +309,32 @@ def test_an_aggregator_may_be_any_function() -> None:
         "q", searcher="self_consistency", n=4, generator=Scripted(BOXES), aggregator=last
     )
     assert result.answer == "2"
+
+
+@pytest.mark.parametrize(
+    ("errors", "calls"),
+    [
+        ([TransientError("busy"), TransientError("busy", retry_after=2.0)], 3),
+        ([TransientError("busy")] * 9, 4),
+        ([VerificationError("no")], 1),
+        ([EngineError("gone")], 1),
+        ([RecipeError("wrong")], 1),
+    ],
+)
+def test_a_start_is_tried_again_where_that_may_help(errors: list[Exception], calls: int) -> None:
+    made = 0
+
+    class Plugin:
+        async def astart(self) -> None:
+            nonlocal made
+            made += 1
+            if made <= len(errors):
+                raise errors[made - 1]
+
+    clock = VirtualClock()
+    kind = RecipeError if isinstance(errors[0], RecipeError) else EngineError
+    with nullcontext() if calls > len(errors) else pytest.raises(kind):
+        asyncio.run(start(Plugin(), clock))
+    assert made == calls
+    if calls == 3:
+        assert clock.now() == 0.5 + 2.0

@@ -162,6 +162,7 @@ cli.main()
     )
     assert stopped.returncode in (130, -signal.SIGINT), stopped.stderr
     assert "Traceback" not in stopped.stderr
+    assert "the same command continues" in stopped.stderr
     assert 2 <= len((out / "results.jsonl").read_text().splitlines()) < 10
     assert reasoning("run", recipe, "--out", out).returncode == 0
     assert len((out / "results.jsonl").read_text().splitlines()) == 10

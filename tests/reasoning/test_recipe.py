@@ -173,3 +173,16 @@ def test_a_sweep_fills_in_the_recipe() -> None:
 def test_sweep_mistakes(sweep: dict[str, Any], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
         strategies(parse({**GOOD, "sweep": sweep}))
+
+
+def test_yes_and_no_are_words(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        "task: nano\ngenerator: nano\nsearcher: sample\nshare_samples: off\n"
+        "verifier: {name: judge, generator: nano, both: true, yes: Right, no: Wrong}\n"
+    )
+    found = load(file)
+    assert found.verifier == {
+        "name": "judge", "generator": "nano", "both": True, "yes": "Right", "no": "Wrong"
+    }  # fmt: skip
+    assert found.share_samples is False

@@ -15,7 +15,7 @@ import pytest
 
 from reasoning import runner
 from reasoning.backends.scripted import Scripted, scripted
-from reasoning.errors import EngineError, RecipeError, StoreError
+from reasoning.errors import EngineError, GenerationError, RecipeError, StoreError
 from reasoning.recipe import parse
 from reasoning.tree import RolloutTree, Sample
 from verifiers.logprob import Logprob
@@ -421,3 +421,36 @@ def test_another_model_behind_the_same_address_is_another_run(
     with pytest.raises(StoreError, match=r"begun with small .* now there is large"):
         go(one, tmp_path / "run", limit=4)
     go(one, tmp_path / "run", limit=2)  # nothing is asked of anybody
+
+
+def test_an_engine_that_fails_every_call_stops_the_run(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the third problem on; what was found without a single call is not kept."""
+
+    def script(prompt: Any, seed: int) -> Any:
+        if down and prompt.problem.id not in ("q1", "q2"):
+            return GenerationError("bad gateway")
+        return "\\boxed{1}"
+
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Scripted(script))
+    wanted = {"generator": "scripted", "concurrency": 1, "share_samples": False}
+    down = True
+    with pytest.raises(EngineError, match=r"in 16 searches in a row.*bad gateway.*repeats them"):
+        go(recipe(questions, **wanted), tmp_path / "run")
+    stored = {r["problem"] for r in runner.Store(tmp_path / "run").results()}
+    assert stored == {"q1", "q2"}
+    down = False
+    assert (
+        table(go(recipe(questions, **wanted), tmp_path / "run"))["first_finish-n=4"]["failed_calls"]
+        == 0
+    )
+
+
+def test_a_few_searches_without_a_call_that_succeeds_are_results(
+    questions: Path, tmp_path: Path
+) -> None:
+    failing = {"name": "scripted", "fail_every": 1}
+    one = recipe(questions, generator=failing, strategies=[{"searcher": "sample"}])
+    assert go(one, tmp_path / "run")["strategies"][0]["failed_calls"] == 12
+    assert len(list(runner.Store(tmp_path / "run").results())) == 12
