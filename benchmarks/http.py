@@ -152,7 +152,7 @@ def server() -> Iterator[int]:
 def ours(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, Any, None]]:
     from functools import partial
 
-    from reasoning.backends.openai import OpenAI
+    from reasoning.backends.openai import Limits, OpenAI
     from reasoning.generate import Meter, Sampling
     from reasoning.problem import Problem
     from reasoning.search import Search, Step
@@ -173,7 +173,7 @@ def ours(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, An
             return (found["score"],)
 
     async def main() -> None:
-        generator = OpenAI([f"http://localhost:{port}/v1"], "m", window=4096)
+        generator = OpenAI([f"http://localhost:{port}/v1"], "m", limits=Limits(max_in_flight=4096))
         verifier = Score(generator)
         walk = partial(particle_filter, n=shape.particles, max_steps=shape.steps)
         sampling = Sampling(max_tokens=100_000, temperature=0.8)
@@ -270,13 +270,13 @@ def its_hub(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any,
 
 def many(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, Any, None]]:
     """1,000 calls at once to a host name, nothing looked up or connected before."""
-    from reasoning.backends.openai import OpenAI
+    from reasoning.backends.openai import Limits, OpenAI
     from reasoning.generate import Prompt, Sampling
     from reasoning.problem import Problem
     from reasoning.tree import RolloutTree
 
     async def main() -> None:
-        generator = OpenAI([f"http://localhost:{port}/v1"], "m", window=1000)
+        generator = OpenAI([f"http://localhost:{port}/v1"], "m", limits=Limits(max_in_flight=1000))
         root, problem = RolloutTree("p").root, Problem("p", "What is 3 + 4?")
         params = Sampling(max_tokens=64, stop=("\n\n",))
 

@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 from reasoning.testing.http_model import END, Writing, chat, decode, encode, logprob
 
 Fault: TypeAlias = Literal[
-    "reset", "hang", "429", "429 wait", "500", "half", "stop short", "not json", "not an answer",
-    "short logprobs", "wrong count", "drip", "hold",
+    "reset", "hang", "429", "429 wait", "500", "502", "503", "529", "half", "stop short",
+    "not json", "not an answer", "short logprobs", "wrong count", "drip", "hold",
 ]  # fmt: skip
 """reset: the connection is closed unanswered; hang: no answer; 429 wait: with Retry-After: 1;
 half: the connection breaks in the middle; stop short: the stream ends properly, without its end;

@@ -176,8 +176,8 @@ class HttpServer:
                 return _error(429, "too many requests")
             case "429 wait":
                 return 429, "application/json\r\nretry-after: 1", b"{}"
-            case "500":
-                return _error(500, "something went wrong")
+            case "500" | "502" | "503" | "529":
+                return _error(int(fault), "something went wrong")
             case "not json":
                 return 200, "application/json", b"<html>Bad gateway</html>"
             case "not an answer":

@@ -423,12 +423,11 @@ def fail_first(fault: Any, count: int = 1, begin: int = 0) -> Callable[[Call], A
     return lambda call: fault if call.number < begin + count else None
 
 
-@pytest.mark.parametrize("fault", ["429", "429 wait", "500", "not json", "not an answer"])
+@pytest.mark.parametrize("fault", ["500", "not json", "not an answer"])
 def test_what_may_pass_is_worth_another_try(server: Served, fault: Any) -> None:
     server.fault = fail_first(fault)
-    with pytest.raises(TransientError) as caught:
+    with pytest.raises(TransientError):
         run(draw(openai(base_url=server.url)))
-    assert caught.value.retry_after == (1.0 if fault == "429 wait" else None)
     assert server.counts["calls"] == 1
 
 

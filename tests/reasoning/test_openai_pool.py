@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import pytest
 
-from reasoning.backends.openai import OpenAI
+from reasoning.backends.openai import Limits, OpenAI, openai
 from reasoning.backends.openai.pool import Pool
 from reasoning.clock import RealClock
-from reasoning.errors import EngineError, TransientError
+from reasoning.errors import EngineError, RecipeError, TransientError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.testing.hand_clock import HandClock, HastyClock
@@ -60,23 +61,22 @@ async def draw_many(source: OpenAI, seeds: range) -> list[Sample | BaseException
 
 def test_a_server_that_refuses_gets_as_much_as_it_holds(server: Served) -> None:
     """Of 30 calls at once it takes 4; from then on there are about so many at once."""
-    source = generator(server, window=30)
+    source = generator(server, limits=Limits(max_in_flight=30))
 
     async def work() -> None:
         await source.abilities()
         server.fault = lambda call: "429" if call.number < 30 and call.number % 8 else "hold"
         calls = [asyncio.ensure_future(draw(source, seed)) for seed in range(30)]
         await asyncio.to_thread(server.wait_until, lambda counts: counts["holding"] == 4)
-        done, held = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-        while len(held) > 4:
-            done, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
-        assert all(isinstance(call.exception(), TransientError) for call in done)
         replica = source.pool.replicas[0]
-        assert replica.busy == 4
+        while replica.busy > 4:
+            await asyncio.to_thread(lambda: None)
         assert int(replica.window) == 4
-        for call in held:
+        assert server.counts["calls"] == 30
+        assert not any(call.done() for call in calls)
+        for call in calls:
             call.cancel()
-        await asyncio.wait(held)
+        await asyncio.wait(calls)
         server.fault = lambda call: None
         results = await draw_many(source, range(100, 200))
         assert not [r for r in results if isinstance(r, BaseException)]
@@ -87,20 +87,19 @@ def test_a_server_that_refuses_gets_as_much_as_it_holds(server: Served) -> None:
 
 def test_a_refused_call_gives_its_place_to_nobody(server: Served) -> None:
     """Forty calls in line, eight sent, four taken: until an answer comes, no other one is sent."""
-    source = generator(server, window=8)
+    source = generator(server, limits=Limits(max_in_flight=8))
 
     async def work() -> None:
         await source.abilities()
         server.fault = lambda call: "hold" if call.number < 4 else "429"
         calls = [asyncio.ensure_future(draw(source, seed)) for seed in range(40)]
-        held: set[asyncio.Future[Sample]] = set(calls)
-        while len(held) > 36:
-            _, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+        while source.pool.replicas[0].window > 4:
+            await asyncio.to_thread(lambda: None)
         await asyncio.to_thread(lambda: None)
         assert server.counts["calls"] == 8
-        for call in held:
+        for call in calls:
             call.cancel()
-        await asyncio.wait(held)
+        await asyncio.wait(calls)
 
     run(work())
 
@@ -112,10 +111,10 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(server: Served) -> None:
     async def work() -> None:
         await source.abilities()
         server.fault = lambda call: "429 wait" if call.number == 0 else None
-        with pytest.raises(TransientError):
-            await draw(source, 0)
+        call = asyncio.ensure_future(draw(source, 0))
+        while not source.pool.replicas[0].paused:
+            await asyncio.to_thread(lambda: None)
         before = server.counts["requests"]
-        call = asyncio.ensure_future(draw(source, 1))
         clock.move(0.9)
         await asyncio.to_thread(lambda: None)
         assert server.counts["requests"] == before
@@ -123,6 +122,172 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(server: Served) -> None:
         await call
 
     run(work())
+
+
+@pytest.mark.parametrize("fault", ["429", "429 wait", "502", "503", "529"])
+def test_a_server_that_turns_all_away_for_a_while_fails_nothing(server: Served, fault: Any) -> None:
+    """Two hundred calls, none taken for 20 seconds: then all are, and few were sent in vain."""
+    clock = HastyClock()
+    source = generator(server, clock=clock, limits=Limits(200, timeout=1e9))
+
+    async def work() -> None:
+        await source.abilities()
+        server.fault = lambda call: fault if clock.now() < 20 else None
+        results = await draw_many(source, range(200))
+        assert not [r for r in results if isinstance(r, BaseException)]
+        assert 20 <= clock.now() < 60
+        assert server.counts["calls"] < 200 + 200 + 30
+        assert source.pool.replicas[0].window == 200
+
+    run(work())
+
+
+def test_a_server_that_takes_no_calls_is_tried_ever_less_often(server: Served) -> None:
+    clock = HastyClock()
+    source = generator(server, clock=clock, limits=Limits(timeout=1e9, patience=300.0))
+
+    async def work() -> None:
+        await source.abilities()
+        tries: list[float] = []
+
+        def fault(call: Any) -> Any:
+            tries.append(clock.now())
+            return "503"
+
+        server.fault = fault
+        with pytest.raises(EngineError, match=r"has taken a call for 3\d\d s .*503: something"):
+            await draw(source, 0)
+        pauses = [b - a for a, b in itertools.pairwise(tries)]
+        assert 300 <= sum(pauses) < 330
+        for number, pause in enumerate(pauses):
+            assert 0.5 <= pause / min(30.0, 0.5 * 2**number) <= 1
+
+    run(work())
+
+
+def test_calls_in_line_do_not_wait_for_ever_for_a_server_that_takes_none(server: Served) -> None:
+    clock = HastyClock()
+    source = generator(server, clock=clock, limits=Limits(1, timeout=1e9, patience=100.0))
+
+    async def work() -> None:
+        await source.abilities()
+        server.fault = lambda call: "503"
+        results = await draw_many(source, range(30))
+        assert all(isinstance(result, EngineError) for result in results)
+        assert 100 <= clock.now() < 200
+        server.fault = lambda call: None
+        assert isinstance(await draw(source, 31), Sample)
+
+    run(work())
+
+
+def test_a_call_that_is_always_refused_does_not_stop_the_others(server: Served) -> None:
+    clock = HastyClock()
+    limits = Limits(4, timeout=1e9, patience=30.0)
+    source = generator(server, clock=clock, limits=limits)
+    refused = encode("What is 0 + 4?")
+
+    async def work() -> None:
+        await source.abilities()
+        server.fault = lambda call: "429" if holds(call.body["prompt"], refused) else None
+        first, *others = await draw_many(source, range(50))
+        assert isinstance(first, TransientError | EngineError)
+        assert not [r for r in others if isinstance(r, BaseException)]
+
+    run(work())
+
+
+def holds(tokens: list[int], part: list[int]) -> bool:
+    return any(tokens[at : at + len(part)] == part for at in range(len(tokens)))
+
+
+def test_a_call_that_one_server_refuses_goes_to_the_other(servers: list[Served]) -> None:
+    first, second, _ = servers
+    source = generator(first, second)  # on a clock that stands still
+
+    async def work() -> None:
+        await source.abilities()
+        first.fault = lambda call: "503"
+        results = await draw_many(source, range(40))
+        assert not [r for r in results if isinstance(r, BaseException)]
+        assert second.counts["calls"] == 40
+
+    run(work())
+
+
+def test_a_call_is_sent_twice_at_most_when_idle_connections_break(server: Served) -> None:
+    source = generator(server)
+
+    async def work() -> None:
+        await draw_many(source, range(20))
+        assert len(source.pool.replicas[0].idle) > 2
+        before = server.counts["calls"]
+        server.fault = lambda call: "reset"
+        with pytest.raises(TransientError, match="broke unanswered"):
+            await draw(source, 99)
+        assert server.counts["calls"] == before + 2
+
+    run(work())
+
+
+def test_calls_in_flight_fail_when_the_pool_is_closed(server: Served) -> None:
+    source = generator(server, limits=Limits(2))
+
+    async def work() -> None:
+        await draw_many(source, range(3))
+        before = server.counts["calls"]
+        server.fault = lambda call: "hang"
+        calls = [asyncio.ensure_future(draw(source, seed)) for seed in range(5)]
+        await asyncio.to_thread(server.wait_until, lambda counts: counts["hanging"] == 2)
+        pool = source.pool
+        await source.aclose()
+        await asyncio.wait(calls)
+        for call in calls:
+            with pytest.raises(EngineError, match="pool was closed"):
+                call.result()
+        assert server.counts["calls"] == before + 2
+        with pytest.raises(EngineError, match="pool was closed"):
+            await pool.get("models")
+
+    run(work())
+
+
+def test_hints_ahead_of_an_answer_are_none() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n[1, 2]\n")
+        await writer.drain()
+        writer.close()
+
+    async def work() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            pool = Pool([f"http://127.0.0.1:{port}"], clock=RealClock())
+            assert await pool.get("x") == [1, 2]
+            pool.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_in_flight": 0}, "max_in_flight is 0; .*1 or more"),
+        ({"max_in_flight": 2.0}, "max_in_flight is 2.0"),
+        ({"max_in_flight": True}, "max_in_flight is True"),
+        ({"timeout": 0}, "timeout is 0; .*more than 0"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"timeout": "1"}, "timeout is '1'"),
+        ({"patience": -1.0}, r"patience is -1\.0; .*0 or more"),
+        ({"patience": float("nan")}, "patience is nan"),
+    ],
+)
+def test_limits_out_of_range_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Limits(**values)
+    with pytest.raises(RecipeError, match=message):
+        openai(base_url="http://h/v1", **values)
 
 
 def test_siblings_and_children_go_where_their_prefix_is(servers: list[Served]) -> None:
@@ -158,7 +323,7 @@ def test_siblings_and_children_go_where_their_prefix_is(servers: list[Served]) -
 def test_what_comes_of_a_call_goes_on_where_it_was_made(servers: list[Served]) -> None:
     """The second of two siblings had to go elsewhere; its children follow it."""
     pair = servers[:2]
-    source = generator(*pair, window=1)
+    source = generator(*pair, limits=Limits(max_in_flight=1))
 
     async def work() -> None:
         await source.abilities()
@@ -182,7 +347,7 @@ def test_what_comes_of_a_call_goes_on_where_it_was_made(servers: list[Served]) -
 
 
 def test_siblings_spill_over_when_their_server_is_full(servers: list[Served]) -> None:
-    source = generator(*servers, window=5)
+    source = generator(*servers, limits=Limits(max_in_flight=5))
 
     async def work() -> None:
         await source.abilities()
@@ -223,7 +388,9 @@ def test_one_of_two_servers_dies_and_comes_back(servers: list[Served]) -> None:
 
 
 def test_calls_wait_for_a_server_to_come_back(server: Served) -> None:
-    source = generator(server, clock=HastyClock(), patience=float("inf"), silence=1e9)
+    source = generator(
+        server, clock=HastyClock(), limits=Limits(timeout=1e9, patience=float("inf"))
+    )
 
     async def work() -> None:
         await draw_many(source, range(5))
@@ -240,7 +407,7 @@ def test_calls_wait_for_a_server_to_come_back(server: Served) -> None:
 
 
 def test_patience_ends(server: Served) -> None:
-    source = generator(server, clock=HastyClock(), patience=60.0, silence=1e9)
+    source = generator(server, clock=HastyClock(), limits=Limits(timeout=1e9, patience=60.0))
 
     async def work() -> None:
         await draw_many(source, range(5))
@@ -254,7 +421,7 @@ def test_patience_ends(server: Served) -> None:
 
 def test_a_server_that_falls_silent_is_given_up(server: Served) -> None:
     clock = HandClock()
-    source = generator(server, clock=clock, silence=60.0)
+    source = generator(server, clock=clock, limits=Limits(timeout=60.0))
 
     async def work() -> None:
         await source.abilities()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reasoning import runner
-from reasoning.backends.openai import OpenAI
+from reasoning.backends.openai import Limits, OpenAI
 from reasoning.cli import app
 from reasoning.errors import EngineError, RecipeError
 from reasoning.recipe import parse
@@ -61,7 +62,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> list[OpenAI]:
         clock = HastyClock()
         urls = [base_url] if isinstance(base_url, str) else base_url
         generator = OpenAI(
-            urls, model, key_env=api_key_env, clock=clock, silence=1e9, patience=float("inf")
+            urls, model, key_env=api_key_env, clock=clock, limits=Limits(timeout=1e9, patience=1e9)
         )
         generator.clock = lambda problem: clock  # type: ignore[attr-defined]
         made.append(generator)
@@ -103,7 +104,6 @@ def test_a_fault_now_and_then_costs_nothing_but_tries(
     ("fault", "said"),
     [
         ("reset", "broke unanswered"),
-        ("429", "429: too many requests"),
         ("500", "500: something went wrong"),
         ("not json", "cannot be read"),
         ("not an answer", "ended in the middle"),
@@ -189,7 +189,7 @@ def test_the_engine_gone_for_good_keeps_what_is_finished(
 
     def finished(progress: Any) -> None:
         for generator in hasty:
-            generator._limits["patience"] = 0.0
+            generator.limits = replace(generator.limits, patience=0.0)
         if progress.done == 3:
             server.down()
 

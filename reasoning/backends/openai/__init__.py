@@ -12,13 +12,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from reasoning.backends.openai.generator import OpenAI
+from reasoning.backends.openai.limits import Limits
 from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.probe import Api
 from reasoning.backends.openai.request import Abilities
 from reasoning.backends.thinking import Thinking
 from reasoning.generate import Generator
 
-__all__ = ["Abilities", "OpenAI", "Pool", "openai"]
+__all__ = ["Abilities", "Limits", "OpenAI", "Pool", "openai"]
 
 
 def openai(
@@ -47,7 +48,8 @@ def openai(
     template: the prompt for api text, with {system} and {prompt} where they belong.
     max_in_flight: calls at once for each server; the others wait in line.
     timeout: seconds without a word from the server after which a call is given up.
-    patience: seconds to wait for the server to come back before the run stops.
+    patience: seconds to wait for the server to come back before the run stops, and seconds that a
+    call is offered again to a server that turns it away before the call fails.
     priority: deeper paths first, where the server schedules by priority.
     chat_template_kwargs: for the model's chat template, say {enable_thinking: false}.
     thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
@@ -65,9 +67,7 @@ def openai(
         priority=priority,
         extra=extra,
         thinks=thinking_tokens is not None,
-        window=max_in_flight,
-        silence=timeout,
-        patience=patience,
+        limits=Limits(max_in_flight, timeout, patience),
     )
     if thinking_tokens is None:
         return generator

@@ -20,27 +20,35 @@ class Reply:
 
     `finished` raises ConnectionError if the connection breaks, TimeoutError if it falls silent.
     `watch`, if given, is called after every piece of the body; if it says True the rest is not
-    wanted, and the connection is closed.
+    wanted, and the connection is closed. It does not see what a server says about an error.
     """
 
     __slots__ = ("body", "enough", "finished", "headers", "status", "watch", "whole")
 
     def __init__(self, watch: Callable[[Reply], bool] | None = None) -> None:
+        self.watch = watch
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what came: the request is sent once more."""
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.body = bytearray()
         self.whole = False
         self.enough = False
-        self.watch = watch
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time. `heard` is when the last bytes came, by `now`."""
+    """Carries one request at a time. `heard` is when the last bytes came, by `now`.
+
+    `begun`, if set, is told the status of every answer as soon as it is known.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.heard = now()
+        self.begun: Callable[[int], None] | None = None
         self.usable = True
         """Open, and fit for another request."""
         self.used = False
@@ -110,15 +118,19 @@ class Connection(asyncio.Protocol):
             self._reply.headers[name] = value
 
     def on_headers_complete(self) -> None:
-        if self._reply is not None:
-            self._reply.status = self._parser.get_status_code()
+        status = self._parser.get_status_code()
+        if self._reply is None or status < 200:  # hints ahead of the answer
+            return
+        self._reply.status = status
+        if self.begun is not None:
+            self.begun(status)
 
     def on_body(self, data: bytes) -> None:
         reply = self._reply
         if reply is None:
             return
         reply.body += data
-        if reply.watch is not None and reply.watch(reply):
+        if reply.watch is not None and reply.status < 300 and reply.watch(reply):
             reply.enough = True
             self._reply = None
             self.close()
@@ -127,7 +139,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         reply, self._reply = self._reply, None
-        if reply is None or reply.status == 100:
+        if reply is None or not reply.status:
             self._reply = reply
             return
         self.usable = self.usable and self._parser.should_keep_alive()

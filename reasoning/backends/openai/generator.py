@@ -23,6 +23,7 @@ from reasoning.backends.openai.answer import (
     readable,
 )
 from reasoning.backends.openai.connection import Reply
+from reasoning.backends.openai.limits import Limits
 from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.probe import Api, probe, served
 from reasoning.backends.openai.replica import checked_url
@@ -53,8 +54,8 @@ class OpenAI:
         priority: bool = False,
         extra: Mapping[str, Any] | None = None,
         thinks: bool = False,
+        limits: Limits | None = None,
         clock: Clock | None = None,
-        **limits: Any,
     ) -> None:
         self.urls = [checked_url(url, "openai") for url in urls]
         if not self.urls:
@@ -70,7 +71,7 @@ class OpenAI:
         self._thinks = thinks
         """Answers go on where thinking was cut, which not every server can do."""
         self._clock: Clock = clock or RealClock()
-        self._limits = limits
+        self.limits = limits or Limits()
         self._able: Abilities | None = None
         self._questions: dict[Question, list[int]] = {}
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
@@ -358,7 +359,7 @@ class OpenAI:
         here = self._pools.get(loop)
         if here is None:
             key = os.environ.get(self._key_env)
-            pool = Pool(self.urls, key=key, clock=self._clock, **self._limits)
+            pool = Pool(self.urls, key=key, limits=self.limits, clock=self._clock)
             here = self._pools[loop] = _Loop(pool)
         return here
 

@@ -1,9 +1,10 @@
 """All connections to one or several servers: who gets a call, when, and what to do if one is gone.
 
 Every server gets a window of calls at once; the others wait in line, first come first served. A
-server that refuses a call (429, 503) gets no more at once than it holds at that moment, and none
-before the time it asked for; the window opens again with every answer. A server that cannot be
-reached is left alone for a while and tried again with a single call.
+server that refuses a call for now (429, 502, 503, 529) gets no more at once than it holds at that
+moment, and none before the time it asked for; the window opens again with every call it takes. A
+server that refuses while it holds no call, or cannot be reached, is left alone for a while and
+tried again with a single call. What was refused goes back into the line.
 """
 
 from __future__ import annotations
@@ -12,30 +13,37 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 
 from reasoning.backends.openai.connection import Connection, Reply
 from reasoning.backends.openai.dial import NO_FILES, Dialer
+from reasoning.backends.openai.limits import Limits
 from reasoning.backends.openai.replica import Replica, message, parsed, retry_after
 from reasoning.clock import Clock, Handle
-from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
-from reasoning.seeds import fold
+from reasoning.errors import (
+    EngineError,
+    GenerationError,
+    ReasoningError,
+    RecipeError,
+    TransientError,
+)
 
-_BUSY = (429, 503, 529)
+_BUSY = (429, 502, 503, 529)
 _TRANSIENT = (408, 409, 425)
 _SPILL = 16
 """A server may have so many calls more than the least loaded one before siblings go elsewhere."""
 _HOMES = 100_000
 """Paths whose server is remembered."""
+_DIAL_SECONDS = 10.0
+"""How long each address of a server is tried."""
 
 
 class Pool:
     """Calls to servers that speak HTTP and JSON, for one event loop; closed with the loop.
 
     urls: base URLs, such as http://localhost:8000/v1.
-    window: calls in flight at each server, at most; one connection each.
-    silence: seconds without a byte after which a call is given up.
-    patience: seconds to wait for any server once none can be reached.
+    limits: how many calls, and how long for.
     connections_made, requests_sent: counters.
 
     Raises RecipeError for a `key` that no header can hold.
@@ -46,10 +54,7 @@ class Pool:
         urls: Sequence[str],
         *,
         key: str | None = None,
-        window: int = 512,
-        silence: float = 600.0,
-        connect: float = 10.0,
-        patience: float = 300.0,
+        limits: Limits | None = None,
         clock: Clock,
     ) -> None:
         if key and not (key.isascii() and key.isprintable()):
@@ -57,15 +62,15 @@ class Pool:
                 "the API key holds a line break or another character that HTTP does not carry; "
                 "set the environment variable that api_key_env names to the key alone"
             )
-        self.replicas = [Replica(url, window) for url in urls]
+        self.limits = limits or Limits()
+        self.replicas = [Replica(url, self.limits.max_in_flight) for url in urls]
         self.connections_made = 0
         self.requests_sent = 0
         self._key = key
-        self._silence = silence
-        self._dialer = Dialer(connect, clock)
-        self._patience = patience
+        self._dialer = Dialer(_DIAL_SECONDS, clock)
         self._clock = clock
         self._met = False
+        self._closed = False
         self._line: deque[tuple[asyncio.Future[Replica], Sequence[int]]] = deque()
         self._homes: dict[int, Replica] = {}
         self._live: set[Connection] = set()
@@ -79,7 +84,8 @@ class Pool:
         """The parsed JSON that answers `body`.
 
         A `path` that begins with "/" is taken from where the base URL's /v1 is, else from there.
-        Raises TransientError, GenerationError (refused for good) and EngineError.
+        Raises TransientError (also if it alone is turned away for longer than `patience`),
+        GenerationError (refused for good) and EngineError (nobody has taken a call for as long).
         """
         reply = await self.exchange(path, body, Reply(), affinity=affinity)
         return parsed(reply)
@@ -107,31 +113,37 @@ class Pool:
         if self._life is None:
             await self._begin()
         payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        turned_away: float | None = None
         while True:
             replica = await self._enter(affinity)
             try:
-                if await self._carried(replica, path, body is None, payload, reply):
+                if not await self._carried(replica, path, body is None, payload, reply):
+                    continue
+                if reply.status not in _BUSY:
                     if becomes is not None and len(self.replicas) > 1:
                         self._homes[becomes] = replica
                     break
+                now = self._clock.now()
+                turned_away = now if turned_away is None else turned_away
+                self._turned_away(replica, reply, now)
+                if not self._met or now - turned_away >= self.limits.patience:
+                    break
+                reply.clear()
             finally:
                 replica.busy -= 1
                 if self._line:
                     self._serve()
         if reply.status >= 300:
-            self._refused(replica, reply)
+            raise self._refusal(replica, reply)
         return reply
 
     def close(self) -> None:
-        """Close every connection; calls in flight fail."""
+        """Close every connection for good; calls in flight and in line fail with EngineError."""
+        self._closed = True
         for handle in (self._alarm, self._guard):
             if handle is not None:
                 handle.cancel()
-        gone = EngineError("the connection pool was closed")
-        while self._line:
-            future, _ = self._line.popleft()
-            if not future.done():
-                future.set_exception(gone)
+        self._dismiss(_closed())
         for connection in [*self._live, *(c for r in self.replicas for c in r.idle)]:
             connection.fail(ConnectionError("the connection pool was closed"))
         self._live.clear()
@@ -149,14 +161,15 @@ class Pool:
         self, replica: Replica, path: str, get: bool, payload: bytes, reply: Reply
     ) -> bool:
         """Whether the server answered; if not, the call has to look for another one."""
+        fresh = False
         while True:
-            connection = await self._connection(replica)
+            connection = await self._connection(replica, fresh=fresh)
             if connection is None:
                 return False
             again = connection.used
             self._live.add(connection)
             if self._guard is None:
-                self._guard = self._clock.call_later(self._silence / 4, self._watch)
+                self._guard = self._clock.call_later(self.limits.timeout / 4, self._watch)
             self.requests_sent += 1
             replica.sent += 1
             try:
@@ -165,9 +178,12 @@ class Pool:
             except TimeoutError as error:
                 raise TransientError(f"{replica.url} {error}") from error
             except ConnectionError as error:
-                if again and not reply.status and not self._closed():
+                if self._closed:
+                    raise _closed() from error
+                if again and not reply.status:
                     # The server closed an idle connection just when we used it.
-                    reply.finished = asyncio.get_running_loop().create_future()
+                    reply.clear()
+                    fresh = True
                     continue
                 raise TransientError(f"{replica.url}: {error}") from error
             finally:
@@ -176,15 +192,11 @@ class Pool:
                     replica.idle.append(connection)
                 else:
                     connection.close()
-            self._answered(replica, reply)
             return True
 
-    def _closed(self) -> bool:
-        return asyncio.get_running_loop().is_closed()
-
-    async def _connection(self, replica: Replica) -> Connection | None:
-        """An idle connection, else a new one; None if the server cannot be reached."""
-        while replica.idle:
+    async def _connection(self, replica: Replica, *, fresh: bool) -> Connection | None:
+        """An idle connection, unless `fresh`, or a new one; None if no server can be reached."""
+        while replica.idle and not fresh:
             connection = replica.idle.pop()
             if connection.usable:
                 return connection
@@ -198,9 +210,13 @@ class Pool:
             else:
                 self._unreachable(replica, error)
             return None
+        if self._closed:
+            connection.close()
+            raise _closed()
         self.connections_made += 1
-        if replica.failures:
-            replica.failures, replica.paused = 0, 0.0
+        connection.begun = partial(self._begun, replica)
+        if replica.failures and not replica.refusing:
+            replica.takes_calls()
             self._serve()
         return connection
 
@@ -208,6 +224,8 @@ class Pool:
 
     async def _enter(self, affinity: Sequence[int]) -> Replica:
         """Wait for a server that has room; the caller counts among its busy ones."""
+        if self._closed:
+            raise _closed()
         if not self._line and (replica := self._choose(affinity)):
             replica.busy += 1
             return replica
@@ -270,39 +288,61 @@ class Pool:
 
     # How servers fare.
 
-    def _answered(self, replica: Replica, reply: Reply) -> None:
+    def _begun(self, replica: Replica, status: int) -> None:
+        """A server has begun to answer: unless it refuses, it takes calls."""
+        if status in _BUSY:
+            return
         self._met = True
-        if reply.status in _BUSY:
-            replica.window = float(max(1, min(replica.busy - 1, int(replica.window))))
-            if wait := retry_after(reply):
-                replica.paused = max(replica.paused, self._clock.now() + min(wait, self._patience))
-        elif replica.window < replica.most:
-            replica.window = min(replica.most, replica.window + 1 / replica.window)
+        if replica.failures:
+            replica.takes_calls()
+        elif replica.window >= replica.most:
+            return
+        replica.open_up()
+        if self._line:
+            self._serve()
 
-    def _refused(self, replica: Replica, reply: Reply) -> NoReturn:
+    def _turned_away(self, replica: Replica, reply: Reply, now: float) -> None:
+        """A server refuses a call for now; it is left the others that it holds."""
+        held = replica.busy - 1
+        replica.window = float(max(1, min(held, int(replica.window))))
+        replica.crowded = held > 0
+        asked = retry_after(reply)
+        if not held:
+            replica.leave_alone(now, refusing=True)
+            if asked:
+                replica.paused = now
+            outage = self._outage(now)
+            if self._met and outage >= self.limits.patience:
+                gone = EngineError(
+                    f"no server has taken a call for {outage:.0f} s "
+                    f"({self._refusal(replica, reply)}). What was finished is stored; the same "
+                    "command continues"
+                )
+                self._dismiss(gone)
+                raise gone
+        if asked:
+            replica.paused = max(replica.paused, now + min(asked, self.limits.patience))
+
+    def _refusal(self, replica: Replica, reply: Reply) -> ReasoningError:
+        """What an answer that is none means for its call."""
         status = reply.status
         said = f"{replica.url} answered {status}: {self._hidden(message(reply))}"
         if (status >= 500 and status != 501) or status in (*_BUSY, *_TRANSIENT):
-            raise TransientError(said, retry_after=retry_after(reply))
+            return TransientError(said, retry_after=retry_after(reply))
         if status in (401, 403):
-            raise EngineError(
+            return EngineError(
                 f"{said}; the key is read from the environment variable that api_key_env names"
             )
-        raise GenerationError(said)
+        return GenerationError(said)
 
     def _unreachable(self, replica: Replica, error: OSError) -> None:
         """Leave the server alone for a while. Raises EngineError if there is no hope."""
         now = self._clock.now()
-        if not replica.failures:
-            replica.gone = now
-        elif now < replica.paused:
+        if replica.failures and now < replica.paused:
             return  # an attempt begun before we knew
-        replica.failures += 1
-        u = fold(0, replica.url, replica.failures) / 2**63
-        replica.paused = now + min(30.0, 0.5 * 2 ** min(10, replica.failures - 1)) * (1 - u / 2)
-        outage = now - max(other.gone if other.failures else now for other in self.replicas)
-        reachable = not all(other.failures for other in self.replicas)
-        if reachable or (self._met and outage <= self._patience):
+        replica.leave_alone(now, refusing=False)
+        reachable = any(not other.failures or other.refusing for other in self.replicas)
+        if reachable or (self._met and self._outage(now) <= self.limits.patience):
             return
         why = f"{replica.url}: {error.strerror or error or type(error).__name__}"
         urls = ", ".join(r.url for r in self.replicas)
@@ -310,24 +350,36 @@ class Pool:
             f"no server can be reached ({why}); see that one runs at {urls}. "
             "What was finished is stored; the same command continues"
         )
+        self._dismiss(gone)
+        raise gone
+
+    def _outage(self, now: float) -> float:
+        """Seconds for which no server has taken a call."""
+        return now - max(other.gone if other.failures else now for other in self.replicas)
+
+    def _dismiss(self, error: EngineError) -> None:
+        """Fail all calls in line."""
         while self._line:
             future, _ = self._line.popleft()
             if not future.done():
-                future.set_exception(gone)
-        raise gone
+                future.set_exception(error)
 
     def _watch(self) -> None:
         """Give up calls whose server has fallen silent."""
         self._guard = None
         now = self._clock.now()
         for connection in list(self._live):
-            if now - connection.heard >= self._silence:
-                connection.fail(TimeoutError(f"was silent for {self._silence:g} s"))
+            if now - connection.heard >= self.limits.timeout:
+                connection.fail(TimeoutError(f"was silent for {self.limits.timeout:g} s"))
         if self._live:
-            self._guard = self._clock.call_later(self._silence / 4, self._watch)
+            self._guard = self._clock.call_later(self.limits.timeout / 4, self._watch)
 
     def _hidden(self, message: str) -> str:
         return message.replace(self._key, "***") if self._key else message
+
+
+def _closed() -> EngineError:
+    return EngineError("the connection pool was closed")
 
 
 async def _closing(pool: Pool) -> AsyncGenerator[None, None]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from reasoning.backends.openai.connection import Connection, Reply
 from reasoning.errors import RecipeError, TransientError
+from reasoning.seeds import fold
 
 
 class Replica:
@@ -25,12 +26,16 @@ class Replica:
         self.root = self.base.removesuffix("/v1")
         self.most = window
         self.window = float(window)
+        self.crowded = False
+        """It has refused a call while it held others: the window is about what it holds."""
         self.busy = 0
         self.sent = 0
         self.paused = 0.0
         """No call before this time."""
         self.failures = 0
-        """Attempts in a row that did not reach it."""
+        """Attempts in a row that did not reach it, or that it refused while it held none."""
+        self.refusing = False
+        """The last of these reached it."""
         self.gone = 0.0
         """When the first of these was made."""
         self._heads: dict[str, bytes] = {}
@@ -41,6 +46,23 @@ class Replica:
         if now < self.paused:
             return False
         return self.busy < (1 if self.failures else int(self.window))
+
+    def leave_alone(self, now: float, *, refusing: bool) -> None:
+        """Pause after one more failure: twice as long each time, but for a seeded jitter."""
+        if not self.failures:
+            self.gone = now
+        self.failures += 1
+        self.refusing = refusing
+        u = fold(0, self.url, self.failures) / 2**63
+        self.paused = now + min(30.0, 0.5 * 2 ** min(10, self.failures - 1)) * (1 - u / 2)
+
+    def takes_calls(self) -> None:
+        """It is there: no reason to leave it alone any more."""
+        self.failures, self.paused = 0, 0.0
+
+    def open_up(self) -> None:
+        """It has taken a call: let it have more at once, slowly once it was too much."""
+        self.window = min(self.most, self.window + (1 / self.window if self.crowded else 2))
 
     def head(self, path: str, get: bool, size: int, key: str | None) -> bytes:
         """The head of a request with `size` bytes of JSON."""
