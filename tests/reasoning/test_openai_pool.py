@@ -137,7 +137,7 @@ def test_a_server_that_turns_all_away_for_a_while_fails_nothing(server: Served, 
         assert not [r for r in results if isinstance(r, BaseException)]
         assert 20 <= clock.now() < 60
         assert server.counts["calls"] < 200 + 200 + 30
-        assert source.pool.replicas[0].window == 200
+        assert source.pool.replicas[0].window > 1  # opening again
 
     run(work())
 

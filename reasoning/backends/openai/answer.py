@@ -92,12 +92,11 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        """Tokens generated so far: those seen, else those the server counts, else events."""
+        """Generated so far: ids, else the server's count or log-probabilities, else events."""
         if self.ids:
             return len(self.ids)
-        if announced := count(self.usage.get("completion_tokens")):
-            return announced
-        return len(self.logprobs) or self.pieces
+        announced = count(self.usage.get("completion_tokens")) or 0
+        return max(announced, len(self.logprobs)) or self.pieces
 
     def read(self, reply: Reply) -> None:
         """Take in what is new. Raises TransientError if it cannot be understood."""
