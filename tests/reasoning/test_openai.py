@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from reasoning.backends.openai import OpenAI, openai
+from reasoning.backends.openai import Limits, OpenAI, openai
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.testing import http_model
+from reasoning.testing.hand_clock import HastyClock
 from reasoning.testing.http_server import (
     CHAT,
     PLAIN_CHAT,
@@ -484,6 +485,42 @@ def test_a_stop_string_across_the_break_is_found(server: Served) -> None:
     assert sample.finish == "stop"
     assert sample.text == "".join(strings[:5])
     assert sample.token_ids == tuple(expected(1, params).tokens[:5])
+
+
+def test_a_stop_string_across_the_break_that_cannot_be_cut_is_a_failed_try(server: Served) -> None:
+    """With confidences asked for, tokens come without their text."""
+    generator, _ = greedy(server, "half")
+    strings = [http_model.decode([t]) for t in expected(1, Sampling(32, 0.0)).tokens]
+    border = len("".join(strings[:4]))
+    stop = "".join(strings)[border - 2 : border + 2]
+    params = Sampling(max_tokens=32, temperature=0.0, stop=(stop,), confidence_k=5)
+    with pytest.raises(TransientError, match="where the stream had broken"):
+        run(draw(generator, params))
+
+
+@pytest.mark.parametrize("failures", [1, 3, 4])
+def test_what_has_come_survives_a_failed_try_to_take_it_up(server: Served, failures: int) -> None:
+    faults = ["half", *["500"] * failures]
+    meter = Meter()
+    generator = OpenAI([server.url], "toy", clock=HastyClock(), limits=Limits(timeout=1e9))
+
+    async def work() -> Sample:
+        await generator.abilities()
+        server.fault = lambda call: faults.pop(0) if faults else None
+        return await draw(generator, meter=meter)
+
+    if failures == 4:
+        with pytest.raises(TransientError, match="500"):
+            run(work())
+        assert meter.total == 4
+    else:
+        sample = run(work())
+        begun = tuple(expected(1).tokens[:4])
+        assert sample.token_ids is not None
+        assert sample.token_ids[:4] == begun
+        assert meter.total == sample.generated_tokens > 4
+        assert server.seen[-1].body["prompt"] == [*question_ids(), *begun]
+    assert not faults
 
 
 def test_a_broken_stream_of_text_is_a_failed_try(server: Served) -> None:

@@ -101,10 +101,12 @@ def test_servers_run_until_one_of_them_ends(fake: Callable[..., Server]) -> None
 
 @pytest.fixture
 def heard() -> Iterator[None]:
-    """SIGINT is heard also where the tests themselves run in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals are heard also where the tests run in a shell's background, or under nohup."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

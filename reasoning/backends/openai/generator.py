@@ -230,7 +230,11 @@ class OpenAI:
         seed: int,
         able: Abilities,
     ) -> None:
-        """Ask, and ask for the rest if the stream breaks, as long as every try brings more."""
+        """Ask, and ask for the rest if the stream breaks.
+
+        A try that brings nothing more is repeated a few times in a row, if tokens have come before.
+        """
+        retry, stalled = Retry(), 0
         path = "chat/completions" if able.mode == "chat" else "completions"
         pool = self._here().pool
         several = len(self.urls) > 1
@@ -256,9 +260,16 @@ class OpenAI:
                 with suppress(TransientError):
                     answer.read(reply)
                 more = able.mode == "tokens" and len(answer.ids) > before
-                passing = isinstance(error, TransientError) and not answer.garbled
-                if not (passing and (more or answer.over)):
+                stalled = 0 if more else stalled + 1
+                if not isinstance(error, TransientError) or answer.garbled:
                     raise
+                if not more and not answer.over:
+                    if able.mode != "tokens" or not answer.ids or stalled == retry.attempts:
+                        raise
+                    u = fold(seed, "resume", stalled) / 2**63
+                    await self._clock.sleep(retry.delay(stalled - 1, error.retry_after, u))
+                    answer.go_on()
+                    continue
             if reply.enough or answer.over:
                 return
             if able.mode != "tokens" or len(answer.ids) == before:
@@ -281,6 +292,8 @@ class OpenAI:
         if ends and able.mode == "tokens":
             # The text of whole tokens, also of what follows a stop string in its last one.
             whole = answer.cut(min(ends))
+            if whole is None and answer.resumed and min(ends) < len(said):
+                raise TransientError("a stop string came where the stream had broken")
             said = whole or said + (await self._tokenizer(able).tail(answer) if able.stops else "")
         elif ends and not able.stops:
             said = said[: min(ends)]
