@@ -249,6 +249,7 @@ def test_skyworks_head(in_process: dict[str, Any], tmp_path: Path) -> None:
     np.testing.assert_allclose(found.steps, sigmoid(logits), atol=CLOSE)
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", ["vllm_prm", "reward_model"])
 def test_a_processors_defaults_and_the_version(name: str) -> None:
     verifier = build(name, model=str(PRM))

@@ -155,7 +155,7 @@ def test_a_server_that_takes_no_calls_is_tried_ever_less_often(server: Served) -
             return "503"
 
         server.fault = fault
-        with pytest.raises(EngineError, match=r"has taken a call for 3\d\d s .*503: something"):
+        with pytest.raises(TransientError, match="503: something went wrong"):
             await draw(source, 0)
         pauses = [b - a for a, b in itertools.pairwise(tries)]
         assert 300 <= sum(pauses) < 330
@@ -191,7 +191,7 @@ def test_a_call_that_is_always_refused_does_not_stop_the_others(server: Served) 
         await source.abilities()
         server.fault = lambda call: "429" if holds(call.body["prompt"], refused) else None
         first, *others = await draw_many(source, range(50))
-        assert isinstance(first, TransientError | EngineError)
+        assert isinstance(first, TransientError)
         assert not [r for r in others if isinstance(r, BaseException)]
 
     run(work())

@@ -257,8 +257,9 @@ class OpenAI:
                 )
                 answer.read(reply)
             except BaseException as error:
-                with suppress(TransientError):
-                    answer.read(reply)
+                if reply.status < 300:
+                    with suppress(TransientError):
+                        answer.read(reply)
                 more = able.mode == "tokens" and len(answer.ids) > before
                 stalled = 0 if more else stalled + 1
                 if not isinstance(error, TransientError) or answer.garbled:

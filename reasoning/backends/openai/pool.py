@@ -125,7 +125,7 @@ class Pool:
                     break
                 now = self._clock.now()
                 turned_away = now if turned_away is None else turned_away
-                self._turned_away(replica, reply, now)
+                self._turned_away(replica, reply, now, hash(payload))
                 if not self._met or now - turned_away >= self.limits.patience:
                     break
                 reply.clear()
@@ -301,18 +301,23 @@ class Pool:
         if self._line:
             self._serve()
 
-    def _turned_away(self, replica: Replica, reply: Reply, now: float) -> None:
-        """A server refuses a call for now; it is left the others that it holds."""
+    def _turned_away(self, replica: Replica, reply: Reply, now: float, call: int) -> None:
+        """A server refuses a call for now; it is left the others that it holds.
+
+        Raises EngineError if no call at all has been taken for too long: one alone may be at fault.
+        """
         held = replica.busy - 1
         replica.window = float(max(1, min(held, int(replica.window))))
         replica.crowded = held > 0
         asked = retry_after(reply)
         if not held:
             replica.leave_alone(now, refusing=True)
+            replica.refused.add(call)
             if asked:
                 replica.paused = now
             outage = self._outage(now)
-            if self._met and outage >= self.limits.patience:
+            several = self._line or len(set().union(*(r.refused for r in self.replicas))) > 1
+            if self._met and several and outage >= self.limits.patience:
                 gone = EngineError(
                     f"no server has taken a call for {outage:.0f} s "
                     f"({self._refusal(replica, reply)}). What was finished is stored; the same "

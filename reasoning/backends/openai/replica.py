@@ -34,6 +34,8 @@ class Replica:
         """No call before this time."""
         self.failures = 0
         """Attempts in a row that did not reach it, or that it refused while it held none."""
+        self.refused: set[int] = set()
+        """The calls that it refused while it held none, by their digests, since it took one."""
         self.refusing = False
         """The last of these reached it."""
         self.gone = 0.0
@@ -59,6 +61,7 @@ class Replica:
     def takes_calls(self) -> None:
         """It is there: no reason to leave it alone any more."""
         self.failures, self.paused = 0, 0.0
+        self.refused.clear()
 
     def open_up(self) -> None:
         """It has taken a call: let it have more at once, slowly once it was too much."""
