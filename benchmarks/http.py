@@ -158,7 +158,7 @@ def ours(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, An
     from reasoning.search import Search, Step
     from reasoning.tree import Node
     from reasoning.verify import Scores
-    from searchers.particle_filter import particle_filter
+    from searchers.tree.particle_filter import particle_filter
 
     class Score:
         name = "score"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.nano import problem
+from evals.tasks.nano import problem
 from reasoning.backends.nano import WEIGHTS, Nano, nano
 from reasoning.backends.nano.model import load_weights
 from reasoning.generate import Prompt, Sampling

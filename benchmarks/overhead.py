@@ -15,12 +15,12 @@ import time
 import tracemalloc
 from asyncio import TaskGroup
 
-from reasoning.api import run_search
 from reasoning.backends.scripted import Scripted
 from reasoning.generate import Prompt, Sampling
-from reasoning.names import bind_aggregator, bind_searcher
 from reasoning.problem import Problem
+from reasoning.runs.names import bind_aggregator, bind_searcher
 from reasoning.search import Search
+from reasoning.session import run_search
 from reasoning.tree import RolloutTree, Sample
 
 SAMPLE = Sample("The answer is \\boxed{7}", finish="end", generated_tokens=5)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reasoning.store import file_name
+from reasoning.runs.store import file_name
 from reasoning.tree import RolloutTree, Sample
 
 
@@ -70,7 +70,7 @@ def make(folder: Path, problems: int, n: int, logprobs: int) -> None:
 
 def measure(folder: Path, orders: int) -> None:
     """Replay `folder`; what it took."""
-    from evals.replay_show import main
+    from evals.replay.show import main
 
     start, cpu = time.perf_counter(), time.process_time()
     main(folder, orders=orders, out=folder / "replay")

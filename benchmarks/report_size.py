@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from evals.report import write
-from reasoning.store import Store
+from reasoning.runs.store import Store
 
 STEP = "Then {a} times {b} is {c}, so that many are left over when the others have gone.\n\n"
 MANIFEST = {"run": {"name": "synthetic", "task": {"name": "synthetic"}}}

@@ -33,9 +33,9 @@ from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Scores
-from searchers.astar import astar
-from searchers.mcts import mcts
-from searchers.ucb import Branch, descend, puct_bound
+from searchers.kernels.ucb import Branch, descend, puct_bound
+from searchers.tree.astar import astar
+from searchers.tree.mcts import mcts
 
 LOGPROBS = np.full(8, -0.5, dtype=np.float32)
 

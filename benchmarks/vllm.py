@@ -29,17 +29,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from evals.nano import problem
+from evals.tasks.nano import problem
 from reasoning.backends.nano import WEIGHTS
 from reasoning.backends.vllm import Vllm
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search, Searcher, Step
 from reasoning.verify import Verifier
-from searchers.astar import astar
-from searchers.beam_search import beam_search
-from searchers.first_finish import first_finish
-from searchers.self_consistency import self_consistency
+from searchers.sampling.first_finish import first_finish
+from searchers.sampling.self_consistency import self_consistency
+from searchers.tree.astar import astar
+from searchers.tree.beam_search import beam_search
 from verifiers.logprob import logprob
 from verifiers.nano_prm import nano_prm
 

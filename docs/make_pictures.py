@@ -21,10 +21,10 @@ from evals.report import charts, numbers, write
 from evals.report.load import Runs, load
 from evals.report.page import title
 from evals.report.trees import Tree, read_tree
-from reasoning import runner
-from reasoning.recipe import load as recipe
-from reasoning.recipe import parse
-from reasoning.store import Store
+from reasoning.runs import run as runner
+from reasoning.runs.recipe import load as recipe
+from reasoning.runs.recipe import parse
+from reasoning.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

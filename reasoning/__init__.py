@@ -12,13 +12,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasoning.aggregate import Candidate
+    from reasoning.aggregators import Candidate
     from reasoning.answers import Answer
-    from reasoning.api import Limits, Result, solve, solve_async
     from reasoning.budget import Budget, Usage
     from reasoning.generate import Generator, Meter, Prompt, Sampling
     from reasoning.problem import Problem
     from reasoning.search import Search, Step, race
+    from reasoning.session import Limits, Result, solve, solve_async
     from reasoning.tree import Node, RolloutTree, Sample
     from reasoning.verify import Scores, Verifier
 
@@ -27,14 +27,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Answer": "answers",
     "Budget": "budget",
-    "Candidate": "aggregate",
+    "Candidate": "aggregators",
     "Generator": "generate",
-    "Limits": "api",
+    "Limits": "session",
     "Meter": "generate",
     "Node": "tree",
     "Problem": "problem",
     "Prompt": "generate",
-    "Result": "api",
+    "Result": "session",
     "RolloutTree": "tree",
     "Sample": "tree",
     "Sampling": "generate",
@@ -44,8 +44,8 @@ _HOMES = {
     "Usage": "budget",
     "Verifier": "verify",
     "race": "search",
-    "solve": "api",
-    "solve_async": "api",
+    "solve": "session",
+    "solve_async": "session",
 }
 
 __all__ = [

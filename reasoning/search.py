@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar, cast
 import numpy as np
 from pydantic import Field
 
-from reasoning.aggregate import Candidate
+from reasoning.aggregators import Candidate
 from reasoning.answers import Answer, extract
 from reasoning.budget import Budget, Lease, Usage
 from reasoning.clock import Clock, RealClock

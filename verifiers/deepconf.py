@@ -12,10 +12,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from reasoning import names
 from reasoning.errors import RecipeError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import Node
 from reasoning.verify import Scores
 from verifiers.logprob import Floats, Window, usable

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from reasoning import names
-from reasoning.api import close, preflight, start
 from reasoning.errors import RecipeError, StoreError, VerificationError, cause
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.session import close, preflight, start
 from reasoning.tree import Node, RolloutTree
 from reasoning.verify import Scores, Verifier
 

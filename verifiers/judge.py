@@ -16,12 +16,12 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from reasoning import names
-from reasoning.api import close, start
 from reasoning.errors import GenerationError, RecipeError, VerificationError, cause
 from reasoning.generate import Generator, Meter, Prompt, Sampling, TextScorer
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.seeds import fold
+from reasoning.session import close, start
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Scores
 

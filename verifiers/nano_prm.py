@@ -1,7 +1,7 @@
 """The embedded process reward model: how likely each step is right, given the ones before it.
 
 A step ends at a blank line, in training and here. Math-Shepherd (arXiv:2312.08935) describes the
-kind of model; this one is small and knows the word arithmetic of `evals.nano` alone.
+kind of model; this one is small and knows the word arithmetic of `evals.tasks.nano` alone.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.backends.nano.reward import RewardModel, marked
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import Node
 from reasoning.verify import Scores, reading
-from verifiers.steps import new_steps
+from verifiers.engines.steps import new_steps
 
 
 @names.validated

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasoning.answers import extract
+from reasoning.answers.grading import equivalent
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
-from reasoning.grading import equivalent
 from reasoning.problem import Problem
 from reasoning.tree import Node
 from reasoning.verify import Scores

@@ -21,15 +21,15 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from reasoning import names
 from reasoning.answers import extract
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import Node
 from reasoning.verify import Scores
 
-TESTS = "verifiers.python_worker:passes"
+TESTS = "verifiers.engines.python_worker:passes"
 """The check that runs the tests in a problem's meta."""
 
 PATIENCE = 3.0
@@ -38,7 +38,7 @@ PATIENCE = 3.0
 _START_SECONDS = 60.0
 """For a process to start and import the check, which is not counted as checking."""
 
-_ARGUMENTS = [sys.executable, "-m", "verifiers.python_worker"]
+_ARGUMENTS = [sys.executable, "-m", "verifiers.engines.python_worker"]
 
 # More than the system can be told to hold a check to would be no limit.
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from reasoning import names
 from reasoning.backends import checkpoint
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import Node
 from reasoning.verify import Scores, reading
-from verifiers.pooling import PoolingEngine, PoolingServer, Rows, Task
+from verifiers.engines.pooling import PoolingEngine, PoolingServer, Rows, Task
 
 
 @names.validated

@@ -12,10 +12,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import Node
 from reasoning.verify import Scores
 from verifiers.deepconf import CURE, refuse_without_confidences

@@ -1,7 +1,7 @@
 """Process reward models on vLLM, in this process or behind HTTP: a score for every step.
 
 Math-Shepherd (Wang et al., 2023, arXiv:2312.08935) describes the kind of model; the formats of the
-ones people use are in `verifiers.prm_families`.
+ones people use are in `verifiers.engines.prm_families`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import Field
 
-from reasoning import names
 from reasoning.backends import checkpoint
 from reasoning.errors import CallError, RecipeError, VerificationError, cause, unknown
 from reasoning.generate import Meter
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import Node
 from reasoning.verify import Batches, Scores, reading
-from verifiers.pooling import Pooled, PoolingEngine, PoolingServer, Rows
-from verifiers.prm_families import FAMILIES, Family, Layout, Tokens, family_of
-from verifiers.steps import STEP_BREAK, new_steps
+from verifiers.engines.pooling import Pooled, PoolingEngine, PoolingServer, Rows
+from verifiers.engines.prm_families import FAMILIES, Family, Layout, Tokens, family_of
+from verifiers.engines.steps import STEP_BREAK, new_steps
 
 _REMEMBERED = 1 << 16
 """Scores kept for paths that come back or go on."""

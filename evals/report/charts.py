@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from evals.compute import SHORT
-from evals.curves import Kind
 from evals.report.numbers import Calibration, Line, front
 from evals.report.sampled import Sampled
 from evals.report.text import one_line
+from evals.statistics.compute import SHORT
+from evals.statistics.curves import Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from evals.report.load import Problem, Runs, Strategy
 from evals.report.numbers import by_interest
 from evals.report.text import folded, visible
 from evals.report.trees import Texts, pack, read_tree, short, votes
-from reasoning.store import Store
+from reasoning.runs.store import Store
 
 QUESTION = 4_000  # characters of a question, gold answer or answer that are kept
 WHOLE, SHORT = 20_000, 280  # characters of one text

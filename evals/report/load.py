@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.errors import RecipeError, StoreError
-from reasoning.store import Store
+from reasoning.runs.store import Store
 
 _SWEEP = re.compile(r"-[A-Za-z_]\w*=-?[\d.][\w.+]*(?=-|$)")  # the -n=16 of a strategy's name
 

@@ -10,12 +10,12 @@ from itertools import combinations
 
 import numpy as np
 
-from evals.calibration import Bin, auroc_interval, brier, ece, reliability
-from evals.compute import AXES, costs, parameters_of, pareto
-from evals.equal_compute import AtCost, Points, at_equal_cost
-from evals.intervals import Interval, accuracy
-from evals.paired import Comparison, compare, holm
 from evals.report.load import Row, Runs, Strategy
+from evals.statistics.calibration import Bin, auroc_interval, brier, ece, reliability
+from evals.statistics.compute import AXES, costs, parameters_of, pareto
+from evals.statistics.equal_compute import AtCost, Points, at_equal_cost
+from evals.statistics.intervals import Interval, accuracy
+from evals.statistics.paired import Comparison, compare, holm
 
 MANY_PAIRS = 66  # all pairs of up to 12 strategies; of more, each against the first
 GROUPS = range(2, 13)  # labels with so many different values make a table

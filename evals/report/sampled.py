@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.curves import (
+from evals.report.load import Run, Runs, Strategy
+from evals.statistics.curves import (
     CoverageLaw,
     Curve,
     Kind,
@@ -14,9 +15,8 @@ from evals.curves import (
     fit_coverage_table,
     log_spaced,
 )
-from evals.independent import alike, drawn
-from evals.intervals import Interval
-from evals.report.load import Run, Runs, Strategy
+from evals.statistics.independent import alike, drawn
+from evals.statistics.intervals import Interval
 
 FEWEST_FOR_LAW = 8  # samples a problem
 DRAWS = 40_000  # of subsets, over all problems, at one k of weighted@k

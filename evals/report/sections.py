@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from evals.compute import SHORT
-from evals.equal_compute import AtCost
-from evals.intervals import Interval
-from evals.paired import Comparison
 from evals.report import charts, numbers
 from evals.report.html import Html, Part, breakable, element, join, table
 from evals.report.load import Run, Runs
 from evals.report.numbers import Calibration, Line
 from evals.report.sampled import Sampled
 from evals.report.text import visible
+from evals.statistics.compute import SHORT
+from evals.statistics.equal_compute import AtCost
+from evals.statistics.intervals import Interval
+from evals.statistics.paired import Comparison
 
 ENDS = {
     "finished": "itself",

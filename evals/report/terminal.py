@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree as RichTree
 
-from evals.paired import Comparison
 from evals.report import numbers
 from evals.report.charts import number
 from evals.report.load import Runs, Strategy, load
 from evals.report.text import one_line, visible
 from evals.report.trees import State, Tree, TreeNode, read_tree, votes
+from evals.statistics.paired import Comparison
+from reasoning.cli.show import Name
 from reasoning.errors import RecipeError, StoreError, unknown
-from reasoning.show import Name
-from reasoning.store import Store
+from reasoning.runs.store import Store
 
 MARKS: Mapping[State, tuple[str, str]] = {
     "grown": ("●", ""),

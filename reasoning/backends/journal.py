@@ -12,11 +12,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-from reasoning import names
 from reasoning.clock import Clock, ClockPerProblem, RealClock, Speed, VirtualClock, stream
 from reasoning.errors import StoreError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.tree import FloatArray, Sample
 
 log = logging.getLogger(__name__)

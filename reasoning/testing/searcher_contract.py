@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reasoning import names
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget, Lease, Purse
 from reasoning.clock import Deadline, VirtualClock
@@ -28,6 +27,7 @@ from reasoning.errors import (
 )
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.search import Search, Step
 from reasoning.testing.toys import (
     Steps,

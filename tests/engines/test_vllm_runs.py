@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import recipes
-from reasoning import runner
 from reasoning.backends.nano import WEIGHTS
 from reasoning.errors import EngineError
-from reasoning.recipe import Recipe, load, parse, with_sets
-from reasoning.store import Store
+from reasoning.runs import run as runner
+from reasoning.runs.recipe import Recipe, load, parse, with_sets
+from reasoning.runs.store import Store
 
 REWARD_MODEL = WEIGHTS.parent / "prm"
 SEARCHES: list[dict[str, Any]] = [

@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from evals import nano as arithmetic
-from reasoning import names
+from evals.tasks import nano as arithmetic
 from reasoning.backends.nano import WEIGHTS, Nano, reward
 from reasoning.backends.vllm_common import cpu_defaults
 from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.contracts import VERIFIER_CHECKS, VerifierCase
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from verifiers.pooling import PoolingEngine
-from verifiers.prm_families import FAMILIES, Family, Tokens, chatml, first_of, tagged
-from verifiers.steps import STEP_BREAK
+from verifiers.engines.pooling import PoolingEngine
+from verifiers.engines.prm_families import FAMILIES, Family, Tokens, chatml, first_of, tagged
+from verifiers.engines.steps import STEP_BREAK
 from verifiers.vllm_prm import InProcess, VllmPRM, engine_options
 
 PRM = reward.WEIGHTS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reasoning.store import Store
+from reasoning.runs.store import Store
 from reasoning.tree import RolloutTree, Sample
 
 HOSTILE = (

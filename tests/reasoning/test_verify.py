@@ -12,10 +12,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from reasoning import names
 from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, VerificationError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing import ToyVerifier, random_tree
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from reasoning import names
+from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
 from reasoning.testing.searcher_contract import check_other_process
 
@@ -37,8 +36,7 @@ CHECKS = [check for check in SEARCHER_CHECKS if check is not check_other_process
 
 
 def case(name: str) -> Case:
-    searcher = getattr(importlib.import_module(f"searchers.{name}"), name)
-    return Case(searcher=searcher, params=ROWS[name], races=name in RACES)
+    return Case(searcher=names.find("searcher", name), params=ROWS[name], races=name in RACES)
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.backends.scripted import Scripted
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing import ToyVerifier, random_tree
 from reasoning.testing.contracts import VERIFIER_CHECKS, VerifierCase
 from reasoning.testing.toys import noisy

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning import names
-from reasoning.api import preflight
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.session import preflight
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 from verifiers.deepconf import Kind, bottom_tenth, deepconf, group_means

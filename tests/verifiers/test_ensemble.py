@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning import names
 from reasoning.errors import EngineError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
 from reasoning.verify import Scores

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning import names
 from reasoning.backends.nano import WEIGHTS
 from reasoning.backends.nano.text import Text
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import GenerationError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Prompt
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.http_server import PLAIN_CHAT, serving
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Finish, RolloutTree, Sample

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning import names
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 from verifiers.logprob import Kind, logprob

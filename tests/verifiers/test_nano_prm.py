@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals import nano
-from reasoning import names
+from evals.tasks import nano
 from reasoning.backends.nano import reward
 from reasoning.errors import EngineError, RecipeError, VerificationError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
+from verifiers.engines.steps import STEP_BREAK, new_steps, steps_of
 from verifiers.nano_prm import NanoPRM, nano_prm
-from verifiers.steps import STEP_BREAK, new_steps, steps_of
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", prompt="Wrapped: what is 12 * 7 + 5?")
 STEPS = ("12 * 7 = 84.\n\n", "84 + 5 = 89.\n\n", r"The answer is \boxed{89}.")

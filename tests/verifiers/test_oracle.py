@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from reasoning import names
 from reasoning.answers import last_number
-from reasoning.api import preflight
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.session import preflight
 from reasoning.testing.contracts import check_verifier
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Finish, RolloutTree, Sample

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from reasoning import names
-from reasoning.api import preflight
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Sampling
 from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.session import preflight
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
+from verifiers.engines.python_worker import passes
 from verifiers.python import python
-from verifiers.python_worker import passes
 
 PROBLEM = Problem("p", "Add two numbers.", meta={"tests": ["assert add(1, 2) == 3"], "level": 3})
 RIGHT = "def add(a, b):\n    return a + b"
@@ -154,7 +154,7 @@ def test_no_process_is_left(checks: str) -> None:
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except (OSError, ValueError):
             continue
-        assert not (b"verifiers.python_worker" in line and parent in (1, os.getpid()))
+        assert not (b"verifiers.engines.python_worker" in line and parent in (1, os.getpid()))
 
 
 def test_no_network_and_no_secrets(checks: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from reasoning import names
 from reasoning.errors import VerificationError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from reasoning import names
 from reasoning.backends.nano.reward import WEIGHTS
 from reasoning.backends.vllm_common import cpu_defaults
 from reasoning.errors import RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import RolloutTree, Sample
 

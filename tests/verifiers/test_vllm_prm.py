@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from reasoning import names
 from reasoning.backends.nano import reward
 from reasoning.backends.nano.reward import marked
 from reasoning.backends.nano.text import Text
 from reasoning.errors import EngineError, RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from verifiers.prm_families import FAMILIES, Layout, Tokens, family_of
+from verifiers.engines.prm_families import FAMILIES, Layout, Tokens, family_of
 from verifiers.vllm_prm import VllmPRM, vllm_prm
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", prompt="Wrapped: what is 12 * 7 + 5?")

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from reasoning.backends.openai.generator import OpenAI
-from reasoning.backends.openai.limits import Limits
-from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.probe import Api
 from reasoning.backends.openai.request import Abilities
 from reasoning.backends.thinking import Thinking
 from reasoning.generate import Generator
+from reasoning.http.admission import Limits
+from reasoning.http.pool import Pool
 
 __all__ = ["Abilities", "Limits", "OpenAI", "Pool", "openai"]
 

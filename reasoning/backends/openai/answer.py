@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from reasoning.backends.openai.connection import Reply
 from reasoning.errors import GenerationError, TransientError
+from reasoning.http.connection import Reply
 from reasoning.tree import Finish, FloatArray
 
 _CHUNK = 1 << 16

@@ -22,16 +22,16 @@ from reasoning.backends.openai.answer import (
     number,
     readable,
 )
-from reasoning.backends.openai.connection import Reply
-from reasoning.backends.openai.limits import Limits
-from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.probe import Api, probe, served
-from reasoning.backends.openai.replica import checked_url
 from reasoning.backends.openai.request import Abilities
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
 from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.http.admission import Limits
+from reasoning.http.connection import Reply
+from reasoning.http.pool import Pool
+from reasoning.http.replica import checked_url
 from reasoning.search import Retry
 from reasoning.seeds import fold
 from reasoning.tree import Finish, FloatArray, Sample

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from reasoning.backends.openai.answer import Answer, count
-from reasoning.backends.openai.connection import Reply
-from reasoning.backends.openai.pool import Pool
 from reasoning.backends.openai.request import Abilities
 from reasoning.errors import GenerationError, RecipeError
+from reasoning.http.connection import Reply
+from reasoning.http.pool import Pool
 
 Api: TypeAlias = Literal["auto", "tokens", "text", "chat"]
 

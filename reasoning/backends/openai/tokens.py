@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from reasoning.backends.openai import request
 from reasoning.backends.openai.answer import Answer
-from reasoning.backends.openai.pool import Pool
 from reasoning.errors import TransientError
 from reasoning.generate import Prompt
+from reasoning.http.pool import Pool
 
 Question: TypeAlias = tuple[str | None, str]
 """The system's message and the user's."""

@@ -1,0 +1,318 @@
+"""Replay strategies on stored samples: no model, every budget, many orders, in one go.
+
+Every strategy that stored samples can support is evaluated at every budget (number of samples), in
+the stored order and in seeded permutations of each problem's samples. docs/offline.md explains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from evals.replay.samples import REDUCTIONS, Recording, Stored
+from evals.replay.sources import Watch
+from evals.replay.strategies import STRATEGIES, Chosen, Ints, Need
+from evals.statistics.calibration import auroc_interval, brier, ece, reliability
+from evals.statistics.compute import pareto
+from evals.statistics.curves import (
+    Samples,
+    at_k_curve,
+    fit_coverage_table,
+    log_spaced,
+    powers_of_two,
+)
+from evals.statistics.equal_compute import Points, at_equal_cost
+from evals.statistics.intervals import Floats, column_means
+from reasoning.errors import RecipeError, unknown
+from reasoning.runs import names
+from reasoning.seeds import generator
+
+BASELINE = "self_consistency"
+ENOUGH = 0.95
+"""The share of samples that must have scores, or the like, for strategies that need them."""
+
+REFUSALS: Mapping[Need, str] = {
+    "tokens": "token counts, which decide who wins a race",
+    "score": "scores of a verifier",
+    "logprob": "token log-probabilities",
+    "confidence": "token confidences (sampling.confidence_k when generating)",
+}
+
+
+MEANS = ("values", "samples", "tokens", "serial")
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One strategy on all problems; arrays are [problems, budgets] but `by_order`.
+
+    `values` is the share of orders with a right answer, `stored` whether it is right in the stored
+    order; `samples`, `tokens` and `serial` are means over orders. `by_order` [orders, budgets] is
+    the accuracy in each permutation.
+    """
+
+    strategy: Chosen
+    budgets: tuple[int, ...]
+    values: Floats
+    stored: Floats
+    samples: Floats
+    tokens: Floats
+    serial: Floats
+    by_order: Floats
+
+
+# ----------------------------------------------------------------------------------- strategies
+
+
+def choose(labels: Sequence[str]) -> list[Chosen]:
+    """The strategies of these labels, such as `short_m_at_k-m=1`. Raises RecipeError."""
+    found = [_chosen(label) for label in dict.fromkeys(labels)]
+    if not found:
+        raise RecipeError(f"name a strategy to replay, one of {', '.join(sorted(STRATEGIES))}")
+    return found
+
+
+def supported(
+    strategies: Sequence[Chosen], recording: Recording
+) -> tuple[list[Chosen], dict[str, str]]:
+    """The strategies the samples suffice for, and why not for the others, by label."""
+    lacks = missing(recording)
+    least = min((x for d in recording.drawn() for x in d.steps), default=0.0)
+    reasons: dict[str, str] = {}
+    for s in strategies:
+        if lacking := [lacks[need] for need in s.offline.needs if need in lacks]:
+            reasons[s.label] = f"needs {'; '.join(lacking)}"
+        elif s.name == "weighted_majority" and least < 0:
+            reasons[s.label] = f"adds up scores, and some are below 0 ({least:g}): logits? --logit"
+        elif not s.budgets([recording.n]) and not s.offline.most:
+            reasons[s.label] = f"needs more samples a problem than the {recording.n} there are"
+    return [s for s in strategies if s.label not in reasons], reasons
+
+
+def missing(recording: Recording) -> dict[Need, str]:
+    """What too few samples have, with the count."""
+    drawn = list(recording.drawn())
+    have: dict[Need, int] = {
+        "tokens": sum(d.tokens is not None and not d.guessed for d in drawn),
+        "score": sum(bool(d.steps) for d in drawn),
+        "logprob": sum(d.logprob is not None for d in drawn),
+        "confidence": sum(d.confidence is not None for d in drawn),
+    }
+    return {
+        need: f"{REFUSALS[need]}; {count:,} of {len(drawn):,} samples have any"
+        for need, count in have.items()
+        if count < (1.0 if need == "tokens" else ENOUGH) * len(drawn)
+    }
+
+
+def default_labels(recording: Recording) -> list[str]:
+    """Every strategy; reductions other than `last` only where samples have several scores."""
+    labels: list[str] = []
+    stepwise = any(len(d.steps) > 1 for d in recording.drawn())
+    for name in STRATEGIES:
+        labels.append(name)
+        if stepwise and name in ("best_of_n", "weighted_majority"):
+            labels += [f"{name}-reduction={r}" for r in REDUCTIONS if r != "last"]
+    return labels
+
+
+def _chosen(label: str) -> Chosen:
+    name, *settings = re.split(r"-(?=[a-z_]+=)", label)
+    if name not in STRATEGIES:
+        raise RecipeError(unknown("strategy to replay", name, STRATEGIES))
+    params = dict(setting.split("=", 1) for setting in settings)
+    rule = STRATEGIES[name].rule
+    return Chosen(label, name, STRATEGIES[name], names.defaults(rule) | names.checked(rule, params))
+
+
+# ----------------------------------------------------------------------------------- replaying
+
+
+def evaluate(
+    recording: Recording,
+    strategies: Sequence[Chosen],
+    *,
+    budgets: Sequence[int] | None = None,
+    orders: int = 20,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> list[Replayed]:
+    """Every strategy at each of its `budgets` (default: powers of two up to what is stored).
+
+    Samples are permuted `orders` times with a seed of their problem's own: a problem's orders
+    depend on nothing but `seed`, its id and how many samples it has. With 0 only the stored order
+    counts. Raises RecipeError for a budget that is not there.
+    """
+    wanted = powers_of_two(recording.n) if budgets is None else sorted(set(budgets))
+    if not wanted or not 1 <= wanted[0] <= wanted[-1] <= recording.n:
+        raise RecipeError(f"budgets must be from 1 to {recording.n}, the samples of each problem")
+    if orders < 0:
+        raise RecipeError(f"orders must be 0 or more, got {orders}")
+    sizes = [tuple(s.budgets(wanted)) for s in strategies]
+    tables = [np.zeros((4, len(recording.problems), max(1, orders), len(b))) for b in sizes]
+    stored = [np.zeros((len(recording.problems), len(b))) for b in sizes]
+    for i, problem in enumerate(recording.problems):
+        places = permutations(problem, orders, seed)
+        samples, grades = problem.ordered(places), problem.grades()[places]
+        for s, strategy in enumerate(strategies):
+            for j, outcome in enumerate(strategy(samples, sizes[s])):
+                right = _right(outcome.chosen, grades)
+                rest = slice(1, None) if orders else slice(None)
+                stored[s][i, j] = right[0]
+                parts = (right, outcome.samples, outcome.tokens, outcome.serial)
+                for row, part in enumerate(parts):
+                    tables[s][row, i, :, j] = part[rest]
+        if watch:
+            watch("replaying", i + 1, len(recording.problems))
+    return [
+        Replayed(
+            strategy,
+            sizes[s],
+            stored=stored[s],
+            by_order=tables[s][0].mean(axis=0),
+            **dict(zip(MEANS, tables[s].mean(axis=2), strict=True)),
+        )
+        for s, strategy in enumerate(strategies)
+        if sizes[s]
+    ]
+
+
+def permutations(problem: Stored, orders: int, seed: int) -> Ints:
+    """The stored order, then `orders` seeded ones: [1 + orders, samples] of places."""
+    places = np.arange(len(problem.samples))
+    rng = generator(seed, problem.id, "replay")
+    return np.array([places, *(rng.permutation(places) for _ in range(orders))])
+
+
+def _right(chosen: Ints, grades: Floats) -> Floats:
+    picked = np.take_along_axis(grades, np.maximum(chosen, 0)[:, None], axis=1)[:, 0]
+    return np.where(chosen < 0, 0.0, picked)
+
+
+# -------------------------------------------------------------------------------------- report
+
+
+def report(
+    recording: Recording,
+    results: Sequence[Replayed],
+    reasons: Mapping[str, str],
+    *,
+    orders: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Everything as plain JSON values: rows, comparisons at equal tokens, coverage, verifier."""
+    lacks, counted = missing(recording), _tokens_known(recording)
+    notes = list(recording.notes)
+    if guessed := sum(d.guessed and d.tokens is not None for d in recording.drawn()):
+        notes.append(f"tokens of {guessed:,} samples are estimated from their characters")
+    rows = [row for result in results for row in _rows(result, orders, counted)]
+    axis = "tokens" if counted else "samples"
+    front = pareto([row[axis] for row in rows], [row["accuracy"] for row in rows])
+    for i, row in enumerate(rows):
+        row["pareto"] = i in front
+    return {
+        "source": recording.name,
+        "problems": len(recording.problems),
+        "samples": recording.n,
+        "orders": orders,
+        "seed": seed,
+        "notes": notes,
+        "unsupported": dict(reasons),
+        "cost": axis,
+        "strategies": rows,
+        "equal_cost": list(_equal_cost(results, counted)),
+        **_coverage(recording),
+        "verifier": {} if "score" in lacks else _verifier(recording),
+    }
+
+
+def _rows(result: Replayed, orders: int, counted: bool) -> Iterator[dict[str, Any]]:
+    for j, interval in enumerate(column_means(result.values)):
+        across = result.by_order[:, j]
+        error = across.std(ddof=1) / np.sqrt(orders) if orders > 1 else 0.0
+        yield {
+            "strategy": result.strategy.label,
+            "params": dict(result.strategy.params),
+            "n": result.budgets[j],
+            "accuracy": interval.value,
+            "ci95": [interval.low, interval.high],
+            "interval": interval.method,
+            "order_error": float(error),
+            "stored_order": float(result.stored[:, j].mean()),
+            "samples": float(result.samples[:, j].mean()),
+            "tokens": float(result.tokens[:, j].mean()) if counted else None,
+            "serial_tokens": float(result.serial[:, j].mean()) if counted else None,
+        }
+
+
+def _equal_cost(results: Sequence[Replayed], counted: bool) -> Iterator[dict[str, Any]]:
+    """Each strategy against self-consistency, at what its own budgets cost."""
+
+    def points(result: Replayed) -> Points:
+        return Points.of(result.values, result.tokens if counted else result.samples)
+
+    base = next((r for r in results if r.strategy.label == BASELINE), None)
+    for result in results:
+        if base is None or result is base:
+            continue
+        other = points(result)
+        for found in at_equal_cost(points(base), other, other.costs.mean(axis=0).tolist()):
+            yield {
+                "strategy": result.strategy.label,
+                "baseline": BASELINE,
+                "cost": found.cost,
+                "accuracy": found.b,
+                "baseline_accuracy": found.a,
+                "difference": found.difference.value,
+                "ci95": [found.difference.low, found.difference.high],
+            }
+
+
+def _coverage(recording: Recording) -> dict[str, Any]:
+    """pass@k, and the law fitted to it where it can be."""
+    problems = [
+        Samples([s.key for s in p.samples], [s.correct for s in p.samples])
+        for p in recording.problems
+    ]
+    curve = at_k_curve(problems, "pass")
+    found: dict[str, Any] = {
+        "pass_at_k": [
+            {"k": k, "value": i.value, "ci95": [i.low, i.high]}
+            for k, i in zip(curve.ks, curve.intervals(), strict=True)
+        ]
+    }
+    if recording.n >= 8:
+        grid = log_spaced(recording.n)
+        try:
+            law = fit_coverage_table(grid, at_k_curve(problems, "pass", grid).values)
+        except ValueError:
+            return found
+        found["coverage_law"] = asdict(law)
+    return found
+
+
+def _verifier(recording: Recording) -> dict[str, Any]:
+    """How far the stored scores tell right from wrong, by reduction."""
+    scored = [(p, s) for p in recording.problems for s in p.samples if s.steps]
+    correct, owners = [s.correct for _, s in scored], [p.id for p, _ in scored]
+    found: dict[str, Any] = {}
+    for reduction in REDUCTIONS if any(len(s.steps) > 1 for _, s in scored) else ("last",):
+        scores = [s.score(reduction) for _, s in scored]
+        area = auroc_interval(scores, correct, owners)
+        entry: dict[str, Any] = {"samples": len(scores)}
+        if area:
+            entry["auroc"] = {"value": area.value, "ci95": [area.low, area.high]}
+        if all(0 <= x <= 1 for x in scores):
+            bins = reliability(scores, correct)
+            entry |= {"ece": ece(bins), "brier": brier(scores, correct)}
+            entry["bins"] = [asdict(b) for b in bins]
+        found[reduction] = entry
+    return found
+
+
+def _tokens_known(recording: Recording) -> bool:
+    return all(d.tokens is not None for d in recording.drawn())

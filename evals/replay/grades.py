@@ -1,0 +1,69 @@
+"""Which stored answers agree and which are right, worked out once and kept in a file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+from evals.replay.samples import json_lines
+from reasoning.answers import Answer
+from reasoning.answers.grading import equivalent, group
+from reasoning.errors import StoreError
+
+
+class Grade(NamedTuple):
+    """One problem: the class of every key, and which classes mean the same as the gold answer."""
+
+    classes: Mapping[str, str]
+    right: Mapping[str, bool]
+
+
+class Grades:
+    """Grades by what they depend on: the answers, in their order, and the gold answer.
+
+    With a `path` they outlive the process, each as soon as it is known, so a second replay of the
+    same samples costs no comparison and an interrupted one goes on. Damaged lines are graded anew.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._known: dict[str, Grade] = {}
+        if path is not None and path.exists():
+            for line in json_lines(path, Counter()):
+                try:
+                    classes, right = dict(line["classes"]), dict(line["right"])
+                    if set(classes.values()) <= set(right):
+                        self._known[line["of"]] = Grade(classes, right)
+                except (KeyError, TypeError, ValueError):
+                    continue
+
+    async def grade(self, answers: Sequence[Answer | None], gold: str) -> Grade:
+        """The classes of one problem's answers, each distinct one compared once."""
+        first = {a.key: a.text for a in reversed(answers) if a}
+        keys = list(dict.fromkeys(a.key for a in answers if a))
+        of = blake2b(json.dumps([gold, keys, list(first.values())]).encode(), digest_size=16)
+        if (known := self._known.get(of.hexdigest())) is not None:
+            return known
+        classes = {key: keys[i] for key, i in zip(keys, await group(keys), strict=True)}
+        kept = dict.fromkeys(classes.values())
+        grade = Grade(classes, {key: await equivalent(gold, first[key]) for key in kept})
+        self._keep(of.hexdigest(), grade)
+        return grade
+
+    def _keep(self, of: str, grade: Grade) -> None:
+        self._known[of] = grade
+        if self.path is None:
+            return
+        line = json.dumps({"of": of, "classes": grade.classes, "right": grade.right})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} cannot be written: {error.strerror or error}; choose another --out"
+            ) from error

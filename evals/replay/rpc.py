@@ -1,0 +1,74 @@
+"""What reasoning-pruned perplexity consistency leaves out (RPC; 2025, arXiv:2502.00511).
+
+Pure functions of the samples' probabilities a token, exp(mean log-probability).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.statistics.intervals import Floats
+
+_START = (0.5, 1.0, 1.0, 1.5, 2.0)
+_BOUNDS = ((0.2, 0.8), *((0.01, None),) * 4)
+
+
+def pruned(p: Floats) -> Floats:
+    """Those of `p` [n] in (0, 1] that are likelier of the lower component, and below the mean.
+
+    None of them if there are fewer than two different ones, or the fit fails.
+    """
+    fit = mixture(p)
+    if fit is None:
+        return p[:0]
+    _, *sizes = fit
+    with np.errstate(all="ignore"):
+        low, high = np.exp(_log_parts(p, fit))
+    means = [scale * math.gamma(1 + 1 / shape) for shape, scale in (sizes[:2], sizes[2:])]
+    if means[0] > means[1]:
+        low, high = high, low
+    return np.asarray(p[(high < low) & (p < p.mean())])
+
+
+def mixture(p: Floats) -> tuple[float, ...] | None:
+    """Weight of the first, then shape and scale of both Weibull distributions, fitted to `p` [n].
+
+    The likeliest, from the released code's start and within its bounds. None if there is nothing
+    to fit, or the search fails.
+    """
+    from scipy.optimize import minimize
+
+    if len(np.unique(p)) < 2:
+        return None
+    with np.errstate(all="ignore"):  # the search may look at shapes without bounds
+        result = minimize(_loss, _START, args=(p,), jac=True, method="L-BFGS-B", bounds=_BOUNDS)
+    fit = tuple(float(x) for x in result.x)
+    return fit if math.isfinite(result.fun) and all(map(math.isfinite, fit)) else None
+
+
+def _loss(x: NDArray[np.float64], p: Floats) -> tuple[float, NDArray[np.float64]]:
+    """Minus the mean log-likelihood, and its gradient [5]."""
+    parts = _log_parts(p, x)
+    whole = np.logaddexp(*parts)
+    share = np.exp(parts - whole)
+    slopes = [share[0] / x[0] - share[1] / (1 - x[0])]
+    for part, (shape, scale) in zip(share, (x[1:3], x[3:5]), strict=True):
+        log = np.log(p / scale)
+        power = np.exp(shape * log)
+        slopes += [part * (1 / shape + log - power * log), part * (power - 1) * shape / scale]
+    return -float(whole.mean()), -np.array([slope.mean() for slope in slopes])
+
+
+def _log_parts(p: Floats, x: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log of weight times density [2, n] of both components."""
+    weights = (x[0], 1 - x[0])
+    return np.array(
+        [
+            np.log(w * k / scale) + (k - 1) * np.log(p / scale) - (p / scale) ** k
+            for w, (k, scale) in zip(weights, (x[1:3], x[3:5]), strict=True)
+        ]
+    )

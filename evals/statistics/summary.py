@@ -1,0 +1,119 @@
+"""The numbers of a run, from its stored results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from evals.statistics.curves import Kind, Samples, at_k_curve
+from evals.statistics.independent import Drawn, alike, drawn
+from evals.statistics.metrics import bootstrap_mean, wilson
+
+TOTALS = (
+    "generated_tokens",
+    "wasted_tokens",
+    "prompt_tokens",
+    "cached_tokens",
+    "calls",
+    "cancelled_calls",
+    "failed_calls",
+    "retried_calls",
+    "verifier_calls",
+    "verifier_tokens",
+    "seconds",
+)
+
+
+def summarise(
+    results: Iterable[Mapping[str, Any]],
+    *,
+    strategies: Sequence[Mapping[str, Any]],
+    problem_ids: Sequence[str],
+    avg_at_n: bool = False,
+) -> dict[str, Any]:
+    """Tables per strategy over `problem_ids`, whatever order the results come in.
+
+    `accuracy` is the share of graded problems answered rightly, `ci95` its Wilson interval.
+    Strategies that draw as many whole solutions for every problem, independently, also get
+    `pass_at_k` and `majority_at_k`: unbiased estimates over all subsets of the samples at hand.
+    With `avg_at_n`, `avg_at_n` is the mean accuracy of single samples with a bootstrap interval
+    over problems.
+    """
+    order = {problem: i for i, problem in enumerate(problem_ids)}
+    tallies = {s["name"]: _Tally(len(order)) for s in strategies}
+    for result in results:
+        tally, position = tallies.get(result["strategy"]), order.get(result["problem"])
+        if tally is not None and position is not None:
+            tally.add(position, result)
+    table = [{**s, **tallies[s["name"]].close(avg_at_n)} for s in strategies]
+    return {"problems": len(order), "strategies": table}
+
+
+class _Tally:
+    """What is kept of one strategy's results: a few numbers a problem."""
+
+    def __init__(self, problems: int) -> None:
+        self.correct: list[bool | None] = [None] * problems
+        self.present = [False] * problems
+        self.totals: Counter[str] = Counter()
+        self.seconds = [0.0] * problems
+        self.critical = [0] * problems
+        self.stops: Counter[str] = Counter()
+        self.unanswered = 0
+        self.failures: dict[int, str] = {}
+        self.drawn: list[Drawn | None] = [None] * problems
+
+    def add(self, position: int, result: Mapping[str, Any]) -> None:
+        usage = result["usage"]
+        self.present[position] = True
+        self.correct[position] = result["correct"]
+        self.stops[result["stop_reason"]] += 1
+        self.unanswered += result["answer"] is None
+        if result["failures"] and len(self.failures) < 1000:
+            self.failures[position] = f"{result['problem']}: {result['failures'][0]}"
+        self.seconds[position] = usage["seconds"]
+        self.critical[position] = usage["critical_tokens"]
+        for name in TOTALS:
+            self.totals[name] += usage[name]
+        self.drawn[position] = drawn(result)
+
+    def close(self, avg_at_n: bool) -> dict[str, Any]:
+        graded = [c for c in self.correct if c is not None]
+        done = sum(self.present)
+        table: dict[str, Any] = {
+            "problems": done,
+            "graded": len(graded),
+            "accuracy": sum(graded) / len(graded) if graded else None,
+            "ci95": list(wilson(sum(graded), len(graded))) if graded else None,
+            "unanswered": self.unanswered,
+            **{name: self.totals[name] for name in TOTALS},
+            # Summed in the order of the problems, so that a resumed run gives the same digits.
+            "seconds": round(sum(self.seconds), 6),
+            "critical_tokens": round(sum(self.critical) / done, 3) if done else 0,
+            "stop_reasons": dict(sorted(self.stops.items())),
+            "failures": [message for _, message in sorted(self.failures.items())[:3]],
+        }
+        graded_ones = [d for d, c in zip(self.drawn, self.correct, strict=True) if c is not None]
+        if samples := alike(graded_ones):
+            n = len(samples[0].keys)
+            if n > 1:
+                table |= self._curves(samples)
+            if avg_at_n:
+                means = [sum(s.correct) / n for s in samples]
+                table["avg_at_n"] = {
+                    "n": n,
+                    "mean": sum(means) / len(means),
+                    "ci95": list(bootstrap_mean(means)),
+                }
+        return table
+
+    @staticmethod
+    def _curves(samples: Sequence[Samples]) -> dict[str, Any]:
+        """pass@k and majority@k over powers of two and n."""
+        kinds: tuple[Kind, ...] = ("pass", "majority")
+        curves = {kind: at_k_curve(samples, kind) for kind in kinds}
+        return {
+            f"{kind}_at_k": dict(zip(map(str, c.ks), c.values.mean(axis=0).tolist(), strict=True))
+            for kind, c in curves.items()
+        }

@@ -1,0 +1,211 @@
+"""Whether two answers mean the same: the one policy for grading, voting and tie-breaking.
+
+`equivalent` settles equal strings, numbers, words and collections of these in microseconds and
+asks a worker process with a hard time and memory limit about the rest.  docs/grading.md states
+the policy.  `python -m reasoning.answers.grading FILE...` compares it with labelled pairs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from reasoning.answers import (
+    MAX_LENGTH,
+    Answer,
+    after_answer_is,
+    canonical,
+    extract,
+    last_math,
+    last_number,
+)
+from reasoning.answers.pool import ComparisonError, default_pool, shutdown
+from reasoning.answers.rules import decide
+
+__all__ = ["classify", "equivalent", "equivalent_sync", "group", "shutdown"]
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Lru(Generic[K, V]):
+    """A bounded mapping that forgets what was not used for longest; safe between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+            return self._items.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        with self._lock:
+            self._items[key] = value
+            self._items.move_to_end(key)
+            while len(self._items) > self._size:
+                self._items.popitem(last=False)
+
+
+_known: _Lru[tuple[str, str], bool] = _Lru(65_536)
+_unreadable: _Lru[str, bool] = _Lru(4_096)  # answers that sink any comparison
+
+
+def _quick(gold: str, prediction: str) -> bool | None:
+    """What needs no worker; None for the rest.  Both canonical."""
+    if not gold or not prediction:
+        return False
+    if gold == prediction:
+        return True
+    if max(len(gold), len(prediction)) > MAX_LENGTH:
+        return False
+    if (known := _known.get(_pair(gold, prediction))) is not None:
+        return known
+    decided = decide(gold, prediction)
+    if decided is None and (_unreadable.get(gold) or _unreadable.get(prediction)):
+        return False
+    return decided
+
+
+def _pair(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)  # equivalence is symmetric
+
+
+def _learn(gold: str, prediction: str, future: Future[bool]) -> bool:
+    """The result of a finished comparison, remembered; a failed one is False and logged.
+
+    Raises RuntimeError where no worker could be started.
+    """
+    try:
+        equal = future.result()
+    except ComparisonError as failure:
+        if failure.busy == "starting":  # says nothing about the answers
+            command = f"{sys.executable} -m reasoning.answers.worker"
+            raise RuntimeError(f"the grading worker did not start; try {command}") from failure
+        log.warning("gave up comparing %.80r with %.80r: %s", gold, prediction, failure)
+        equal = False
+        for answer in failure.unreadable:
+            _unreadable.put(answer, True)
+    _known.put(_pair(gold, prediction), equal)
+    return equal
+
+
+async def equivalent(gold: str, prediction: str, *, seconds: float = 5.0) -> bool:
+    """Whether two extracted answers mean the same.
+
+    A comparison that needs more than `seconds` of processor time (ten times that on the clock of
+    a busy machine), or crashes the worker, is False and logged; so is one with an empty answer.
+    Usable from any asyncio event loop and any thread.  Raises RuntimeError where no worker can be
+    started.
+    """
+    a, b = canonical(gold), canonical(prediction)
+    if (quick := _quick(a, b)) is not None:
+        return quick
+    future = default_pool().submit(a, b, seconds)
+    with contextlib.suppress(
+        ComparisonError
+    ):  # _learn reports it; a cancelled task cancels the future
+        await asyncio.wrap_future(future)
+    return _learn(a, b, future)
+
+
+def equivalent_sync(gold: str, prediction: str, *, seconds: float = 5.0) -> bool:
+    """`equivalent` for code without an event loop; blocks the calling thread."""
+    a, b = canonical(gold), canonical(prediction)
+    if (quick := _quick(a, b)) is not None:
+        return quick
+    return _learn(a, b, default_pool().submit(a, b, seconds))
+
+
+async def group(answers: Sequence[str], *, seconds: float = 5.0) -> list[int]:
+    """For each answer the index of the earliest equivalent one: its class representative.
+
+    Depends on the order of the answers only.  Each distinct canonical form is compared with the
+    representatives so far, earliest first; `seconds` bounds one comparison.
+    """
+    representatives: list[int] = []
+    classes: dict[str, int] = {}  # canonical form: its representative
+    result = []
+    for index, answer in enumerate(answers):
+        key = canonical(answer)
+        if key not in classes:
+            for representative in representatives:
+                if await equivalent(answers[representative], answer, seconds=seconds):
+                    classes[key] = representative
+                    break
+            else:
+                classes[key] = index
+                representatives.append(index)
+        result.append(classes[key])
+    return result
+
+
+async def classify(texts: Sequence[str], *, seconds: float = 5.0) -> list[Answer]:
+    """The answers with the canonical form of their class representative as key."""
+    indices = await group(texts, seconds=seconds)
+    return [Answer(text, canonical(texts[i])) for text, i in zip(texts, indices, strict=True)]
+
+
+# ----------------------------------------------------------------- agreement with labels
+
+_WORDS = re.compile(r"[A-Za-z]{3,}")
+
+
+def _stated(text: str) -> str:
+    """The answer in a field of labelled data, which may be bare or a whole solution."""
+
+    def words(part: str) -> list[str]:
+        return _WORDS.findall(re.sub(r"\\(?:text|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+", "", part))
+
+    if found := extract(text):
+        return found
+    if len([w for w in words(text) if w not in ("and", "or")]) < 2 and "nswer" not in text:
+        return text
+    found = after_answer_is(text)
+    if found is None:
+        math, number = last_math(text), last_number(text)
+        later = number and math and text.rfind(number) > text.rfind(math) + len(math)
+        found = number if later else math or number
+    if found and len(words(found)) > 3:
+        found = last_math(found) or last_number(found) or found
+    return found or text
+
+
+def agreement(path: Path) -> tuple[int, int, list[tuple[str, str, str, bool]]]:
+    """Agreeing rows, labelled rows and the others (id, gold, prediction, label) of a JSONL file."""
+    agreed, total, others = 0, 0, []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        gold, prediction = row.get("gold", row.get("a")), row.get("prediction", row.get("b"))
+        if row.get("label") is None or gold is None or prediction is None:
+            continue
+        total += 1
+        gold, prediction = _stated(gold), _stated(prediction)
+        if equivalent_sync(gold, prediction) == row["label"]:
+            agreed += 1
+        else:
+            others.append((str(row.get("id", total)), gold, prediction, row["label"]))
+    return agreed, total, others
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        count, rows, different = agreement(Path(name))
+        print(f"{name}: {count} of {rows} agree")
+        for identity, left, right, label in different:
+            print(f"  {identity}: {left!r} / {right!r} labelled {label}")

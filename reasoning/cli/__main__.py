@@ -1,0 +1,5 @@
+"""`python -m reasoning.cli` is the `reasoning` command."""
+
+from reasoning.cli.app import main
+
+main()

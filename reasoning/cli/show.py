@@ -1,0 +1,203 @@
+"""What people see in a terminal: the progress line and the tables."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from reasoning.runs.run import Plan
+    from reasoning.runs.run import Progress as RunProgress
+    from reasoning.session import Result
+
+console = Console()
+_EVERY = 15.0  # seconds between progress lines where there is no terminal to redraw
+
+
+class ProgressLine:
+    """Problems done, accuracy so far, tokens a second, time left; on standard error."""
+
+    def __init__(self, name: str) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn(escape(name)),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, facts="")
+        self._said = time.monotonic()
+
+    def __enter__(self) -> ProgressLine:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, progress: RunProgress) -> None:
+        facts = facts_line(progress)
+        self._bar.update(
+            self._task, total=progress.problems, completed=progress.done, facts=escape(facts)
+        )
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said > _EVERY:
+            self._said = now
+            left = (now - progress.started) / max(1, progress.new_done)
+            left *= progress.problems - progress.done
+            self._console.print(
+                f"{progress.done}/{progress.problems} problems, {facts}, about {left:.0f} s left"
+            )
+
+
+def facts_line(progress: RunProgress) -> str:
+    """Accuracy over all strategies so far, generated tokens a second, failures if any."""
+    facts = []
+    if progress.graded:
+        facts.append(f"accuracy {progress.correct / progress.graded:.3f}")
+    elapsed = max(1e-9, time.monotonic() - progress.started)
+    facts.append(f"{progress.new_tokens / elapsed:,.0f} tokens/s")
+    if progress.failed_calls:
+        facts.append(f"{progress.failed_calls} failed calls")
+    return ", ".join(facts)
+
+
+def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """The table of a run, its notes, and where its files are."""
+    plot = importlib.import_module("evals.report.plot")  # by name: evals build on reasoning
+    console.print(summary_table(summary))
+    for note in summary["notes"]:
+        console.print(f"note: {escape(note)}")
+    for message in dict.fromkeys(m for s in summary["strategies"] for m in s["failures"]):
+        console.print(f"failed: {escape(message)}", style="yellow", soft_wrap=True)
+    if failed := sum(s["failed_calls"] for s in summary["strategies"]):
+        console.print(
+            f"{failed:,} calls failed, and what is above was found without them: see the trees. A "
+            "rerun keeps these results; another --out repeats them.",
+            style="yellow",
+        )
+    files = ["summary.json", "results.jsonl", "trees/", "manifest.json"]
+    if plot.accuracy_plot(summary, folder / "accuracy.png"):
+        files.insert(0, "accuracy.png")
+    console.print(f"{escape(str(folder))}: {', '.join(files)}", soft_wrap=True)
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """One row a strategy; tokens and calls are means over problems."""
+    rows = summary["strategies"]
+    optional = {
+        "verifier\ncalls": any(s["verifier_calls"] for s in rows),
+        "failed\ncalls": any(s["failed_calls"] for s in rows),
+        "avg@n": any("avg_at_n" in s for s in rows),
+    }
+    table = Table(title=f"{summary['name']}: {summary['task']}, {summary['problems']} problems")
+    table.add_column("strategy", overflow="fold", min_width=10)
+    table.add_column("accuracy (95 %)", justify="right", no_wrap=True)
+    for head in ("tokens", "wasted", *(head for head, wanted in optional.items() if wanted)):
+        table.add_column(head, justify="right")
+    for s in rows:
+        count = max(1, s["problems"])
+        accuracy = "-"
+        if s["accuracy"] is not None:
+            accuracy = f"{s['accuracy']:.3f} ({s['ci95'][0]:.2f}-{s['ci95'][1]:.2f})"
+        average = s.get("avg_at_n")
+        cells = {
+            "verifier\ncalls": f"{s['verifier_calls'] / count:,.1f}",
+            "failed\ncalls": str(s["failed_calls"]),
+            "avg@n": f"{average['mean']:.3f}\n(n={average['n']})" if average else "-",
+        }
+        table.add_row(
+            Name(s["name"]),
+            accuracy,
+            f"{s['generated_tokens'] / count:,.0f}",
+            f"{s['wasted_tokens'] / max(1, s['generated_tokens']):.0%}",
+            *(cells[head] for head, wanted in optional.items() if wanted),
+        )
+    return table
+
+
+class Name:
+    """A strategy's name in a table: it breaks behind hyphens, then underscores, then anywhere."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = max(map(cell_len, re.split(r"(?<=[-_])", self.text)))
+        return Measurement(longest, cell_len(self.text)).clamp(0, options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in re.split(r"(?<=-)", self.text):
+            fits = cell_len(part) <= options.max_width
+            for piece in [part] if fits else re.split(r"(?<=_)", part):
+                if lines[-1] and cell_len(lines[-1] + piece) > options.max_width:
+                    lines.append("")
+                lines[-1] += piece
+        yield Text("\n".join(lines), overflow="fold")
+
+
+def show_result(result: Result) -> None:
+    """The answer, and what it cost."""
+    answer = "no answer" if result.answer is None else result.answer
+    console.print(escape(answer), style="bold", soft_wrap=True)
+    usage = result.usage
+    console.print(
+        f"{len(result.candidates)} candidates, {usage.generated_tokens:,} tokens generated "
+        f"({usage.wasted_tokens:,} wasted), {usage.verifier_calls} verifier calls, "
+        f"{usage.seconds:.1f} s; stopped: {result.stop_reason}",
+        style="dim",
+    )
+    for failure in result.failures[:3]:
+        console.print(f"failed: {escape(failure)}", style="yellow")
+
+
+def show_plan(plan: Plan) -> None:
+    """What a recipe would run."""
+    recipe = plan.recipe
+    table = Table(title=f"{recipe.name}: {plan.task.name}, {len(plan.problems)} problems")
+    for head in ("strategy", "searcher", "parameters", "aggregator"):
+        table.add_column(head, overflow="fold")
+    for s in plan.strategies:
+        params = ", ".join(f"{k}={v}" for k, v in s.params.items())
+        table.add_row(Name(s.name), *map(escape, (s.searcher, params, s.aggregator)))
+    console.print(table)
+    for kind, spec in (("generator", recipe.generator), ("verifier", recipe.verifier)):
+        console.print(f"{kind}: {escape(str(spec))}")
+    for note in plan.notes:
+        console.print(f"note: {escape(note)}")
+
+
+def show_description(facts: Mapping[str, str]) -> None:
+    """What a generator or verifier says of itself."""
+    for name, value in facts.items():
+        console.print(f"{escape(name)}: {escape(value)}", soft_wrap=True, highlight=False)
+
+
+def show_names(title: str, lines: Iterable[tuple[str, str]]) -> None:
+    """Names with their parameters and what they do."""
+    console.print(f"[bold]{title}[/bold]")
+    for signature, text in lines:
+        console.print(f"  {escape(signature)}", soft_wrap=True, highlight=False)
+        console.print(f"      {escape(text)}", style="dim", highlight=False)

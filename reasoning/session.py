@@ -1,0 +1,216 @@
+"""Solve one problem: the Python API, and the one place where a search starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import Field
+
+from reasoning.aggregators import Aggregator, Candidate
+from reasoning.answers import Answer
+from reasoning.answers.grading import group
+from reasoning.budget import Budget, Usage
+from reasoning.clock import Clock, Deadline, RealClock
+from reasoning.errors import CallError, EngineError, TransientError, cause
+from reasoning.generate import Generator, Sampling
+from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.search import Retry, Search, Searcher, Step
+from reasoning.tree import RolloutTree
+from reasoning.verify import Verifier
+
+T = TypeVar("T")
+StopReason: TypeAlias = Literal["finished", "tokens", "verifier_calls", "seconds"]
+"""The searcher returned by itself, or which limit ended or curtailed it."""
+
+Named: TypeAlias = str | Mapping[str, Any]
+"""A name, or a mapping with `name` and options, as in a recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one search may spend; None means no limit. Tokens are generated tokens."""
+
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    verifier_calls: Annotated[int, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a search. `answer` is None if no candidate had one."""
+
+    answer: str | None
+    stop_reason: StopReason
+    usage: Usage
+    candidates: list[Candidate]
+    tree: RolloutTree = field(repr=False)
+    failures: list[str] = field(default_factory=list)
+
+
+async def run_search(
+    search: Search, searcher: Searcher, aggregator: Aggregator, seconds: float | None = None
+) -> Result:
+    """Await the searcher under its deadline, then turn its candidates into an answer.
+
+    Whatever ends the searcher, what it has emitted is aggregated. Raises UserError or EngineError
+    as they are, out of whatever task group they happened in.
+    """
+    start = search.clock.now()
+    try:
+        async with Deadline(search.clock, seconds) as deadline:
+            await searcher(search)
+    except BaseExceptionGroup as errors:
+        raise cause(errors) from errors
+    search.usage.seconds = search.clock.now() - start
+    candidates = await _grouped(search.candidates)
+    answer = aggregator(candidates)
+    stop: StopReason = "seconds" if deadline.expired else search.budget.exhausted or "finished"
+    return Result(
+        answer=answer.text if answer else None,
+        stop_reason=stop,
+        usage=search.usage,
+        candidates=candidates,
+        tree=search.tree,
+        failures=search.failures,
+    )
+
+
+async def solve_async(
+    question: str | Problem,
+    *,
+    searcher: str | Searcher,
+    generator: Named | Generator,
+    verifier: Named | Verifier | None = None,
+    aggregator: Named | Aggregator | None = None,
+    sampling: Sampling | Mapping[str, Any] | None = None,
+    step: Step | Mapping[str, Any] | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **params: Any,
+) -> Result:
+    """Solve one question; `params` go to the searcher. Names and objects may be mixed freely.
+
+    >>> await solve_async("What is 12 * 7 + 5?", searcher="self_consistency", n=8, generator="nano")
+
+    Raises RecipeError for a name or parameter that does not exist, EngineError if the engine dies.
+    """
+    problem = question if isinstance(question, Problem) else Problem("question", question)
+    strategy = names.bind_searcher(searcher, params)
+    vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
+    source = names.build("generator", generator)
+    scorer = None if verifier is None else names.build("verifier", verifier)
+    bounds = made(Limits, limits, Limits())
+    search = Search(
+        problem,
+        source,
+        verifier=scorer,
+        sampling=sampling_for(source, sampling),
+        step=made(Step, step, Step()),
+        budget=Budget(bounds.tokens, bounds.verifier_calls),
+        seed=seed,
+        clock=clock_of(source, problem),
+    )
+    async with AsyncExitStack() as stack:
+        for part, given in ((source, generator), (scorer, verifier)):
+            if part is not given:
+                stack.push_async_callback(close, part)
+        preflight(scorer, search.sampling, [problem])
+        for part in (source, scorer):
+            await start(part)
+        return await run_search(search, strategy, vote, bounds.seconds)
+
+
+@functools.wraps(solve_async, assigned=("__doc__",))
+def solve(*args: Any, **kwargs: Any) -> Result:
+    return run_sync(solve_async(*args, **kwargs))
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop already runs (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    outcome: list[T | BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=elsewhere, name="reasoning-solve")
+    thread.start()
+    thread.join()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:
+    """The generator's own defaults (else temperature 1, 1,024 tokens a solution), changed."""
+    own: Sampling = getattr(generator, "sampling", None) or Sampling(max_tokens=1024)
+    return made(Sampling, changes, own)
+
+
+def clock_of(generator: Generator, problem: Problem) -> Clock:
+    """The clock a search of `problem` runs on: the generator's own if it keeps one."""
+    keeps: Callable[[Problem], Clock] | None = getattr(generator, "clock", None)
+    return keeps(problem) if keeps else RealClock()
+
+
+def preflight(verifier: object, sampling: Sampling, problems: Sequence[Problem]) -> None:
+    """Let a verifier refuse what it could never score, before anything is spent. RecipeError."""
+    if refuse := getattr(verifier, "preflight", None):
+        refuse(sampling, problems)
+
+
+async def start(plugin: object, clock: Clock | None = None) -> None:
+    """Let a generator or verifier get ready, if it has to, before the time of any search runs.
+
+    What may pass is tried again. Raises EngineError if it does not get ready.
+    """
+    if (astart := getattr(plugin, "astart", None)) is None:
+        return
+    retry = Retry()
+    for attempt in range(retry.attempts):
+        try:
+            await astart()
+            return
+        except CallError as error:
+            if not isinstance(error, TransientError) or attempt + 1 == retry.attempts:
+                raise EngineError(f"no start: {error}") from error
+            wait = retry.delay(attempt, error.retry_after, 0.0)
+        await (clock or RealClock()).sleep(wait)
+
+
+async def close(plugin: object) -> None:
+    """Let a generator or verifier give back what it holds, if it holds anything."""
+    if aclose := getattr(plugin, "aclose", None):
+        await aclose()
+
+
+def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
+    """`value`, or `default` with the fields that a mapping changes; RecipeError for a misfit."""
+    if isinstance(value, Mapping):
+        return replace(default, **names.checked(kind, value))  # type: ignore[type-var]
+    return default if value is None else value
+
+
+async def _grouped(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with equal answers under one key, that of the earliest."""
+    keys = list(dict.fromkeys(c.answer.key for c in candidates if c.answer))
+    if len(keys) < 2:
+        return list(candidates)
+    key_of = {key: keys[first] for key, first in zip(keys, await group(keys), strict=True)}
+    return [
+        replace(c, answer=Answer(c.answer.text, key_of[c.answer.key])) if c.answer else c
+        for c in candidates
+    ]

@@ -1,0 +1,40 @@
+"""ESC, early-stopping self-consistency (Li et al., 2024, arXiv:2401.10480)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning.search import Search
+from reasoning.tree import Node
+from searchers.kernels.stopping import unanimous
+
+AGGREGATOR = "majority"
+
+
+async def esc(
+    search: Search,
+    *,
+    n: Annotated[int, Field(ge=1)] = 40,
+    window: Annotated[int, Field(ge=2)] = 5,
+) -> None:
+    """Draw windows of samples until all samples of one window agree, n samples at most.
+
+    The answer is then that window's, whatever the earlier ones said; if none agrees it is the
+    majority of all. A last window that n leaves short does not stop anything.
+    """
+    earlier: list[Node] = []
+    for start in range(0, n, window):
+        nodes = await search.expand(search.root, min(window, n - start), until="end")
+        for node in nodes:
+            search.emit(node)
+        answers = [search.answer(node) for node in nodes]
+        keys = [answer.key if answer else None for answer in answers]
+        if len(keys) == window and unanimous(keys):
+            for node in earlier:
+                search.emit(node, 0.0)
+            return
+        if not nodes and search.budget.exhausted:
+            return
+        earlier += nodes

@@ -1,0 +1,118 @@
+"""Particle filtering over reasoning steps (Puri et al., 2025, arXiv:2502.01618)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import exp
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from reasoning.aggregators import Reduction
+from reasoning.search import Search
+from searchers.kernels.resample import (
+    Annealing,
+    Floats,
+    Scheme,
+    annealed_temperature,
+    log_softmax,
+    logit,
+    shared_counts,
+    softmax,
+)
+from searchers.tree.rounds import (
+    Leaf,
+    Natural,
+    Positive,
+    Share,
+    Temperature,
+    ahead,
+    carries,
+    grow_in_rounds,
+    is_open,
+    set_carries,
+    slots,
+    values,
+)
+
+AGGREGATOR = "best"
+STEPS = True
+
+
+async def particle_filter(
+    search: Search,
+    *,
+    n: Positive,
+    tau: Temperature = 1.0,
+    weights: Literal["absolute", "incremental"] = "absolute",
+    resampling: Scheme = "multinomial",
+    finished: Literal["compete", "freeze"] = "compete",
+    annealing: Annealing = "off",
+    ess_threshold: Share = 0.5,
+    early_phase: Share = 0.5,
+    lookahead: Natural = 0,
+    votes: Literal["paths", "particles"] = "paths",
+    clip: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7,
+    reduction: Reduction = "last",
+    max_steps: Positive = 40,
+) -> None:
+    """Grow n particles by one step, resample them by softmax(logit(score) / tau), and again.
+
+    As published, weights are `absolute`: the odds of the score of the prefix so far, which nothing
+    divides by the odds before. `incremental` divides, as textbook SMC does, so that solutions are
+    drawn in proportion to p(solution) times the odds of its last score to the power 1 / tau.
+    Scores are held within `clip` of 0 and 1 (its_hub's value; the paper's code has 2e-16, which
+    lets one saturated score take all). A particle that has ended keeps competing with its last
+    score, or with `freeze` keeps its place while the others resample among themselves.
+
+    `annealing` is entropic particle filtering (Giannone et al., 2025, arXiv:2510.05825): while the
+    effective sample size is below ess_threshold * n and less than `early_phase` of max_steps have
+    been taken, resample at a higher temperature (`ess` as published; `entropy`, `base`: its_hub).
+    `lookahead` > 0 is its look-ahead modulation: weights are multiplied by the score of a greedy
+    rollout of that many steps before resampling and divided by it after. No source at hand gives
+    the exact formula; this is that of the auxiliary particle filter.
+
+    All solutions are candidates. With votes `paths` each counts once, however many particles have
+    copied it, and one that resampling has dropped still counts; with `particles` it counts by its
+    particles' weight in the last population, and those dropped not at all.
+    """
+
+    def log_weights(leaves: list[Leaf]) -> Floats:
+        return logit(values(leaves), clip) / tau + carries(leaves)
+
+    def weigh(leaf: Leaf) -> float:
+        if votes == "paths":
+            return 1.0
+        return leaf.slots / n * exp(min(log_weights([leaf])[0], 700.0))
+
+    def allocate(leaves: list[Leaf], step: int) -> Iterable[int]:
+        playing = is_open(leaves) | (finished == "compete")
+        copies = np.where(playing, slots(leaves), 0)
+        places = n - int(slots(leaves)[~playing].sum())
+        target = log_weights(leaves)
+        temperature = annealed_temperature(
+            softmax(np.repeat(target, copies)),
+            step / max_steps,
+            method=annealing,
+            ess_threshold=ess_threshold,
+            early_phase=early_phase,
+        )
+        guide = np.log(np.clip(ahead(leaves), clip, 1.0)) if lookahead else np.zeros(len(leaves))
+        drawn_by = target / temperature + guide
+        rng = search.rng("particle_filter", step)
+        counts = shared_counts(resampling, drawn_by, copies, places, rng)
+        drawn = np.log(places) + log_softmax(drawn_by, copies)  # of how many a copy can expect
+        carry = carries(leaves) - drawn if weights == "incremental" else -guide
+        set_carries(leaves, np.where(playing, carry, carries(leaves)))
+        return np.where(playing, counts, slots(leaves))
+
+    await grow_in_rounds(
+        search,
+        n,
+        allocate,
+        max_steps=max_steps,
+        reduction=reduction,
+        lookahead=lookahead,
+        weigh=weigh,
+    )

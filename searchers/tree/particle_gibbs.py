@@ -1,0 +1,90 @@
+"""Particle Gibbs over reasoning steps (Puri et al., 2025, arXiv:2502.01618)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from reasoning.aggregators import Reduction
+from reasoning.search import Search
+from reasoning.tree import Node
+from searchers.kernels.resample import Floats, log_softmax, logit, shared_counts
+from searchers.tree.rounds import (
+    Leaf,
+    Positive,
+    Temperature,
+    carries,
+    grow_in_rounds,
+    set_carries,
+    slots,
+    values,
+)
+
+AGGREGATOR = "best"
+STEPS = True
+
+
+async def particle_gibbs(
+    search: Search,
+    *,
+    n: Annotated[int, Field(ge=2)],
+    sweeps: Positive = 2,
+    tau: Temperature = 1.0,
+    weights: Literal["absolute", "incremental"] = "absolute",
+    votes: Literal["paths", "particles"] = "paths",
+    clip: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7,
+    reduction: Reduction = "last",
+    max_steps: Positive = 40,
+) -> None:
+    """Repeat a particle filter of n particles, each time around a path kept from the time before.
+
+    The first sweep is particle_filter (`tau`, `weights`, `clip` mean the same). Every later one
+    keeps a reference path, drawn from the last population by its weights, that no resampling can
+    drop: the reference and n - 1 other particles grow step by step, and after t steps its first t
+    steps compete like any particle's, with their own score, so that particles may branch off it
+    (the paper's code scores the reference one step ahead of the others; its_hub does not).
+    Resampling is multinomial, under which keeping one place for the reference is exact: with
+    `incremental` weights a sweep leaves their target distribution unchanged.
+
+    All solutions of all sweeps are candidates. With votes `paths` each counts once; with
+    `particles` by its share of the weight, summed over sweeps (one that the budget has cut short
+    does not count, unless it is the first).
+    """
+    reference: list[Node] = []
+    shares: defaultdict[Node, float] = defaultdict(float)  # summed over sweeps
+
+    def log_weights(leaves: list[Leaf]) -> Floats:
+        return logit(values(leaves), clip) / tau + carries(leaves)
+
+    def allocate(leaves: list[Leaf], step: int) -> Iterable[int]:
+        logs, copies = log_weights(leaves), slots(leaves)
+        rng = search.rng("particle_gibbs", sweep, step)
+        counts = shared_counts("multinomial", logs, copies, n - bool(reference), rng)
+        if weights == "incremental":
+            set_carries(leaves, carries(leaves) - np.log(n) - log_softmax(logs, copies))
+        ended = [leaf.node in reference and not leaf.open for leaf in leaves]  # open ones go on
+        return [count + place for count, place in zip(counts, ended, strict=True)]
+
+    for sweep in range(sweeps):
+        leaves = await grow_in_rounds(
+            search,
+            n - bool(reference),
+            allocate,
+            max_steps=max_steps,
+            reduction=reduction,
+            spine=reference,
+            weigh=lambda leaf: 1.0 if votes == "paths" else shares[leaf.node],
+        )
+        if not leaves or (sweep and search.budget.exhausted):
+            return
+        chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))
+        for leaf, chance in zip(leaves, chances, strict=True):
+            shares[leaf.node] += float(chance)
+            if votes == "particles" and leaf.node.finished:
+                search.emit(leaf.node, shares[leaf.node])
+        kept = search.rng("particle_gibbs", sweep).choice(len(leaves), p=chances)
+        reference = leaves[kept].node.lineage()

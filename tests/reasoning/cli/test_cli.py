@@ -1,0 +1,169 @@
+"""The command line: exit codes, one clear line for a mistake, help that teaches."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    questions = tmp_path / "questions.jsonl"
+    rows = [{"id": f"q{i}", "question": "x" * i, "answer": str(i)} for i in range(1, 6)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        f"""
+task: {{name: jsonl, path: {questions}}}
+generator: {{name: scripted, token_seconds: 0.02}}
+strategies: [{{searcher: self_consistency, n: [1, 4]}}]
+"""
+    )
+    return file
+
+
+def reasoning(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "reasoning.cli.app", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False)
+
+
+def test_run_prints_a_table_and_writes_the_files(recipe: Path, tmp_path: Path) -> None:
+    done = reasoning("run", recipe, "--out", tmp_path / "run", "--limit", "3")
+    assert done.returncode == 0, done.stderr
+    assert "self_consistency-n=4" in done.stdout
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"manifest.json", "results.jsonl", "summary.json", "trees", "accuracy.png"}
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["problems"] == 3
+    wanted = {
+        "name", "searcher", "params", "aggregator", "problems", "accuracy", "ci95",
+        "generated_tokens", "wasted_tokens", "verifier_calls", "failed_calls", "seconds",
+    }  # fmt: skip
+    assert wanted <= set(summary["strategies"][0])
+
+
+def test_check_shows_the_plan_and_runs_nothing(recipe: Path, tmp_path: Path) -> None:
+    done = reasoning("check", recipe, "--set", "strategies.0.n=7")
+    assert done.returncode == 0
+    assert "self_consistency-n=7" in done.stdout or "n=7" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["run", "nowhere.yaml"], "No such file"),
+        (["run", "quickstrt"], "quickstart"),
+        (["check", "quickstart", "--set", "verifer=nano_prm"], "verifier"),
+        (["list", "serchers"], "searchers"),
+        (["solve", "What?", "--searcher", "best_of_m", "--generator", "scripted"], "best_of_n"),
+        (["solve", " ", "--generator", "scripted"], "empty"),
+        (["run", "quickstart", "--limit", "0"], "limit"),
+        (["solve", "Q", "--generator", "scripted", "--set", "k=3"], "parameter"),
+        (["solve", "Q", "--verifier", "judge"], "for example generator: nano"),
+        (["solve", "Q", "--verifier", "oracle"], "no problem has one"),
+        (["solve", "Q", "--generator", "{name: nano"], "not valid YAML"),
+        (["check", "quickstart", "--set", "verifier=deepconf"], "set sampling.confidence_k: 20"),
+        (["check", "quickstart", "--set", "verifier=python"], "no problem has any"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(args: list[str], word: str) -> None:
+    done = reasoning(*args)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_solve_prints_the_answer(tmp_path: Path) -> None:
+    same = ["--generator", "scripted", "--searcher", "self_consistency", "--set", "n=5"]
+    done = reasoning("solve", "What is 1 + 1?", *same)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "14"
+    piped = reasoning("solve", "-", *same, stdin="What is 1 + 1?")
+    assert piped.stdout.splitlines()[0] == "14"
+
+
+def test_solve_takes_mappings() -> None:
+    source = "{name: scripted, replies: ['\\boxed{3}']}"
+    verifier = "{name: ensemble, members: [logprob, {name: logprob, kind: min}]}"
+    done = reasoning("solve", "Q", "--generator", source, "--verifier", verifier)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "3"), done.stderr
+
+
+def test_every_mistake_is_told_at_once(recipe: Path) -> None:
+    sets = ("task.path=nowhere.jsonl", "generator.delay=-1", "verifier=judge")
+    done = reasoning("check", recipe, *(word for s in sets for word in ("--set", s)))
+    assert done.returncode == 2
+    assert "3 mistakes" in done.stderr
+    for word in ("nowhere.jsonl", "delay", "judge needs generator"):
+        assert word in done.stderr
+
+
+def test_solve_without_an_answer_exits_with_1() -> None:
+    done = reasoning(
+        "solve", "Q", "--generator", "scripted", "--searcher", "sample",
+        "--set", "generator.replies=[I do not know]",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "no answer")
+
+
+def test_list_shows_parameters() -> None:
+    done = reasoning("list")
+    assert done.returncode == 0
+    for word in ("self_consistency(n)", "short_m_at_k(k, m=3)", "weighted_majority", "jsonl("):
+        assert word in done.stdout
+
+
+def test_functions_of_a_file_at_hand(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "class Half:\n    name = 'half'\n    async def score(self, problem, node, *, meter):\n"
+        "        raise ValueError('not today')\n\ndef half():\n    return Half()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    sets = ("--set", "verifier=mine:half", "--set", "strategies=[{searcher: best_of_n, n: 2}]")
+    assert "The recipe is fine." in reasoning("check", recipe, *sets).stdout
+    done = reasoning("run", recipe, *sets)
+    assert done.returncode == 0, done.stderr
+    assert "not today" in done.stdout
+    assert "10 calls failed" in done.stdout.replace("\n", " ")
+
+
+def test_help_teaches() -> None:
+    assert "quickstart" in reasoning("--help").stdout
+    assert "strategies:" in reasoning("run", "--help").stdout
+
+
+def test_ctrl_c_keeps_what_is_finished(recipe: Path, tmp_path: Path) -> None:
+    """Interrupted after its second result; the same command completes the rest."""
+    out = tmp_path / "run"
+    script = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+from reasoning.cli import app as cli
+from reasoning.runs import run as runner
+original, done = runner.Store.append, []
+def append(self, *args):
+    original(self, *args)
+    done.append(1)
+    if len(done) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+runner.Store.append = append
+sys.argv = ["reasoning", "run", {str(recipe)!r}, "--out", {str(out)!r}]
+cli.main()
+"""
+    stopped = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode in (130, -signal.SIGINT), stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "the same command continues" in stopped.stderr
+    assert 2 <= len((out / "results.jsonl").read_text().splitlines()) < 10
+    assert reasoning("run", recipe, "--out", out).returncode == 0
+    assert len((out / "results.jsonl").read_text().splitlines()) == 10

@@ -1,0 +1,222 @@
+"""From names to objects: what is found, and what is said where nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from pydantic import Field
+
+from reasoning.aggregators import best
+from reasoning.backends.scripted import Scripted
+from reasoning.errors import RecipeError
+from reasoning.runs import names
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+async def searcher(
+    search: object, *, n: Annotated[int, Field(ge=1)], ratio: float = 0.5, mode: str = "fast"
+) -> None:
+    """Does nothing. At length."""
+    del search, n, ratio, mode
+
+
+@pytest.mark.parametrize(
+    ("kind", "some"),
+    [
+        ("searcher", {"sample", "self_consistency", "best_of_n", "first_finish", "short_m_at_k"}),
+        ("generator", {"scripted", "recorded", "journal"}),
+        ("aggregator", {"first", "best", "majority", "weighted_majority"}),
+        ("verifier", {"logprob"}),
+    ],
+)
+def test_known_names_can_be_found(kind: names.Kind, some: set[str]) -> None:
+    known = names.known(kind)
+    assert some <= set(known)
+    assert kind == "aggregator" or known == sorted(known)
+    for name in some:
+        function = names.find(kind, name)
+        assert function.__name__ == name
+        assert names.summary(function)
+
+
+def test_modules_that_do_not_define_their_name_are_no_plug_ins() -> None:
+    assert "__init__" not in names.known("searcher")
+    for name in names.known("searcher"):
+        assert len(list((ROOT / "searchers").glob(f"*/{name}.py"))) == 1
+    helpers = {p.stem for p in (ROOT / "searchers").rglob("*.py")} - set(names.known("searcher"))
+    for name in helpers - {"__init__"}:
+        with pytest.raises(RecipeError, match="unknown searcher"):
+            names.find("searcher", name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("searcher", "best_of_m", "did you mean 'best_of_n'?"),
+        ("searcher", "selfconsistency", "did you mean 'self_consistency'?"),
+        ("aggregator", "majorty", "did you mean 'majority'?"),
+        ("generator", "record", "did you mean 'recorded'?"),
+        ("searcher", "zzz", "unknown searcher 'zzz'. Known: "),
+    ],
+)
+def test_unknown_names_get_the_nearest(kind: names.Kind, name: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        names.find(kind, name)
+    assert hint in str(caught.value)
+    assert "Known: " in str(caught.value)
+
+
+def test_foreign_functions() -> None:
+    assert names.find("searcher", "os.path:join") is os.path.join
+    for name, message in {
+        "no_such_package:f": "cannot be imported",
+        "os.path:no_such_function": "cannot be imported",
+        "os:sep": "is not a function",
+    }.items():
+        with pytest.raises(RecipeError, match=message):
+            names.find("searcher", name)
+
+
+@pytest.mark.parametrize("name", [":join", ".path:join"])
+def test_foreign_functions_of_no_module(name: str) -> None:
+    with pytest.raises(RecipeError, match="cannot be imported"):
+        names.find("searcher", name)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"n": 3}, {"n": 3}),
+        ({"n": "3"}, {"n": 3}),
+        ({"n": 3.0, "ratio": 1}, {"n": 3, "ratio": 1.0}),
+        ({"n": 3, "mode": "slow"}, {"n": 3, "mode": "slow"}),
+    ],
+)
+def test_parameters_that_fit(values: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert names.checked(searcher, values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "searcher needs n; set it, for example n: 8"),
+        ({"n": 0}, "searcher: n=0 does not fit: .*greater than or equal to 1"),
+        ({"n": 2.5}, "searcher: n=2.5 does not fit"),
+        ({"n": "many"}, "searcher: n='many' does not fit: .*integer"),
+        ({"n": None}, "searcher: n=None does not fit"),
+        ({"n": 1, "ratio": "x"}, "ratio='x' does not fit"),
+        ({"n": 1, "mode": 3}, "mode=3 does not fit: .*string"),
+        ({"n": 1, "rato": 0.5}, "unknown parameter of searcher 'rato'; did you mean 'ratio'"),
+        ({"n": 1, "search": 0.5}, "unknown parameter of searcher 'search'"),
+    ],
+)
+def test_parameters_that_do_not_fit(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        names.checked(searcher, values)
+
+
+def test_the_limits_of_our_own_parameters_hold() -> None:
+    for name in ("self_consistency", "best_of_n", "first_finish"):
+        with pytest.raises(RecipeError, match="n=0 does not fit"):
+            names.bind_searcher(name, {"n": 0})
+
+
+def test_searchers_are_bound_once_or_twice() -> None:
+    bound = names.bind_searcher(searcher, {"n": "4"})
+    assert bound.keywords == {"n": 4}
+    again = names.bind_searcher(functools.partial(searcher, n=2), {"ratio": 0.25})
+    assert again.keywords == {"n": 2, "ratio": 0.25}
+    asyncio.run(again(None))
+
+
+def test_default_aggregators() -> None:
+    bound = {n: names.bind_searcher(n, {"n": 1}) for n in ("best_of_n", "first_finish")}
+    assert {n: names.default_aggregator(f) for n, f in bound.items()} == {
+        "best_of_n": "best",
+        "first_finish": "first",
+    }
+    assert names.default_aggregator(searcher) == "majority"
+
+
+def test_objects_are_built_from_names_mappings_and_themselves() -> None:
+    made = names.build("generator", {"name": "scripted", "replies": ["a"], "delay": 2})
+    assert isinstance(made, Scripted)
+    assert names.build("generator", made) is made
+    assert isinstance(names.build("generator", "scripted"), Scripted)
+    vote = names.bind_aggregator({"name": "best", "reduction": "min"})
+    assert (vote.func, vote.keywords) == (best, {"reduction": "min"})
+    with pytest.raises(RecipeError, match="reduction='max' does not fit"):
+        names.bind_aggregator({"name": "best", "reduction": "max"})
+    with pytest.raises(RecipeError, match="a name or a mapping with a name"):
+        names.build("generator", {"replies": ["a"]})
+
+
+@pytest.mark.parametrize("package", ["evals", "verifiers"])
+def test_a_stranger_of_our_name_is_found_out(tmp_path: Path, package: str) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("")
+    kind = {"evals": "task", "verifiers": "verifier"}[package]
+    code = (
+        "from reasoning.runs import names\n"
+        "from reasoning.errors import RecipeError\n"
+        "try:\n"
+        f"    names.known({kind!r})\n"
+        "except RecipeError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"the package '{package}' that Python finds is not ours" in done.stdout
+    assert str(tmp_path) in done.stdout
+    assert "uninstall it or move it behind" in done.stdout
+
+
+def test_help_lines() -> None:
+    ((signature, text),) = names.help_lines([searcher])
+    assert signature == "searcher(n, ratio=0.5, mode='fast')"
+    assert text == "Does nothing. At length."
+
+
+@pytest.mark.parametrize(
+    ("spec", "own", "expected"),
+    [
+        ("x", None, None),
+        ("x", 5, 5.0),
+        ({"name": "x"}, 5, 5.0),
+        ({"name": "x", "parameters": "1.5e9"}, 5, 1.5e9),
+        ({"name": "x", "parameters": 7}, None, 7.0),
+    ],
+)
+def test_the_recipe_may_say_how_large_a_model_is(
+    spec: object, own: int | None, expected: float | None
+) -> None:
+    class Part:
+        parameters = own
+
+    assert names.size(spec, Part()) == expected
+    assert names.size(spec, None) == (None if own == expected else expected)
+
+
+@pytest.mark.parametrize("size", [0, -1, "big", float("nan"), [1], "1e400"])
+def test_a_size_that_is_none_is_refused(size: object) -> None:
+    with pytest.raises(RecipeError, match="it must be how many parameters the model has"):
+        names.build("generator", {"name": "nano", "parameters": size})
+
+
+def test_the_size_is_no_business_of_the_factory() -> None:
+    scripted = names.build("generator", {"name": "scripted", "parameters": 3})
+    assert isinstance(scripted, Scripted)

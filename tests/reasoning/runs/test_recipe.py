@@ -1,0 +1,188 @@
+"""Recipes: what they accept, and what they say when they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning.errors import RecipeError
+from reasoning.runs.recipe import load, parse, strategies
+
+RECIPES = Path(__file__).resolve().parents[3] / "recipes"
+GOOD: dict[str, Any] = {
+    "task": "jsonl",
+    "generator": "scripted",
+    "strategies": [{"searcher": "self_consistency", "n": 4}],
+}
+
+
+def test_a_list_gives_one_strategy_each() -> None:
+    recipe = parse({**GOOD, "strategies": [{"searcher": "short_m_at_k", "k": [4, 8], "m": [1, 2]}]})
+    assert [(s.params["k"], s.params["m"]) for s in strategies(recipe)] == [
+        (4, 1), (4, 2), (8, 1), (8, 2),
+    ]  # fmt: skip
+    assert len({s.name for s in strategies(recipe)}) == 4
+
+
+def test_parameters_may_stand_below_params() -> None:
+    flat = parse(GOOD)
+    nested = parse({**GOOD, "strategies": [{"searcher": "self_consistency", "params": {"n": 4}}]})
+    assert strategies(flat)[0].params == strategies(nested)[0].params == {"n": 4}
+
+
+def test_one_searcher_is_short_for_a_list_of_one() -> None:
+    data = {k: v for k, v in GOOD.items() if k != "strategies"}
+    recipe = parse({**data, "searcher": "self_consistency", "params": {"n": 4}})
+    assert [s.searcher for s in strategies(recipe)] == ["self_consistency"]
+
+
+def test_the_searcher_names_its_aggregator() -> None:
+    entry = {"searcher": "best_of_n", "n": 2}
+    recipe = parse({**GOOD, "verifier": "logprob", "strategies": [entry]})
+    assert strategies(recipe)[0].aggregator == "best"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tsak": "jsonl"}, ["tsak", "task"]),
+        ({"task": None}, ["task"]),
+        ({"strategies": []}, ["strategies"]),
+        ({"strategies": [{"searcher": "self_consistancy", "n": 4}]}, ["self_consistency"]),
+        ({"strategies": [{"searcher": "self_consistency", "m": 4}]}, ["'m'", "n"]),
+        ({"strategies": [{"searcher": "self_consistency"}]}, ["needs n"]),
+        ({"strategies": [{"searcher": "self_consistency", "n": 0}]}, ["n=0", "greater"]),
+        ({"strategies": [{"searcher": "self_consistency", "n": "many"}]}, ["many"]),
+        ({"strategies": [{"searcher": "self_consistency", "n": []}]}, ["empty list"]),
+        ({"strategies": [{"searcher": "best_of_n", "n": 4}]}, ["no verifier", "verifier:"]),
+        ({"strategies": [{"n": 4}]}, ["searcher"]),
+        ({"strategies": "self_consistency"}, ["strategies"]),
+        ({"strategies": [GOOD["strategies"][0], GOOD["strategies"][0]]}, ["two strategies"]),
+        ({"sampling": {"temprature": 1}}, ["temprature", "temperature"]),
+        ({"sampling": {"temperature": -1}}, ["temperature=-1"]),
+        ({"sampling": {"max_tokens": 0}}, ["max_tokens=0"]),
+        ({"sampling": {"temperature": float("inf")}}, ["temperature=inf"]),
+        ({"sampling": {"stop": [""]}}, ["stop"]),
+        ({"name": ""}, ["folder"]),
+        ({"name": "../elsewhere"}, ["../elsewhere", "folder"]),
+        ({"limits": {"tokens": -5}}, ["tokens=-5"]),
+        ({"concurrency": 0}, ["concurrency=0"]),
+        ({"seed": "x"}, ["seed='x'"]),
+        (
+            {"strategies": [{"searcher": "self_consistency", "n": 4, "aggregator": "median"}]},
+            ["median", "majority"],
+        ),
+        ({"searcher": "sample"}, ["either searcher or strategies"]),
+        ({"strategies": [{"searcher": "no.such.module:f", "n": 4}]}, ["no.such.module"]),
+    ],
+)
+def test_mistakes_name_the_value_and_the_cure(change: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        strategies(parse({**GOOD, **change}))
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "mapping"),
+        ("- a\n- b\n", "mapping"),
+        ("a: [1", "YAML"),
+        ("task: nano\ntask: gsm8k\n", "twice"),
+        ("task: !!python/object/apply:os.system ['true']\n", "YAML"),
+        ("\x00", "YAML"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, text: str, word: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=word):
+        load(file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="quickstart"):
+        load("quikstart")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load(tmp_path / "folder.yaml")
+
+
+def test_set_changes_any_field() -> None:
+    recipe = load(
+        RECIPES / "quickstart.yaml",
+        ["task.n=5", "seed=3", "strategies.1.n=[2, 3]", "generator.max_batch=8", "limits.tokens=9"],
+    )
+    assert recipe.task == {"name": "nano", "n": 5}
+    assert recipe.generator == {"name": "nano", "max_batch": 8}
+    assert (recipe.seed, recipe.limits) == (3, {"tokens": 9})
+    assert recipe.strategies[1].model_extra == {"n": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("item", "word"),
+    [
+        ("seed", "key=value"),
+        ("=3", "key=value"),
+        ("strategies.99.n=3", "positions"),
+        ("seed.x=3", "no keys below"),
+        ("seed=[1", "YAML"),
+    ],
+)
+def test_set_mistakes(item: str, word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        load(RECIPES / "quickstart.yaml", [item])
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_shipped_recipe_is_sound(file: Path) -> None:
+    recipe = load(file)
+    assert strategies(recipe)
+    assert recipe.name == file.stem
+    assert recipe.description
+
+
+def test_a_sweep_fills_in_the_recipe() -> None:
+    found = strategies(parse({**GOOD, "sweep": {"generator.delay": [1, 2], "seed": [3]}}))
+    assert [s.recipe.generator for s in found] == [
+        {"name": "scripted", "delay": 1},
+        {"name": "scripted", "delay": 2},
+    ]
+    assert [s.recipe.seed for s in found] == [3, 3]
+    assert [s.name for s in found] == [
+        "self_consistency-n=4-delay=1-seed=3",
+        "self_consistency-n=4-delay=2-seed=3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "word"),
+    [
+        ({"task.n": [1, 2]}, "sweep cannot change task.n"),
+        ({"seed": []}, "empty list"),
+        ({"sampling.temprature": [1]}, "temperature"),
+        ({"sede": [1]}, "seed"),
+    ],
+)
+def test_sweep_mistakes(sweep: dict[str, Any], word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        strategies(parse({**GOOD, "sweep": sweep}))
+
+
+def test_yes_and_no_are_words(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        "task: nano\ngenerator: nano\nsearcher: sample\nshare_samples: off\n"
+        "verifier: {name: judge, generator: nano, both: true, yes: Right, no: Wrong}\n"
+    )
+    found = load(file)
+    assert found.verifier == {
+        "name": "judge", "generator": "nano", "both": True, "yes": "Right", "no": "Wrong"
+    }  # fmt: skip
+    assert found.share_samples is False
