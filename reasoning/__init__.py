@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from reasoning.budget import Budget, Usage
     from reasoning.generate import Generator, Meter, Prompt, Sampling
     from reasoning.problem import Problem
-    from reasoning.search import Search, Step, race
+    from reasoning.race import race
+    from reasoning.search import Search, Step
     from reasoning.session import Limits, Result, solve, solve_async
     from reasoning.tree import Node, RolloutTree, Sample
     from reasoning.verify import Scores, Verifier
@@ -43,7 +44,7 @@ _HOMES = {
     "Step": "search",
     "Usage": "budget",
     "Verifier": "verify",
-    "race": "search",
+    "race": "race",
     "solve": "session",
     "solve_async": "session",
 }

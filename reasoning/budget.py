@@ -1,25 +1,61 @@
-"""What a search may spend, and what it has spent.
+"""What a search may spend and what it has spent. Spending never passes a limit.
 
-A call leases its maximum first and settles what it used afterwards, so spending never passes the
-limit. Requests are served in the order they were made, and one is refused only when nothing ahead
-of it is outstanding: which calls are admitted does not depend on how long other calls took.
+A call leases what it may use before it starts and gives back what it did not use. Purses form a
+tree (a run, its problems, stages, subtrees): what a child spends, its parent has spent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["tokens", "verifier_calls", "calls", "money"]
+KINDS: tuple[Kind, ...] = ("tokens", "verifier_calls", "calls", "money")
+
+NANO = 1_000_000_000
+"""A purse counts money in billionths of the unit that prices are in, so that sums are exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, per million tokens; `cached` are prompt tokens found in a cache."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+
+    def of(self, prompt: int, cached: int, generated: int) -> int:
+        """The price of a call, in billionths."""
+        kept = self.input if self.cached is None else self.cached
+        units = (prompt - cached) * self.input + cached * kept + generated * self.output
+        return round(units * NANO / 1_000_000)
+
+
+@dataclass(slots=True)
+class Share:
+    """What one of several models has cost."""
+
+    generated_tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    calls: int = 0
+
+    def __add__(self, other: Share) -> Share:
+        return Share(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(slots=True)
 class Usage:
     """Everything paid for. Tokens and calls are counted, whether or not their result was used.
 
-    `generated_tokens` includes `wasted_tokens`, those of cancelled and failed calls.
-    `critical_tokens` is the longest chain of tokens that had to be generated one after another
-    (the deepest path), `seconds` the time from start to end on the search's clock.
+    `generated_tokens` includes `wasted_tokens`, those of cancelled and failed calls, and
+    `probe_tokens`, those of looks at what would come next. `critical_tokens` is the longest chain
+    of tokens that had to be generated one after another, waits for a limit included; `seconds` the
+    time from start to end on the search's clock. `money` is None where prices are not known.
+    `models` has the part of every model but the one asked by default.
     """
 
     generated_tokens: int = 0
@@ -34,139 +70,368 @@ class Usage:
     verifier_tokens: int = 0
     critical_tokens: int = 0
     seconds: float = 0.0
+    probe_tokens: int = 0
+    tool_calls: int = 0
+    money: float | None = None
+    models: dict[str, Share] = field(default_factory=dict)
 
     def __add__(self, other: Usage) -> Usage:
         """Totals; the critical path of things done side by side is the longer one."""
-        total = Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        names = [f.name for f in fields(self) if f.name not in ("money", "models")]
+        total = Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
         total.critical_tokens = max(self.critical_tokens, other.critical_tokens)
+        if self.money is not None or other.money is not None:
+            total.money = (self.money or 0.0) + (other.money or 0.0)
+        for name in {**self.models, **other.models}:
+            parts = self.models.get(name, Share()), other.models.get(name, Share())
+            total.models[name] = parts[0] + parts[1]
         return total
 
-    def to_json(self) -> dict[str, float]:
-        return asdict(self)
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values; what only some searches have is left out where there is none."""
+        out: dict[str, object] = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name != "models"
+        }
+        for name in ("probe_tokens", "tool_calls", "money"):
+            if not out[name]:
+                del out[name]
+        if self.models:
+            out["models"] = {
+                name: {f.name: getattr(part, f.name) for f in fields(part)}
+                for name, part in sorted(self.models.items())
+            }
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Usage:
+        """The inverse of `to_json`; unknown keys are ignored."""
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        models: object = known.pop("models", None)
+        usage = cls(**known)  # type: ignore[arg-type]
+        if isinstance(models, Mapping):
+            usage.models = {name: Share(**part) for name, part in models.items()}
+        return usage
 
 
 class Lease:
-    """A right to spend up to `amount`, held until settled; `meter` records spending."""
+    """A right to spend up to `amount`, held until settled; `meter` records spending.
 
-    __slots__ = ("_purse", "amount", "short", "used")
+    `short` tells that it is less than was asked for, because no more was left. `after` is the
+    time, in serial tokens, at which those had ended whom it waited for.
+    """
 
-    def __init__(self, purse: Purse, amount: int, *, short: bool = False) -> None:
+    __slots__ = ("_outer", "_purse", "after", "amount", "short", "used")
+
+    def __init__(
+        self,
+        purse: Purse,
+        amount: int,
+        *,
+        short: bool = False,
+        after: int = 0,
+        outer: Lease | None = None,
+    ) -> None:
         self._purse = purse
+        self._outer = outer
         self.amount = amount
-        self.short = short  # less than was asked for, because no more was left
+        self.short = short
+        self.after = after
         self.used = 0
 
     def meter(self, count: int) -> None:
         self.used += count
 
-    def settle(self) -> None:
-        """Give back what was not used. Call exactly once."""
-        self._purse._settle(self)
+    def cap(self, amount: int) -> None:
+        """Give back now what is above `amount`."""
+        if self._outer is not None:
+            self._outer.cap(amount)
+        self.short |= amount < self.amount
+        self._purse.reserved -= self.amount - amount
+        self.amount = amount
+
+    def settle(self, time: int = 0) -> None:
+        """Give back what was not used. Call exactly once; `time` is when its work ended."""
+        if self._outer is not None:
+            self._outer.used = self.used
+            self._outer.settle(time)
+        self._purse._settle(self, time)
+
+
+@dataclass(eq=False, slots=True)
+class _Wish:
+    """Somebody who waits for a lease; with `even`, those who wait together get equal shares."""
+
+    amount: int
+    even: bool
+    future: asyncio.Future[Lease | None]
 
 
 class Purse:
-    """A limit on one kind of spending; None means no limit.
+    """A limit on one kind of spending; None means no limit. `within` is the purse it draws on.
+
+    Wishes are served in order; one that does not fit waits for those ahead of it to give back, and
+    gets what is left once nobody holds anything. So what is admitted does not depend on how fast
+    calls happen to be. Wishes marked `even` are served together: all that wait when nobody holds
+    anything start at once, each with an equal share of what is left if their sum does not fit.
 
     `exhausted` tells that somebody was refused, or cut off by getting less than was asked for.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, within: Purse | None = None) -> None:
         if limit is not None and limit < 0:
             raise ValueError(f"a limit is 0 or more, not {limit}")
         self.limit = limit
+        self.within = within
         self.spent = 0
         self.reserved = 0
         self.exhausted = False
-        self._queue: deque[tuple[int, asyncio.Future[Lease | None]]] = deque()
+        self._queue: deque[_Wish] = deque()
+        self._time = 0  # serial tokens: when the last lease ended
+        self._due = False  # a round of even wishes is about to be served
+        self._parts: Parts | None = None  # those it shares out a purse with
 
     @property
     def remaining(self) -> int | None:
-        """What is neither spent nor reserved; None without a limit."""
-        return None if self.limit is None else max(0, self.limit - self.spent - self.reserved)
+        """What is neither spent nor reserved, here and further out; None without a limit."""
+        outer = None if self.within is None else self.within.remaining
+        own = None if self.limit is None else max(0, self.limit - self.spent - self.reserved)
+        return own if outer is None else outer if own is None else min(own, outer)
 
-    async def lease(self, amount: int) -> Lease | None:
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a limit here or further out."""
+        return self.limit is not None or (self.within is not None and self.within.bounded)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for a lease."""
+        return any(not wish.future.done() for wish in self._queue)
+
+    async def lease(self, amount: int, *, even: bool = False) -> Lease | None:
         """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
-        if not self._queue and self._fits(amount):
-            return self._grant(amount)
-        future: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
-        self._queue.append((amount, future))
-        self._serve()
+        own = await self._admitted(amount, even)
+        if own is None or self.within is None:
+            return own
         try:
-            return await future
+            outer = await self.within.lease(own.amount, even=even)
+        except BaseException:
+            own.settle()
+            raise
+        if outer is None:
+            own.settle()
+            return None
+        self.reserved -= own.amount - outer.amount
+        short, after = own.short or outer.short, max(own.after, outer.after)
+        return Lease(self, outer.amount, short=short, after=after, outer=outer)
+
+    async def _admitted(self, amount: int, even: bool) -> Lease | None:
+        """A lease of this purse alone."""
+        if self.limit is None or (not even and not self._queue and self._fits(amount)):
+            return self._grant(amount)
+        loop = asyncio.get_running_loop()
+        wish = _Wish(amount, even, loop.create_future())
+        self._queue.append(wish)
+        self._serve_soon()
+        try:
+            return await wish.future
         except asyncio.CancelledError:
+            future = wish.future
             if future.done() and not future.cancelled() and (lease := future.result()):
                 lease.settle()
             else:
-                self._queue = deque(entry for entry in self._queue if entry[1] is not future)
-                self._serve()
+                future.cancel()
+                self._serve_soon()
             raise
-
-    def split(self, n: int) -> list[Purse]:
-        """Hand all that is left to `n` purses in equal parts, the first ones rounded up."""
-        if self.remaining is None:
-            return [type(self)() for _ in range(n)]
-        share, extra = divmod(self.remaining, n)
-        parts = [type(self)(share + (i < extra)) for i in range(n)]
-        self.limit = self.spent + self.reserved
-        return parts
 
     def _fits(self, amount: int) -> bool:
         return self.limit is None or self.spent + self.reserved + amount <= self.limit
 
-    def _grant(self, amount: int, *, short: bool = False) -> Lease:
+    def _grant(self, amount: int, *, short: bool = False, after: int = 0) -> Lease:
         self.reserved += amount
-        return Lease(self, amount, short=short)
+        return Lease(self, amount, short=short, after=after)
 
-    def _settle(self, lease: Lease) -> None:
+    def _settle(self, lease: Lease, time: int) -> None:
         self.reserved -= lease.amount
         self.spent += lease.used
+        self._time = max(self._time, time)
         self.exhausted |= lease.short and lease.used >= lease.amount
         if self._queue:
+            self._serve_soon()
+
+    def _serve_soon(self) -> None:
+        """Even wishes are served when all that ask at this moment have asked."""
+        if not any(wish.even for wish in self._queue):
             self._serve()
+        elif not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
+        self._due = False
         while self._queue:
-            amount, future = self._queue[0]
-            if future.done():
+            wish = self._queue[0]
+            if wish.future.done():
                 self._queue.popleft()
                 continue
-            short = not self._fits(amount)
-            if short:
+            together = self._first()
+            if not self._fits(sum(wish.amount for wish in together)):
                 if self.reserved:
                     return  # somebody ahead may yet give back enough
-                amount = self.remaining or 0
-            self._queue.popleft()
+                if self._parts is not None and not self._parts.all_wait(self):
+                    return  # so may those who have a part of the same purse
+            self._hand_out(together)
+
+    def _first(self) -> list[_Wish]:
+        """Who is served next: the first that waits, with the other even ones if it is even."""
+        waiting = [wish for wish in self._queue if not wish.future.done()]
+        return [wish for wish in waiting if wish.even] if waiting[0].even else waiting[:1]
+
+    def _hand_out(self, wishes: Sequence[_Wish]) -> None:
+        """Give each wish what it asks for, or of what is left an equal share at most."""
+        left = self.limit - self.spent - self.reserved if self.limit is not None else 0
+        amounts = _evenly(max(0, left), [wish.amount for wish in wishes])
+        served = set(map(id, wishes))
+        self._queue = deque(wish for wish in self._queue if id(wish) not in served)
+        for wish, amount in zip(wishes, amounts, strict=True):
             if amount:
-                future.set_result(self._grant(amount, short=short))
+                short = amount < wish.amount
+                wish.future.set_result(self._grant(amount, short=short, after=self._time))
             else:
                 self.exhausted = True
-                future.set_result(None)
+                wish.future.set_result(None)
+
+
+def _evenly(left: int, asked: Sequence[int]) -> list[int]:
+    """Shares of `left`, none above what is asked and otherwise equal, the first ones rounded up."""
+    given = [0] * len(asked)
+    open_ = list(range(len(asked)))
+    while open_ and left:
+        share, extra = divmod(left, len(open_))
+        full = [i for i in open_ if asked[i] <= share]
+        if not full:
+            for rank, i in enumerate(open_):
+                given[i] = share + (rank < extra)
+            break
+        for i in full:
+            given[i] = asked[i]
+            left -= asked[i]
+        open_ = [i for i in open_ if asked[i] > share]
+    return given
 
 
 class Budget:
-    """Limits on generated tokens and verifier calls. Seconds are the searcher's deadline."""
+    """The purses of one search, by kind. Seconds are its deadline.
 
-    def __init__(self, tokens: int | None = None, verifier_calls: int | None = None) -> None:
-        self.tokens = Purse(tokens)
-        self.verifier_calls = Purse(verifier_calls)
-        self._parts: list[Budget] = []
+    `money` is in the unit of the prices. With `within` it draws on another budget.
+    """
 
-    def split(self, n: int) -> list[Budget]:
-        """`n` budgets that share out all that is left, for subtrees that run ahead on their own."""
-        if n < 1:
-            raise ValueError(f"a budget splits into 1 part or more, not {n}")
-        parts = [Budget() for _ in range(n)]
-        for purse in ("tokens", "verifier_calls"):
-            for part, share in zip(parts, getattr(self, purse).split(n), strict=True):
-                setattr(part, purse, share)
-        self._parts += parts
-        return parts
+    def __init__(
+        self,
+        tokens: int | None = None,
+        verifier_calls: int | None = None,
+        calls: int | None = None,
+        money: float | None = None,
+        *,
+        within: Budget | None = None,
+    ) -> None:
+        nano = None if money is None else round(money * NANO)
+        limits = {
+            "tokens": tokens, "verifier_calls": verifier_calls, "calls": calls, "money": nano,
+        }  # fmt: skip
+        self._purses = {
+            kind: Purse(limits[kind], within.purse(kind) if within else None) for kind in KINDS
+        }
+
+    def purse(self, kind: Kind) -> Purse:
+        """The purse of one kind."""
+        return self._purses[kind]
 
     @property
-    def exhausted(self) -> Literal["tokens", "verifier_calls"] | None:
-        """The kind of spending that ran out here or in a part, tokens first; None if none did."""
-        kinds: tuple[Literal["tokens", "verifier_calls"], ...] = ("tokens", "verifier_calls")
-        for kind in kinds:
-            if getattr(self, kind).exhausted or any(p.exhausted == kind for p in self._parts):
-                return kind
+    def tokens(self) -> Purse:
+        return self._purses["tokens"]
+
+    @property
+    def verifier_calls(self) -> Purse:
+        return self._purses["verifier_calls"]
+
+    @property
+    def exhausted(self) -> Kind | None:
+        """The kind of spending that ran out here or further out, tokens first; None if none did.
+
+        What a part lacked does not count where another part left it.
+        """
+        for kind in KINDS:
+            purse: Purse | None = self._purses[kind]
+            while purse is not None:
+                if purse.exhausted:
+                    return kind
+                purse = purse.within
         return None
+
+    @property
+    def idle(self) -> bool:
+        """Nobody holds a lease."""
+        return not any(purse.reserved for purse in self._purses.values())
+
+    @property
+    def waiting(self) -> bool:
+        return any(purse.waiting for purse in self._purses.values())
+
+
+class Parts:
+    """`n` budgets that share out all that another has left, for work that runs side by side.
+
+    All begin with equal parts. Whoever ends leaves the rest to the others: one that has too little
+    for its next wish waits until all others have ended or wait, too; then what is left is shared
+    out anew among those who wait. So what each can spend does not depend on who is how fast.
+    """
+
+    def __init__(self, whole: Budget, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"a budget has 1 part or more, not {n}")
+        self._whole = whole
+        self.budgets = [Budget(within=whole) for _ in range(n)]
+        self._open = list(self.budgets)
+        for kind in KINDS:
+            left = whole.purse(kind).remaining
+            if left is None:
+                continue
+            for budget, part in zip(self.budgets, _equal(left, n), strict=True):
+                purse = budget.purse(kind)
+                purse.limit, purse._parts = part, self
+
+    def close(self, budget: Budget) -> None:
+        """Its work has ended: what it leaves is the others'."""
+        self._open.remove(budget)
+        for purse in budget._purses.values():
+            if purse.exhausted and purse.within is not None:
+                purse.within.exhausted = True
+        self._wake()
+
+    def all_wait(self, purse: Purse) -> bool:
+        """Whether nobody can go on; then the rest has been shared out anew."""
+        if not all(budget.idle and budget.waiting for budget in self._open):
+            return False
+        kind = next(k for k in KINDS if any(b.purse(k) is purse for b in self._open))
+        hungry = [p for b in self._open if (p := b.purse(kind)).waiting]
+        closed = [b.purse(kind) for b in self.budgets if b not in self._open]
+        left = 0
+        for other in (*closed, *hungry):
+            left += (other.limit or 0) - other.spent
+            other.limit = other.spent
+        for other, part in zip(hungry, _equal(left, len(hungry)), strict=True):
+            other.limit = other.spent + part
+            if other is not purse:
+                other._hand_out(other._first())
+        return True
+
+    def _wake(self) -> None:
+        for budget in self._open:
+            for purse in budget._purses.values():
+                if purse.waiting:
+                    purse._serve_soon()
+
+
+def _equal(left: int, n: int) -> list[int]:
+    share, extra = divmod(left, n)
+    return [share + (i < extra) for i in range(n)]

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Protocol, TypeAlias
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from reasoning.problem import Problem
-from reasoning.tree import FloatArray, Node, Path, Sample
+from reasoning.clock import Clock, RealClock
+from reasoning.errors import RecipeError
+from reasoning.plugin import Plugin
+from reasoning.problem import Message, Problem
+from reasoning.tree import FloatArray, Node, Path, Sample, Turn
 
 Meter: TypeAlias = Callable[[int], None]
 """Called with the number of tokens as they are spent: newly generated ones, or for a scorer those
 it reads and writes. A cancelled call's must have been metered by the time its cancellation is
 over."""
 
+Piece: TypeAlias = str | tuple[int, ...]
+"""A part of a path: text that has to be tokenised, or tokens exactly as the model produced them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a call continues: the problem's message, then the path from the root to `parent`.
+    """What a call continues: a conversation, then the answer begun, which `parent` ends.
 
-    The result will be filed in `slot` below `parent`. Backends put `problem.prompt` through the
-    chat template once and continue with the path's own tokens where they are known.
+    The result will be filed in `slot` below `parent`. `messages` go through the chat template
+    once; what the assistant has said so far is `text`, or `pieces` for backends that hand over
+    tokens.
 
-    With `afresh` nothing is continued: the text starts over, and `problem.prompt` is the message
-    that asks for it. Backends that go by `text`, `token_ids` and `problem` need not care.
+    With `turn` the call does not go on with `parent`'s text but answers that turn. `begun` is what
+    this very call has produced already: it is resumed. `suffix` stands behind the path for this
+    call alone (a probe). `model` is the name of who is asked: tokens of others reach it as text.
 
     `urgency` is for engines that schedule by priority: the higher runs first. None leaves it to
     the backend, which then puts deeper paths first.
@@ -34,7 +43,10 @@ class Prompt:
     problem: Problem
     parent: Node
     slot: int
-    afresh: bool = False
+    turn: Turn | None = None
+    begun: Sample | None = None
+    suffix: str = ""
+    model: str = ""
     urgency: float | None = None
 
     @property
@@ -43,21 +55,96 @@ class Prompt:
         return (*self.parent.path, self.slot)
 
     @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation up to the answer that is begun; ends with a message of the user."""
+        return conversation(self.problem, self.parent, self.turn)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The answer so far, in order: tokens where this model produced them, text elsewhere.
+
+        Neighbouring texts are joined, so that they are tokenised as one; tokens stay as they are.
+        """
+        found: list[Piece] = []
+        for sample in self._samples():
+            ids = sample.token_ids if sample.model == self.model else None
+            if ids is not None:
+                _add(found, ids)
+            elif sample.text:
+                _add(found, sample.text)
+        if self.suffix:
+            _add(found, self.suffix)
+        return found
+
+    @property
     def text(self) -> str:
         """The assistant's text so far."""
-        return "" if self.afresh else self.parent.text
+        return "".join(sample.text for sample in self._samples()) + self.suffix
 
     @property
     def token_ids(self) -> tuple[int, ...] | None:
         """The assistant's tokens so far, exactly as produced; None if any are unknown."""
-        return () if self.afresh else self.parent.token_ids
+        pieces = self.pieces
+        if any(isinstance(piece, str) for piece in pieces):
+            return None
+        return tuple(token for piece in pieces for token in piece if isinstance(token, int))
+
+    @property
+    def written(self) -> int:
+        """Tokens that have been generated for the answer so far."""
+        return sum(sample.generated_tokens for sample in self._samples())
+
+    def _samples(self) -> Iterator[Sample]:
+        if self.turn is None:
+            yield from (node.sample for node in self.parent.attempt())
+        if self.begun is not None:
+            yield self.begun
+
+
+def _add(pieces: list[Piece], piece: Piece) -> None:
+    match (pieces[-1] if pieces else None, piece):
+        case (str(last), str(more)):
+            pieces[-1] = last + more
+        case (tuple(ids), tuple(more_ids)):
+            pieces[-1] = (*ids, *more_ids)
+        case _:
+            pieces.append(piece)
+
+
+def conversation(problem: Problem, node: Node, turn: Turn | None = None) -> tuple[Message, ...]:
+    """The messages that `node`'s text answers; with `turn`, those that a child would answer."""
+    turns: list[tuple[Turn, Node]] = []  # with the node whose text stands before each
+    if turn is not None:
+        turns.append((turn, node))
+    while not (turns and turns[-1][0].afresh):
+        head = node.head
+        if head is None or head.turn is None or head.parent is None:
+            break
+        node = head.parent
+        turns.append((head.turn, node))
+    messages: tuple[Message, ...] = problem.messages
+    for asked, before in reversed(turns):
+        if asked.afresh:
+            own = any(message.role == "system" for message in asked.messages)
+            messages = (*(() if own else problem.opening), *asked.messages)
+        else:
+            said = Message("assistant", before.text)
+            messages = (*messages, said, *asked.messages)
+    return messages
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one call draws. `stop` strings end it and stay in the text; `top_k` 0 means off.
+    """How one call draws. Every field has a neutral value, and is sent at that value, too: a
+    server's own default never decides.
 
-    `confidence_k` > 0 asks for minus the mean of the top-k logprobs of every token.
+    `stop` strings end it and stay in the text; `top_k` 0 and `min_p` 0 mean off. `min_tokens` come
+    before anything may end the answer. The penalties are vLLM's: 0, 0 and 1 are none.
+    `logit_bias` is added to the logits of tokens, before the temperature divides them; a token is
+    named by its id, or by its text where that is one token.
+    `top_logprobs` keeps that many likeliest tokens of each position, `confidence_k` only minus the
+    mean of their log-probabilities, for every token.
+    `choice` (one of these texts), `regex` and `json_schema` bind what may be said; one at most.
     """
 
     max_tokens: Annotated[int, Field(ge=1)]
@@ -66,22 +153,100 @@ class Sampling:
     top_k: Annotated[int, Field(ge=0)] = 0
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     confidence_k: Annotated[int, Field(ge=0)] = 0
+    top_logprobs: Annotated[int, Field(ge=0)] = 0
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    min_tokens: Annotated[int, Field(ge=0)] = 0
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    logit_bias: Mapping[int | str, Annotated[float, Field(allow_inf_nan=False)]] = field(
+        default_factory=dict
+    )
+    choice: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    regex: str | None = None
+    json_schema: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        bound = [name for name in ("choice", "regex", "json_schema") if getattr(self, name)]
+        if len(bound) > 1:
+            raise RecipeError(f"sampling: {' and '.join(bound)} exclude each other; keep one")
+
+    def changed(self) -> list[str]:
+        """The fields that are not at their neutral value; `max_tokens` has none."""
+        return [name for name, neutral in _NEUTRAL if getattr(self, name) != neutral]
 
 
-class Generator(Protocol):
+_NEUTRAL = [
+    (f.name, {} if f.default is MISSING else f.default)
+    for f in fields(Sampling)
+    if f.name != "max_tokens"
+]
+
+EVERYONES = frozenset({"temperature", "top_p", "top_k", "stop", "confidence_k"})
+"""The fields of `Sampling`, besides `max_tokens`, that every generator honours."""
+
+
+class Generator(Plugin):
     """Anything that continues a prompt.
 
-    Raises TransientError when another try may help, GenerationError when it will not, and
-    EngineError when no call ever will. Re-raises CancelledError after metering what it produced.
+    honours: the fields of `Sampling` that this one can do; others are refused before a call.
+    sampling: its own defaults, None for temperature 1 and 1,024 tokens a solution.
+    replays: it gives what was drawn earlier, in virtual time.
+    resumes: a call that a limit cut short can be taken up again where it stopped.
+    reads: it can tell how likely given text is (`score_text`).
     """
 
+    @property
+    def honours(self) -> frozenset[str]:
+        return EVERYONES
+
+    @property
+    def sampling(self) -> Sampling | None:
+        return None
+
+    @property
+    def replays(self) -> bool:
+        return False
+
+    @property
+    def resumes(self) -> bool:
+        return True
+
+    @property
+    def reads(self) -> bool:
+        return False
+
+    @abstractmethod
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
-    ) -> Sample: ...
+    ) -> Sample:
+        """Raises TransientError when another try may help, GenerationError when it will not, and
+        EngineError when no call ever will. Re-raises CancelledError after metering what it
+        produced."""
 
+    def clock(self, problem: Problem) -> Clock:
+        """The clock that searches of `problem` run on."""
+        del problem
+        return RealClock()
 
-class TextScorer(Protocol):
-    """A generator that can also tell how likely a given text is."""
+    async def remembered(
+        self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """What `make()` returns; one that records gives what it has recorded under `key`."""
+        del problem, key
+        return await make()
+
+    def refuse(self, params: Sampling) -> None:
+        """Raise RecipeError if a field of `params` cannot be honoured. Costs nothing."""
+        for name in params.changed():
+            if name not in self.honours:
+                raise RecipeError(
+                    f"sampling.{name} is {getattr(params, name)!r}, which generator "
+                    f"{type(self).__name__.lower()} cannot do; leave it out"
+                )
+
+    def refuse_steps(self) -> None:
+        """Raise RecipeError if it cannot go on from a step, as far as that is known by now."""
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
@@ -90,6 +255,87 @@ class TextScorer(Protocol):
 
         Without `question` the messages are left out, as if the document began with the path's own
         text; what stands for its beginning is the backend's business. `meter` is told the number
-        of tokens read, all of the input. Raises what `generate` raises.
+        of tokens read, all of the input. Raises what `generate` raises, RecipeError where it
+        cannot (`reads` is false).
         """
-        ...
+        del prompt, sample, question, meter
+        raise RecipeError(
+            f"{type(self).__name__} cannot tell how likely given text is; use generator nano, "
+            "vllm or openai"
+        )
+
+
+class Wrapping(Generator):
+    """A generator that stands for another one, and is like it in all that it does not change."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+
+    @property
+    def version(self) -> str | None:
+        return self.generator.version
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.generator.notes
+
+    @property
+    def parameters(self) -> float | None:
+        return self.generator.parameters
+
+    @property
+    def problem_ids(self) -> frozenset[str] | None:
+        return self.generator.problem_ids
+
+    @property
+    def honours(self) -> frozenset[str]:
+        return self.generator.honours
+
+    @property
+    def sampling(self) -> Sampling | None:
+        return self.generator.sampling
+
+    @property
+    def replays(self) -> bool:
+        return self.generator.replays
+
+    @property
+    def resumes(self) -> bool:
+        return self.generator.resumes
+
+    @property
+    def reads(self) -> bool:
+        return self.generator.reads
+
+    async def astart(self) -> None:
+        await self.generator.astart()
+
+    async def aclose(self) -> None:
+        await self.generator.aclose()
+
+    async def describe(self) -> Mapping[str, str]:
+        return await self.generator.describe()
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        return await self.generator.generate(prompt, params, seed=seed, meter=meter)
+
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        return await self.generator.score_text(prompt, sample, question=question, meter=meter)
+
+    def clock(self, problem: Problem) -> Clock:
+        return self.generator.clock(problem)
+
+    async def remembered(
+        self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        return await self.generator.remembered(problem, key, make)
+
+    def refuse(self, params: Sampling) -> None:
+        self.generator.refuse(params)
+
+    def refuse_steps(self) -> None:
+        self.generator.refuse_steps()

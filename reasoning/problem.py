@@ -1,18 +1,37 @@
-"""What is to be solved."""
+"""What is to be solved: a conversation that ends in a question, and what counts as its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from reasoning.answers.kind import Answers
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation, as chat templates and servers know them."""
+
+    role: Role
+    content: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"role": self.role, "content": self.content}
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One question, as a task states it.
 
-    `prompt` is the user message the model sees (the question itself unless the task wraps it),
-    `gold` the dataset's answer, `fallback` the task's own way to find an answer in a text that
-    has neither a box nor a `####` line.
+    `messages` is what the model sees: a system message perhaps, turns that show how it is done,
+    and at the end a user message. Without them they are `system`, if there is one, and `prompt`
+    (the question itself unless the task wraps it); given, `prompt` is the last user message.
+    `gold` is the dataset's answer, for reports; `answers` finds answers in texts, compares and
+    grades them: mathematics with `gold` as the right answer unless a task says otherwise.
     """
 
     id: str
@@ -21,8 +40,34 @@ class Problem:
     prompt: str = ""
     system: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
-    fallback: Callable[[str], str | None] | None = None
+    messages: tuple[Message, ...] = ()
+    answers: Answers = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if not self.prompt:
-            object.__setattr__(self, "prompt", self.question)
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        if self.messages:
+            asked = [m.content for m in self.messages if m.role == "user"]
+            if self.messages[-1].role != "user":
+                raise ValueError(
+                    f"problem {self.id!r}: the last message is the {self.messages[-1].role}'s; a "
+                    "conversation to be answered ends with the user's"
+                )
+            put("messages", tuple(self.messages))
+            put("prompt", asked[-1])
+            put("system", next((m.content for m in self.messages if m.role == "system"), None))
+        else:
+            if not self.prompt:
+                put("prompt", self.question)
+            system = () if self.system is None else (Message("system", self.system),)
+            put("messages", (*system, Message("user", self.prompt)))
+        if self.answers is None:
+            from reasoning.answers.math import Math
+
+            put("answers", Math(self.gold))
+
+    @property
+    def opening(self) -> tuple[Message, ...]:
+        """The system's messages, with which a conversation that starts afresh begins, too."""
+        return tuple(m for m in self.messages if m.role == "system")

@@ -1,41 +1,40 @@
-"""The only door to the outside that a searcher sees, and the race between calls."""
+"""The only door to the outside that a searcher sees."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import logging
+import inspect
 import math
 from asyncio import TaskGroup
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from reasoning.aggregators import Candidate
-from reasoning.answers import Answer, extract
-from reasoning.budget import Budget, Lease, Usage
-from reasoning.clock import Clock, RealClock
-from reasoning.errors import (
-    EngineError,
-    RecipeError,
-    TransientError,
-    UserError,
-    VerificationError,
-    cause,
-)
-from reasoning.generate import Generator, Prompt, Sampling, TextScorer
+from reasoning.answers import Answer
+from reasoning.budget import Budget, Parts, Price, Usage
+from reasoning.calls import Caller, Retry
+from reasoning.clock import Clock, RealClock, VirtualClock
+from reasoning.errors import RecipeError, unknown
+from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
-from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
-from reasoning.tree import FloatArray, Node, RolloutTree, Sample
-from reasoning.verify import Verifier
+from reasoning.tree import LOST, FloatArray, Node, RolloutTree, Sample, Turn
+from reasoning.verify import Verifier, reduce_steps
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["step", "end"]
-log = logging.getLogger(__name__)
+Land: TypeAlias = Callable[[Node], Awaitable[None] | None]
+"""Called with a node when it is there; a coroutine is awaited before the next thing is done with
+that node."""
+
+__all__ = ["Land", "Retry", "Search", "Searcher", "Step", "Until"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +45,14 @@ class Step:
     max_tokens: Annotated[int, Field(ge=1)] = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Transient failures are tried again `attempts` times in all.
-
-    The pause is what the server asked for, else `pause` seconds doubled each time, shortened by
-    up to half at random (seeded), and never above `longest`.
-    """
-
-    attempts: int = 4
-    pause: float = 0.5
-    longest: float = 30.0
-
-    def delay(self, attempt: int, asked: float | None, u: float) -> float:
-        """Seconds to wait after failed attempt number `attempt` (from 0); `u` is in [0, 1)."""
-        wait = asked if asked is not None else self.pause * 2**attempt * (1 - u / 2)
-        return min(self.longest, wait)
-
-
 class Search:
     """One problem being searched: its tree, its budget, its candidates.
 
     All randomness is derived from `seed`, the problem's id and the place in the tree. Results
     come back in the order they were asked for, whatever order they arrived in.
+
+    `models` are further generators by name, `verifiers` further verifiers; without a name, the
+    first of each kind is meant.
     """
 
     def __init__(
@@ -76,295 +60,461 @@ class Search:
         problem: Problem,
         generator: Generator,
         *,
+        models: Mapping[str, Generator] | None = None,
         verifier: Verifier | None = None,
+        verifiers: Mapping[str, Verifier] | None = None,
         sampling: Sampling | None = None,
         step: Step | None = None,
         budget: Budget | None = None,
+        prices: Mapping[str, Price] | None = None,
         seed: int = 0,
         retry: Retry | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.problem = problem
         self.generator = generator
+        self.models = dict(models or {})
         self.verifier = verifier
+        self.verifiers = dict(verifiers or {})
         self.sampling = sampling or Sampling(max_tokens=1024)
         self.step = step or Step()
         self.budget = budget or Budget()
         self.seed = seed
-        self.retry = retry or Retry()
         self.clock: Clock = clock or RealClock()
         self.tree = RolloutTree(problem.id, seed)
-        self.usage = Usage()
-        self.failures: list[str] = []
-        self._emitted: list[Node] = []
+        self.given: list[Candidate] = []
+        """The candidates of the stage before this one."""
+        self._caller = Caller(
+            self.tree, seed=seed, retry=retry or Retry(), clock=self.clock, prices=prices or {}
+        )
+        self._emitted: dict[Node, None] = {}
         self._slots: dict[Node, int] = {}
-        self._scoring: dict[Node, asyncio.Future[None]] = {}
+        self._scoring: dict[tuple[Node, str], asyncio.Future[None]] = {}
+        self._probes: dict[tuple[object, ...], asyncio.Event | Node] = {}
+        self._meanings = _Meanings(problem)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OLD:
+            raise RecipeError(f"search.{name} is now {_OLD[name]}: see docs/seams.md")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # ------------------------------------------------------------------------ what there is
 
     @property
     def root(self) -> Node:
         return self.tree.root
 
     @property
+    def usage(self) -> Usage:
+        return self._caller.usage
+
+    @property
+    def failures(self) -> list[str]:
+        return self._caller.failures
+
+    @property
     def candidates(self) -> list[Candidate]:
-        """What has been emitted, ordered by path."""
-        name = self.verifier.name if self.verifier else ""
-        found = []
-        for node in self._emitted:
-            assert node.emitted is not None
-            weight, rank = node.emitted
-            steps = node.step_scores(name)
-            found.append(Candidate(node.path, self.answer(node), weight, rank, steps))
+        """What has been emitted, ordered by path; answers by their spelling."""
+        found = [self._candidate(node) for node in self._emitted]
         return sorted(found, key=lambda candidate: candidate.path)
 
-    async def extend(
+    def _candidate(self, node: Node) -> Candidate:
+        assert node.emitted is not None
+        weight, rank = node.emitted
+        name = self.verifier.name if self.verifier else ""
+        steps, score = node.step_scores(name), self.reward(node)
+        return Candidate(node.path, self.answer(node), weight, rank, steps, score, node)
+
+    def rng(self, *key: str | int) -> np.random.Generator:
+        """Random numbers for this problem and `key`, the same in every run with this seed."""
+        return numpy_generator(self.seed, self.problem.id, "rng", *key)
+
+    # ------------------------------------------------------------------------------ drawing
+
+    def draw(
+        self,
+        node: Node,
+        *,
+        until: Until = "step",
+        model: str = "",
+        turn: Turn | str | None = None,
+        sources: Iterable[Node] = (),
+        urgency: float | None = None,
+        **sampling: Any,
+    ) -> Coroutine[Any, Any, Node | None]:
+        """Draw one sample below `node`: one step, or all the way to the end.
+
+        `sampling` changes any field of `Sampling` for this call (None: as it is). `model` names
+        who is asked. With `turn` the model answers that: a text is what the user says next in the
+        conversation, a `Turn` may also start afresh. `sources` are other nodes whose text the call
+        reads.
+        `urgency` says how much the search wants this call: see `reasoning.generate.Prompt`.
+
+        None if a limit is used up, or if the call failed for good. Slots, and so seeds, are given
+        in the order of the calls of this function, whenever their coroutines are awaited. Raises
+        RecipeError for a field that the generator cannot honour, before anything is spent.
+        """
+        return self._draw(
+            node, self._take(node), until, model, turn, sources, urgency, sampling, None
+        )
+
+    async def draws(
+        self, node: Node, n: int, *, land: Land | None = None, **draw: Any
+    ) -> list[Node]:
+        """Draw `n` samples below `node`, side by side; fewer if a limit is used up.
+
+        `land` is called with each as soon as it is there, so that what has landed is not lost when
+        time is up: `land=search.emit` makes it a candidate. Other options are those of `draw`.
+        """
+        return await self.side_by_side((partial(self.draw, node, **draw) for _ in range(n)), land)
+
+    async def side_by_side(
+        self, calls: Iterable[Callable[[], Awaitable[Node | None]]], land: Land | None = None
+    ) -> list[Node]:
+        """The nodes of all calls, made at once, in the order of the calls; see `draws`."""
+
+        async def one(call: Awaitable[Node | None]) -> Node | None:
+            node = await call
+            if node is not None and land is not None and (more := land(node)) is not None:
+                await more
+            return node
+
+        async with TaskGroup() as group:
+            tasks = [group.create_task(one(call())) for call in calls]
+        return [node for task in tasks if (node := task.result()) is not None]
+
+    def write(
+        self,
+        node: Node,
+        text: str,
+        *,
+        turn: Turn | str | None = None,
+        sources: Iterable[Node] = (),
+    ) -> Node:
+        """Put `text` behind `node` as if the model had said it; the new node.
+
+        It costs nothing here: whoever goes on from it reads it as part of its prompt, in its own
+        tokens, which split none of those before.
+        """
+        sample = Sample(text, finish="written")
+        read = tuple(source.path for source in sources)
+        return self.tree.add(node, self._take(node), sample, _turn(turn), read)
+
+    async def probe(
+        self,
+        node: Node,
+        suffix: str = "",
+        *,
+        tokens: int = 1,
+        top: int = 20,
+        model: str = "",
+        **sampling: Any,
+    ) -> Node | None:
+        """What the model would say behind `node` and `suffix`: a node with `top_logprobs`.
+
+        The path stays as it is: the node stands beside it in the tree (finish "probe"), is paid
+        for, and is never a candidate. Greedy unless `temperature` says otherwise. Asked again, the
+        same probe is not made again. None if a limit is used up, or if the call failed for good.
+        """
+        key = (node, suffix, tokens, top, model, repr(sorted(sampling.items())))
+        while isinstance(known := self._probes.get(key), asyncio.Event):
+            await known.wait()
+        if known is not None:
+            return known
+        ready = self._probes[key] = asyncio.Event()
+        options = {"temperature": 0.0, "top_logprobs": top, "max_tokens": tokens, **sampling}
+        try:
+            found = await self._draw(
+                node, self._take(node), "end", model, None, (), None, options, suffix
+            )
+            if found is not None:
+                self._probes[key] = found
+            return found
+        finally:
+            if self._probes[key] is ready:
+                del self._probes[key]
+            ready.set()
+
+    async def _draw(
         self,
         node: Node,
         slot: int,
-        *,
-        until: Until = "step",
-        temperature: float | None = None,
-        message: str | None = None,
-        urgency: float | None = None,
+        until: Until,
+        model: str,
+        turn: Turn | str | None,
+        sources: Iterable[Node],
+        urgency: float | None,
+        sampling: Mapping[str, Any],
+        suffix: str | None,
     ) -> Node | None:
-        """Draw the sample that belongs in `slot` below `node`; one step, or all the way to the end.
-
-        With `message` the model is asked that instead of the problem's prompt, and its answer
-        starts over: a refinement of what `node` holds, say. `urgency` says how much the search
-        wants this call: see `reasoning.generate.Prompt`. None if the budget or the path's token
-        limit is used up, or if the call failed for good.
-        """
-        prompt = replace(self._prompt(node, slot, message), urgency=urgency)
-        params = self._params(prompt, until, temperature)
-        if params.max_tokens < 1:
+        generator = self._model(model)
+        prompt = Prompt(
+            self.problem,
+            node,
+            slot,
+            turn=_turn(turn),
+            suffix=suffix or "",
+            model=model,
+            urgency=urgency,
+        )
+        params = self._params(prompt, until, sampling, suffix is not None)
+        if params is None:
             return None
-        for attempt in range(self.retry.attempts):
-            lease = await self.budget.tokens.lease(params.max_tokens)
-            if lease is None:
-                return None
-            granted = replace(params, max_tokens=lease.amount)
-            try:
-                child = await self._call(prompt, granted, lease)
-            except TransientError as error:
-                pause = self._pause(attempt, error, *node.path, slot)
-                if pause is None:
-                    self._fail(prompt, error, lease.used)
-                    return None
-            else:
-                return child if child.sample.finish != "failed" else None
-            finally:
-                lease.settle()
-            await self.clock.sleep(pause)
-        return None
+        generator.refuse(params)
+        return await self._caller.draw(
+            generator,
+            prompt,
+            params,
+            self.budget,
+            sources=tuple(source.path for source in sources),
+            finish=None if suffix is None else "probe",
+            whole=until == "end" and suffix is None,
+        )
 
-    async def expand(
-        self, node: Node, n: int, *, until: Until = "step", temperature: float | None = None
-    ) -> list[Node]:
-        """Draw `n` more children of `node`, side by side; fewer if the budget runs out."""
-        async with TaskGroup() as group:
-            tasks = [
-                group.create_task(self.extend(node, slot, until=until, temperature=temperature))
-                for slot in self.slots(node, n)
-            ]
-        return [child for task in tasks if (child := task.result()) is not None]
+    def _params(
+        self, prompt: Prompt, until: Until, sampling: Mapping[str, Any], probing: bool
+    ) -> Sampling | None:
+        """How the call draws; None if the path has used up its tokens."""
+        room = self.sampling.max_tokens - prompt.written
+        changes = {name: value for name, value in sampling.items() if value is not None}
+        if probing:
+            room = changes["max_tokens"]
+        most = min(room, changes.get("max_tokens", room))
+        if until == "step":
+            most = min(most, self.step.max_tokens)
+            changes["stop"] = (*changes.get("stop", self.sampling.stop), *self.step.stop)
+        if most < 1:
+            return None
+        try:
+            return replace(self.sampling, **{**changes, "max_tokens": most})
+        except TypeError:
+            known = Sampling.__dataclass_fields__
+            wrong = next(name for name in changes if name not in known)
+            raise RecipeError(unknown("field of sampling", wrong, known)) from None
 
-    def slots(self, node: Node, n: int) -> range:
-        """Set aside the next `n` free slots below `node`, for `extend`."""
-        first = max([self._slots.get(node, 0), *(child.slot + 1 for child in node.children)])
-        self._slots[node] = first + n
-        return range(first, first + n)
-
-    async def score(self, *nodes: Node) -> None:
-        """Have the verifier score each node once; one whose scoring fails has no score."""
-        if self.verifier is None:
+    def _model(self, name: str) -> Generator:
+        if not name:
+            return self.generator
+        if name not in self.models:
             raise RecipeError(
-                "this searcher scores its nodes and there is no verifier; name one, for example "
-                "verifier: logprob (`reasoning list verifiers` shows all)"
+                unknown("model", name, self.models) + " Name it in the recipe's models"
             )
-        todo = [node for node in nodes if self.verifier.name not in node.scores]
+        return self.models[name]
+
+    def _take(self, node: Node) -> int:
+        """The next free slot below `node`."""
+        slot = self._slots.get(node)
+        if slot is None:
+            slot = 1 + max((child.slot for child in node.children), default=-1)
+        self._slots[node] = slot + 1
+        return slot
+
+    # ------------------------------------------------------------------------------ judging
+
+    async def score(self, *nodes: Node, verifier: str | None = None) -> None:
+        """Have the verifier score each node once; one whose scoring fails has no score.
+
+        `verifier` names one of `verifiers` instead of the first.
+        """
+        judge = self._verifier(verifier)
+        todo = [node for node in nodes if judge.name not in node.scores]
         if len(todo) == 1:
-            await self._score_once(todo[0], self.verifier)
+            await self._score_once(todo[0], judge)
         elif todo:
             async with TaskGroup() as group:
                 for node in todo:
-                    group.create_task(self._score_once(node, self.verifier))
+                    group.create_task(self._score_once(node, judge))
 
-    async def likelihood(self, node: Node, *, question: bool = True) -> FloatArray | None:
+    def reward(self, node: Node, verifier: str | None = None) -> float | None:
+        """The one score of the path that ends in `node`, reduced as its verifier says.
+
+        None if its last node has none, or nobody has scored it.
+        """
+        judge = self.verifier if verifier is None else self._verifier(verifier)
+        if judge is None or not node.scores.get(judge.name):
+            return None
+        return reduce_steps(node.step_scores(judge.name), judge.reduction)
+
+    def answer(self, node: Node) -> Answer | None:
+        """The answer the path ends in; a path cut off has one only if it is marked as such."""
+        return self.problem.answers.find(node.text, node.finished)
+
+    async def answers(self, *nodes: Node) -> list[Answer | None]:
+        """The answers of `nodes`, those that mean the same under one key: that of the first.
+
+        The only way to ask whether answers agree. The first is the earliest that was ever asked
+        for here.
+        """
+        found = [self.answer(node) for node in nodes]
+        return await self._meanings.of(found)
+
+    async def likelihood(
+        self, node: Node, *, question: bool = True, model: str = ""
+    ) -> FloatArray | None:
         """The log-probabilities [tokens] of the node's own tokens after what stands before them.
 
         Without `question`, how likely they are if the model does not know what was asked. The
         generator reads the text anew: a call, and prompt tokens, but no generated ones, so the
         budget is not touched. None if it fails. Raises RecipeError if the generator cannot.
         """
-        if not hasattr(self.generator, "score_text"):
+        generator = self._model(model)
+        if not generator.reads:
             raise RecipeError(
                 "this searcher asks the generator how likely given text is, and "
-                f"{type(self.generator).__name__} has no score_text; use generator nano, vllm or "
-                "openai"
+                f"{type(generator).__name__} cannot tell; use generator nano, vllm or openai"
             )
-        assert node.parent is not None, "the root holds no text"
-        scorer = cast(TextScorer, self.generator)
-        prompt = self._prompt(node.parent, node.slot, node.message)
-        for attempt in range(self.retry.attempts):
-            self.usage.calls += 1
-            try:
-                return await scorer.score_text(
-                    prompt, node.sample, question=question, meter=self._count_prompt
+        return await self._caller.read(generator, self.problem, node, question, model)
+
+    def _verifier(self, name: str | None) -> Verifier:
+        if name is not None:
+            if name not in self.verifiers:
+                raise RecipeError(
+                    unknown("verifier", name, self.verifiers) + " Name it in the recipe's verifiers"
                 )
-            except Exception as raised:
-                error = self._own_failure(raised)
-                pause = self._pause(attempt, error, "likelihood", *node.path)
-                if pause is None:
-                    self._note_failure(f"reading {node.path}", error)
-                    break
-            await self.clock.sleep(pause)
-        return None
-
-    def _count_prompt(self, tokens: int) -> None:
-        self.usage.prompt_tokens += tokens
-
-    def _count_verifier(self, tokens: int) -> None:
-        self.usage.verifier_tokens += tokens
-
-    def answer(self, node: Node) -> Answer | None:
-        """The answer the path ends in; a path cut off has one only if it is marked as such."""
-        fallback = self.problem.fallback if node.finished else None
-        found = extract(node.text, fallback)
-        return Answer.of(found) if found else None
-
-    def emit(self, node: Node, weight: float = 1.0, *, rank: float = 0.0) -> None:
-        """Put `node` forward as a candidate; emitting it again replaces its weight and rank."""
-        if node.emitted is None:
-            self._emitted.append(node)
-        node.emitted = (float(weight), float(rank))
-
-    def split(self, n: int) -> list[Search]:
-        """`n` views of this search that share out its budget, for subtrees that run ahead."""
-        views = []
-        for part in self.budget.split(n):
-            view = copy.copy(self)
-            view.budget = part
-            views.append(view)
-        return views
-
-    def rng(self, *key: str | int) -> np.random.Generator:
-        """Random numbers for this problem and `key`, the same in every run with this seed."""
-        return numpy_generator(self.seed, self.problem.id, "rng", *key)
-
-    def _prompt(self, node: Node, slot: int, message: str | None) -> Prompt:
-        """What the model sees: the message asked for, else the one that `node`'s text answers."""
-        if message is not None:
-            return Prompt(replace(self.problem, prompt=message), node, slot, afresh=True)
-        asked = next((part.message for part in node.attempt()), None)
-        problem = self.problem if asked is None else replace(self.problem, prompt=asked)
-        return Prompt(problem, node, slot)
-
-    def _params(self, prompt: Prompt, until: Until, temperature: float | None) -> Sampling:
-        written = [] if prompt.afresh else prompt.parent.attempt()
-        room = self.sampling.max_tokens - sum(node.sample.generated_tokens for node in written)
-        changes: dict[str, Any] = {"max_tokens": room}
-        if until == "step":
-            stop = self.sampling.stop + self.step.stop
-            changes = {"max_tokens": min(room, self.step.max_tokens), "stop": stop}
-        if temperature is not None:
-            changes["temperature"] = temperature
-        return replace(self.sampling, **changes)
-
-    async def _call(self, prompt: Prompt, params: Sampling, lease: Lease) -> Node:
-        """One attempt. Whatever it comes to is paid for and, unless worth a retry, filed."""
-        self.usage.calls += 1
-        seed = fold(prompt.parent.key, prompt.slot)
-        try:
-            sample = await self.generator.generate(prompt, params, seed=seed, meter=lease.meter)
-        except asyncio.CancelledError:
-            self._waste(lease)
-            self.usage.cancelled_calls += 1
-            self._file(prompt, Sample("", finish="cancelled", generated_tokens=lease.used))
-            raise
-        except Exception as raised:
-            self._waste(lease)
-            error = self._own_failure(raised)
-            if isinstance(error, TransientError):
-                raise error from (None if error is raised else raised)
-            return self._fail(prompt, error, lease.used)
-        lease.used = max(lease.used, sample.generated_tokens)
-        self.usage.generated_tokens += lease.used
-        self.usage.prompt_tokens += sample.prompt_tokens
-        self.usage.cached_tokens += sample.cached_tokens
-        return self._file(prompt, sample)
-
-    def _file(self, prompt: Prompt, sample: Sample) -> Node:
-        message = prompt.problem.prompt if prompt.afresh else None
-        child = self.tree.add(prompt.parent, prompt.slot, sample, message)
-        self.usage.critical_tokens = max(self.usage.critical_tokens, child.generated_tokens)
-        return child
-
-    def _waste(self, lease: Lease) -> None:
-        self.usage.generated_tokens += lease.used
-        self.usage.wasted_tokens += lease.used
-
-    def _fail(self, prompt: Prompt, error: BaseException, tokens: int) -> Node:
-        self._note_failure(f"generating {prompt.path}", error)
-        info = {"error": f"{type(error).__name__}: {error}"}
-        return self._file(prompt, Sample("", finish="failed", generated_tokens=tokens, info=info))
-
-    def _pause(self, attempt: int, error: BaseException, *key: str | int) -> float | None:
-        """Seconds until a failed call is tried again; None if it is not."""
-        if not isinstance(error, TransientError) or attempt + 1 == self.retry.attempts:
-            return None
-        self.usage.retried_calls += 1
-        u = self.rng("retry", *key, attempt).random()
-        return self.retry.delay(attempt, error.retry_after, u)
-
-    def _own_failure(self, raised: Exception) -> BaseException:
-        """What failed in a call, out of whatever group; raises it if it stops the whole run."""
-        error = cause(raised)
-        if isinstance(error, (EngineError, UserError)):
-            raise error from (None if error is raised else raised)
-        return error
-
-    def _note_failure(self, what: str, error: BaseException) -> None:
-        self.usage.failed_calls += 1
-        self.failures.append(f"{what}: {type(error).__name__}: {error}")
-        log.info("problem %s, %s failed: %s", self.problem.id, what, error)
+            return self.verifiers[name]
+        if self.verifier is None:
+            raise RecipeError(
+                "this searcher scores its nodes and there is no verifier; name one, for example "
+                "verifier: logprob (`reasoning list verifiers` shows all)"
+            )
+        return self.verifier
 
     async def _score_once(self, node: Node, verifier: Verifier) -> None:
-        while pending := self._scoring.get(node):
+        key = (node, verifier.name)
+        while pending := self._scoring.get(key):
             await asyncio.wait([pending])
             if verifier.name in node.scores:
                 return
-        done = self._scoring[node] = asyncio.get_running_loop().create_future()
+        done = self._scoring[key] = asyncio.get_running_loop().create_future()
         try:
-            steps = await self._steps(node, verifier)
+            steps = await self._caller.score(verifier, self.problem, node, self.budget)
             if steps is not None:
                 node.scores[verifier.name] = steps
         finally:
-            del self._scoring[node]
+            del self._scoring[key]
             done.set_result(None)
 
-    async def _steps(self, node: Node, verifier: Verifier) -> tuple[float, ...] | None:
-        """The scores of the node's steps, none if scoring failed; None if it was not allowed."""
-        for attempt in range(self.retry.attempts):
-            lease = await self.budget.verifier_calls.lease(1)
-            if lease is None:
-                return None
-            lease.used = 1
-            self.usage.verifier_calls += 1
+    # ---------------------------------------------------------------------- putting forward
+
+    def emit(self, node: Node, weight: float = 1.0, *, rank: float = 0.0) -> None:
+        """Put `node` forward as a candidate; emitting it again replaces its weight and rank."""
+        self._emitted[node] = None
+        node.emitted = (float(weight), float(rank))
+
+    def emit_best_partial(self, value: Callable[[Node], float | None]) -> None:
+        """If there is no candidate: the best path so far, so that nobody leaves with empty hands.
+
+        Best is one that has an answer, then by `value`, then the deeper one.
+        """
+        if best := self.best_partial(value):
+            self.emit(best)
+
+    def best_partial(self, value: Callable[[Node], float | None]) -> Node | None:
+        """Among all paths, unless one is a candidate: has an answer, is worth most, is deepest."""
+        if self._emitted:
+            return None
+        nodes = [n for n in self.tree if n.sample.finish not in (*LOST, "probe")]
+
+        def rank(node: Node) -> tuple[bool, float, int]:
+            worth = value(node)
+            return self.answer(node) is not None, -math.inf if worth is None else worth, node.depth
+
+        # The tree's order is that of paths, and max() keeps the first of equals.
+        return max(nodes, key=rank, default=None)
+
+    # --------------------------------------------------------------------------- sharing out
+
+    def share(self, part: float) -> Search:
+        """A view of this search that may spend only so much: a fraction of the tokens that are
+        left (a float up to 1), or so many tokens (an int). What it leaves was never taken."""
+        left = self.budget.tokens.remaining
+        if isinstance(part, float):
+            if not 0 < part <= 1:
+                raise ValueError(
+                    f"a share is a fraction in (0, 1] or a number of tokens, not {part}"
+                )
+            tokens = None if left is None else int(left * part)
+        else:
+            tokens = part
+        return self._view(Budget(tokens, within=self.budget))
+
+    async def split(self, n: int, work: Callable[[Search, int], Awaitable[T]]) -> list[T]:
+        """Run `work(view, i)` for `n` views of this search that share out its budget.
+
+        Equal parts at first; what one leaves when its work ends goes to the others, in a way that
+        does not depend on who is how fast.
+        """
+        parts = Parts(self.budget, n)
+
+        async def one(i: int) -> T:
             try:
-                found = await verifier.score(self.problem, node, meter=self._count_verifier)
-                steps = tuple(map(float, found))
-                if not all(map(math.isfinite, steps)):
-                    raise VerificationError(f"a score is not a finite number: {steps}")
-                return steps
-            except Exception as raised:
-                error = self._own_failure(raised)
-                pause = self._pause(attempt, error, "score", *node.path)
-                if pause is None:
-                    self._note_failure(f"scoring {node.path}", error)
-                    break
+                return await work(self._view(parts.budgets[i]), i)
             finally:
-                lease.settle()
-            await self.clock.sleep(pause)
-        return ()
+                parts.close(parts.budgets[i])
+
+        async with TaskGroup() as group:
+            tasks = [group.create_task(one(i)) for i in range(n)]
+        return [task.result() for task in tasks]
+
+    def stage(self, given: Sequence[Candidate]) -> Search:
+        """A view for the next stage of a chain, which starts from the candidates `given`."""
+        view = self._view(self.budget)
+        view.given, view._emitted = list(given), {}
+        return view
+
+    def _view(self, budget: Budget) -> Search:
+        view = copy.copy(self)
+        view.budget = budget
+        return view
+
+    # --------------------------------------------------------------------------------- tools
+
+    async def call(self, tool: Callable[..., Any], *args: Any, at: Node | None = None) -> Any:
+        """What `tool(*args)` returns: text, numbers, lists or mappings; None if it fails.
+
+        A coroutine function is awaited, any other runs in a thread. The call belongs to the place
+        `at` (the root): a run that is resumed does not make it again. Time that is virtual stands
+        still meanwhile; a deadline in real time goes on.
+        """
+        name = getattr(tool, "__qualname__", type(tool).__name__)
+        place = (self.root if at is None else at).path
+        self.usage.tool_calls += 1
+
+        async def make() -> Any:
+            with self.clock.hold() if isinstance(self.clock, VirtualClock) else nullcontext():
+                if inspect.iscoroutinefunction(tool):
+                    return await tool(*args)
+                return await asyncio.to_thread(tool, *args)
+
+        try:
+            return await self.generator.remembered(self.problem, (place, name, args), make)
+        except Exception as raised:
+            self._caller.note(f"tool {name} at {place}", self._caller.own_failure(raised))
+            return None
+
+
+class _Meanings:
+    """The answers of one problem, each under the key of the earliest that means the same."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._answers = problem.answers
+        self._first: dict[str, Answer] = {}  # by key, the one that stands for it
+        self._distinct: list[Answer] = []
+        self._turn = asyncio.Lock()
+
+    async def of(self, found: Sequence[Answer | None]) -> list[Answer | None]:
+        async with self._turn:
+            for answer in found:
+                if answer is not None and answer.key not in self._first:
+                    self._first[answer.key] = await self._standing_for(answer)
+        return [a and replace(a, key=self._first[a.key].key) for a in found]
+
+    async def _standing_for(self, answer: Answer) -> Answer:
+        for earlier in self._distinct:
+            if await self._answers.same(earlier, answer):
+                return earlier
+        self._distinct.append(answer)
+        return answer
 
 
 class Searcher(Protocol):
@@ -373,25 +523,13 @@ class Searcher(Protocol):
     async def __call__(self, search: Search, /, **params: Any) -> None: ...
 
 
-async def race(k: int, runs: Sequence[Callable[[], Awaitable[T | None]]]) -> list[T]:
-    """Start all runs, return the first `k` results that are not None, in order of arrival.
+_OLD = {
+    "extend": "search.draw(node)",
+    "expand": "search.draws(node, n)",
+    "slots": "given by search.draw itself",
+}
+"""What searchers were once written with, and what took its place."""
 
-    The losers are cancelled and have ended when this returns. Fewer than `k` if fewer succeed.
-    """
-    if k < 1:
-        raise ValueError(f"a race has 1 winner or more, not {k}")
-    winners: list[T] = []
 
-    async def enter(run: Callable[[], Awaitable[T | None]]) -> None:
-        result = await run()
-        if result is None or len(winners) == k:
-            return
-        winners.append(result)
-        if len(winners) == k:
-            for task in tasks:
-                if task is not asyncio.current_task():
-                    task.cancel()
-
-    async with TaskGroup() as group:
-        tasks = [group.create_task(enter(run)) for run in runs]
-    return winners
+def _turn(turn: Turn | str | None) -> Turn | None:
+    return Turn.user(turn) if isinstance(turn, str) else turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -15,10 +15,11 @@ from pydantic import Field
 from reasoning.aggregators import Aggregator, Candidate
 from reasoning.answers import Answer
 from reasoning.answers.grading import group
-from reasoning.budget import Budget, Usage
+from reasoning.budget import Budget, Kind, Usage
 from reasoning.clock import Clock, Deadline, RealClock
 from reasoning.errors import CallError, EngineError, TransientError, cause
 from reasoning.generate import Generator, Sampling
+from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.search import Retry, Search, Searcher, Step
@@ -26,7 +27,7 @@ from reasoning.tree import RolloutTree
 from reasoning.verify import Verifier
 
 T = TypeVar("T")
-StopReason: TypeAlias = Literal["finished", "tokens", "verifier_calls", "seconds"]
+StopReason: TypeAlias = Literal["finished", "seconds", "failed"] | Kind
 """The searcher returned by itself, or which limit ended or curtailed it."""
 
 Named: TypeAlias = str | Mapping[str, Any]
@@ -104,8 +105,8 @@ async def solve_async(
     problem = question if isinstance(question, Problem) else Problem("question", question)
     strategy = names.bind_searcher(searcher, params)
     vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
-    source = names.build("generator", generator)
-    scorer = None if verifier is None else names.build("verifier", verifier)
+    source: Generator = names.build("generator", generator)
+    scorer: Verifier | None = None if verifier is None else names.build("verifier", verifier)
     bounds = made(Limits, limits, Limits())
     search = Search(
         problem,
@@ -115,14 +116,16 @@ async def solve_async(
         step=made(Step, step, Step()),
         budget=Budget(bounds.tokens, bounds.verifier_calls),
         seed=seed,
-        clock=clock_of(source, problem),
+        clock=source.clock(problem),
     )
     async with AsyncExitStack() as stack:
-        for part, given in ((source, generator), (scorer, verifier)):
-            if part is not given:
-                stack.push_async_callback(close, part)
-        preflight(scorer, search.sampling, [problem])
-        for part in (source, scorer):
+        parts: list[Plugin] = [source] if scorer is None else [source, scorer]
+        for part in parts:
+            if part is not generator and part is not verifier:
+                stack.push_async_callback(part.aclose)
+        if scorer is not None:
+            scorer.preflight(search.sampling, [problem])
+        for part in parts:
             await start(part)
         return await run_search(search, strategy, vote, bounds.seconds)
 
@@ -156,45 +159,24 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
 
 def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:
     """The generator's own defaults (else temperature 1, 1,024 tokens a solution), changed."""
-    own: Sampling = getattr(generator, "sampling", None) or Sampling(max_tokens=1024)
-    return made(Sampling, changes, own)
+    return made(Sampling, changes, generator.sampling or Sampling(max_tokens=1024))
 
 
-def clock_of(generator: Generator, problem: Problem) -> Clock:
-    """The clock a search of `problem` runs on: the generator's own if it keeps one."""
-    keeps: Callable[[Problem], Clock] | None = getattr(generator, "clock", None)
-    return keeps(problem) if keeps else RealClock()
-
-
-def preflight(verifier: object, sampling: Sampling, problems: Sequence[Problem]) -> None:
-    """Let a verifier refuse what it could never score, before anything is spent. RecipeError."""
-    if refuse := getattr(verifier, "preflight", None):
-        refuse(sampling, problems)
-
-
-async def start(plugin: object, clock: Clock | None = None) -> None:
+async def start(plugin: Plugin, clock: Clock | None = None) -> None:
     """Let a generator or verifier get ready, if it has to, before the time of any search runs.
 
     What may pass is tried again. Raises EngineError if it does not get ready.
     """
-    if (astart := getattr(plugin, "astart", None)) is None:
-        return
     retry = Retry()
     for attempt in range(retry.attempts):
         try:
-            await astart()
+            await plugin.astart()
             return
         except CallError as error:
             if not isinstance(error, TransientError) or attempt + 1 == retry.attempts:
                 raise EngineError(f"no start: {error}") from error
             wait = retry.delay(attempt, error.retry_after, 0.0)
         await (clock or RealClock()).sleep(wait)
-
-
-async def close(plugin: object) -> None:
-    """Let a generator or verifier give back what it holds, if it holds anything."""
-    if aclose := getattr(plugin, "aclose", None):
-        await aclose()
 
 
 def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:

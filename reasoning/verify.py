@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from reasoning.errors import VerificationError
-from reasoning.generate import Meter
+from reasoning.errors import RecipeError, VerificationError
+from reasoning.generate import Meter, Sampling
+from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.tree import Node, Sample
 
@@ -20,23 +23,58 @@ Scores: TypeAlias = tuple[float, ...]
 """Of the steps in one node, in order; a single one from a verifier of outcomes."""
 
 
-class Verifier(Protocol):
+Reduction: TypeAlias = Literal["last", "min", "prod", "mean"]
+"""How the scores of a path's steps become one number."""
+
+
+class Verifier(Plugin):
     """Anything that scores a node, given the path that leads to it.
 
-    `name` labels the scores in the tree. They lie in [0, 1] unless the verifier documents
-    otherwise. `meter` is told the tokens that the verifier reads and writes, none where it reads no
-    text, and before the call is over: of a failed or cancelled call too, as far as they are known.
-    Raises TransientError or VerificationError.
-
-    `text_only = True` says that scores depend on the text of the path and nothing else of it, so
-    that equal texts are scored once. It may have a method `preflight(sampling, problems)` that
-    raises RecipeError for a recipe under which it could score nothing.
+    name: labels the scores in the tree. They lie in [0, 1] unless the verifier documents
+    otherwise.
+    reduction: what makes one number of the scores of a path's steps, for whoever searches or
+    chooses by them.
+    text_only: scores depend on the text of the path and nothing else of it, so that equal texts
+    are scored once.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    reduction: Reduction = "last"
 
-    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores: ...
+    @property
+    def text_only(self) -> bool:
+        return False
+
+    @abstractmethod
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
+        """Raises TransientError or VerificationError.
+
+        `meter` is told the tokens that the verifier reads and writes, none where it reads no text,
+        and before the call is over: of a failed or cancelled call too, as far as they are known.
+        """
+
+    def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:
+        """Raise RecipeError for a recipe under which it could score nothing."""
+
+
+def reduce_steps(steps: Sequence[float], reduction: Reduction) -> float | None:
+    """One score for a path from the scores of its steps; None if there are none.
+
+    `last` suits reward models whose last value sums up the prefix (Qwen2.5-Math-PRM, Skywork);
+    `min` and `prod` suit Math-Shepherd's kind; `prod` penalises length.
+    """
+    if not steps:
+        return None
+    match reduction:
+        case "last":
+            return steps[-1]
+        case "min":
+            return min(steps)
+        case "prod":
+            return math.prod(steps)
+        case "mean":
+            return math.fsum(steps) / len(steps)
+    raise RecipeError(f"reduction is one of last, min, prod, mean, not {reduction!r}")
 
 
 @contextmanager
@@ -177,14 +215,14 @@ class _Line(Generic[Asked, Given]):
         return results
 
 
-class Batched(Batches[Item, Scores]):
+class Batched(Batches[Item, Scores], Verifier):
     """A verifier from a function of many nodes at once."""
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         return await self.ask(Item(problem, node, meter))
 
 
-class Cached:
+class Cached(Verifier):
     """Remembers scores and their cost, so that a path that several strategies share is scored once.
 
     Scores are known by the question and the sample they belong to; if the verifier says
@@ -198,8 +236,9 @@ class Cached:
         pause: Callable[[Problem], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.name = verifier.name
+        self.reduction = verifier.reduction
         self._verifier = verifier
-        self._text_only = getattr(verifier, "text_only", False)
+        self._text_only = verifier.text_only
         self._pause = pause or (lambda _: nullcontext())
         self._known: dict[str, dict[tuple[str, str | int], _Memory]] = {}
 

@@ -17,7 +17,7 @@ from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 from verifiers.logprob import Floats, Window, usable
 
 Kind: TypeAlias = Literal["mean", "tail", "bottom", "lowest"]
@@ -42,7 +42,7 @@ def deepconf(*, kind: Kind = "bottom", window: Window = 2048) -> DeepConf:
     return DeepConf(kind, window)
 
 
-class DeepConf:
+class DeepConf(Verifier):
     """One score a node, under the name deepconf_<kind>."""
 
     def __init__(self, kind: Kind = "bottom", window: int = 2048) -> None:

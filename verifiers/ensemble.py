@@ -19,7 +19,7 @@ from reasoning.errors import RecipeError, StoreError, VerificationError, cause
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.session import close, preflight, start
+from reasoning.session import start
 from reasoning.tree import Node, RolloutTree
 from reasoning.verify import Scores, Verifier
 
@@ -63,7 +63,7 @@ def ensemble(
         )
     built: list[Verifier] = [names.build("verifier", member) for member in members]
     for member in built:
-        if not callable(getattr(member, "score", None)):
+        if not isinstance(member, Verifier):
             raise RecipeError(
                 f"ensemble: the member {member!r} is no verifier; give a name, or a mapping of a "
                 "name and options"
@@ -73,7 +73,7 @@ def ensemble(
     return Ensemble(built, combine, weights or [1.0] * len(built), ranks)
 
 
-class Ensemble:
+class Ensemble(Verifier):
     """Asks all members at once, and meters what all of them read."""
 
     name = "ensemble"
@@ -89,18 +89,24 @@ class Ensemble:
         self._combine = combine
         self._weights = weights
         self._ranks = ranks
-        self.text_only = all(getattr(member, "text_only", False) for member in members)
-        self.notes = [note for member in members for note in getattr(member, "notes", [])]
+
+    @property
+    def text_only(self) -> bool:
+        return all(member.text_only for member in self._members)
+
+    @property
+    def notes(self) -> list[str]:
+        return [note for member in self._members for note in member.notes]
 
     @property
     def version(self) -> str | None:
         """Those of the members that have one; some know it only once they have started."""
-        found = [version for m in self._members if (version := getattr(m, "version", None))]
+        found = [member.version for member in self._members if member.version]
         return "; ".join(found) or None
 
     def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:
         for member in self._members:
-            preflight(member, sampling, problems)
+            member.preflight(sampling, problems)
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises what a member raises, VerificationError if they see different steps."""
@@ -136,15 +142,14 @@ class Ensemble:
         """What the members say of themselves. Raises what a call raises."""
         found: dict[str, str] = {}
         for member in self._members:
-            if describe := getattr(member, "describe", None):
-                found |= await describe()
+            found |= await member.describe()
         return found
 
     async def aclose(self) -> None:
         """Close every member that can be, also if one of them fails to."""
         async with AsyncExitStack() as stack:
             for member in self._members:
-                stack.push_async_callback(close, member)
+                stack.push_async_callback(member.aclose)
 
     def _one(self, scores: Sequence[float], problem: Problem) -> float:
         if self._combine == "min":

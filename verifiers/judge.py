@@ -12,18 +12,18 @@ import re
 from asyncio import TaskGroup
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from reasoning.errors import GenerationError, RecipeError, VerificationError, cause
-from reasoning.generate import Generator, Meter, Prompt, Sampling, TextScorer
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.seeds import fold
-from reasoning.session import close, start
+from reasoning.session import start
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 
 PROMPT = """\
 Judge a proposed solution of a problem.
@@ -88,11 +88,11 @@ def judge(
     if _letters(yes) == _letters(no) or not (_letters(yes) and _letters(no)):
         raise RecipeError(f"judge: {yes!r} and {no!r} cannot be told apart as verdicts")
     source = names.build("generator", generator)
-    if not callable(getattr(source, "generate", None)):
+    if not isinstance(source, Generator):
         raise RecipeError(
             f"judge: {source!r} is no generator; give a name, or a mapping of a name and options"
         )
-    if both and not hasattr(source, "score_text"):
+    if both and not source.reads:
         raise RecipeError(
             f"judge: both asks how likely given words are, and {type(source).__name__} cannot say; "
             f"{_SCORERS}"
@@ -113,7 +113,7 @@ class _Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class Judge(Verifier):
     """Asks for verdicts, and meters all that the judging model reads and writes.
 
     What it read in a call that was cancelled or failed is not known, and not counted. `words` are
@@ -139,18 +139,16 @@ class Judge:
 
     @property
     def notes(self) -> list[str]:
-        return list(getattr(self.generator, "notes", []))
+        return list(self.generator.notes)
 
     @property
     def version(self) -> str | None:
-        found: str | None = getattr(self.generator, "version", None)
-        return found
+        return self.generator.version
 
     @property
     def parameters(self) -> float | None:
         """Of the judging model, None if it does not say."""
-        found: float | None = getattr(self.generator, "parameters", None)
-        return found
+        return self.generator.parameters
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the path has no text, or no verdict was given.
@@ -184,30 +182,26 @@ class Judge:
 
     async def describe(self) -> Mapping[str, str]:
         """What the judging model's generator says of itself. Raises what a call raises."""
-        if (describe := getattr(self.generator, "describe", None)) is None:
-            return {}
-        facts = await describe()
+        facts = await self.generator.describe()
         await self._goes_on()
         return {f"judge's {name}": value for name, value in facts.items()}
 
     async def aclose(self) -> None:
-        await close(self.generator)
+        await self.generator.aclose()
 
     async def _goes_on(self) -> bool:
         """Whether the judging model goes on from its own text; a server is asked, once.
 
         Raises RecipeError for `both` and `think` where they cannot be had.
         """
-        ask = getattr(self.generator, "abilities", None)
-        able = await ask() if ask else None
-        if self.both and not getattr(able, "scores", True):
+        await self.generator.astart()  # a server is asked what it can do, once
+        if self.both and not self.generator.reads:
             raise RecipeError(
                 "judge: both asks how likely given words are, and the judging model's server does "
                 f"not tell; {_SCORERS}"
             )
         try:
-            if refuse := getattr(self.generator, "refuse_steps", None):
-                refuse()
+            self.generator.refuse_steps()
         except RecipeError as error:
             if self.think:
                 raise RecipeError(
@@ -290,13 +284,12 @@ class Judge:
 
     async def _read(self, case: _Case, place: Node, number: int) -> float:
         """From how likely both words are."""
-        scorer = cast(TextScorer, self.generator)
         lead = "" if place.parent is None else " "
         ready = Prompt(case.asked, place, number)
         sums = []
         for word in self.words:
             given = Sample(lead + word)
-            found = await scorer.score_text(ready, given, question=True, meter=case.meter)
+            found = await self.generator.score_text(ready, given, question=True, meter=case.meter)
             sums.append(float(found.sum()))
         yes, no = sums
         return 1 / (1 + math.exp(min(700.0, no - yes)))

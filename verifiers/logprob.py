@@ -18,7 +18,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 
 Kind: TypeAlias = Literal["mean", "min", "sum", "tail"]
 Window: TypeAlias = Annotated[int, Field(ge=1)]
@@ -42,7 +42,7 @@ def logprob(*, kind: Kind = "mean", window: Window = 2048) -> Logprob:
     return Logprob(kind, window)
 
 
-class Logprob:
+class Logprob(Verifier):
     """One score a node, under the name logprob_<kind>."""
 
     def __init__(self, kind: Kind = "mean", window: int = 2048) -> None:

@@ -19,7 +19,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, reading
+from reasoning.verify import Scores, Verifier, reading
 from verifiers.engines.steps import new_steps
 
 
@@ -45,7 +45,7 @@ def nano_prm(
     return NanoPRM(model)
 
 
-class NanoPRM:
+class NanoPRM(Verifier):
     """Scores the steps in a node's sample, given the question and the path that leads there.
 
     Calls that wait together are computed together, by the model itself. Question, path and steps
@@ -57,9 +57,12 @@ class NanoPRM:
     text_only = True
 
     def __init__(self, model: RewardModel) -> None:
-        self.parameters = model.parameters
         self._model = model
         self._longest = max(map(len, model.text.pieces))
+
+    @property
+    def parameters(self) -> float:
+        return self._model.parameters
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError for a node without a step, or a path beyond the context."""

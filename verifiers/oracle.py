@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasoning.answers import extract
-from reasoning.answers.grading import equivalent
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Node
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 
 
 def oracle() -> Oracle:
@@ -18,16 +16,14 @@ def oracle() -> Oracle:
     return Oracle()
 
 
-class Oracle:
+class Oracle(Verifier):
     """Scores a path 1 if its answer is right and 0 if it is wrong or has none (yet).
 
     Everything made with it carries its note.
     """
 
     name = "oracle"
-
-    def __init__(self) -> None:
-        self.notes = ["verifier oracle looks at the gold answers: an upper bound, not a result"]
+    notes = ("verifier oracle looks at the gold answers: an upper bound, not a result",)
 
     def preflight(self, _: Sampling, problems: Sequence[Problem]) -> None:
         """Some problems may have no gold answer, but not all of them."""
@@ -43,6 +39,5 @@ class Oracle:
                 f"problem {problem.id!r} has no gold answer, which is all the oracle goes by; "
                 "use another verifier"
             )
-        answer = extract(node.text, problem.fallback if node.finished else None)
-        right = answer is not None and await equivalent(problem.gold, answer)
-        return (float(right),)
+        answer = problem.answers.find(node.text, node.finished)
+        return (float(await problem.answers.grade(answer) is True),)

@@ -21,13 +21,13 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from reasoning.answers import extract
+from reasoning.answers import Answer
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 
 TESTS = "verifiers.engines.python_worker:passes"
 """The check that runs the tests in a problem's meta."""
@@ -83,7 +83,7 @@ def python(
     return verifier
 
 
-class Python:
+class Python(Verifier):
     """Runs the check on each node, in a process and a folder of its own."""
 
     name = "python"
@@ -217,9 +217,13 @@ def _fields(problem: Problem, node: Node) -> dict[str, Any]:
         "question": problem.question,
         "text": node.text,
         "step": node.sample.text,
-        "answer": extract(node.text, problem.fallback if node.finished else None),
+        "answer": _text(problem.answers.find(node.text, node.finished)),
         "meta": json.loads(json.dumps(dict(problem.meta), default=str)),
     }
+
+
+def _text(answer: Answer | None) -> str | None:
+    return None if answer is None else answer.text
 
 
 def _environment(folder: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 
 
 @names.validated
@@ -22,7 +22,7 @@ def recorded_scores(*, logit: bool = False) -> RecordedScores:
     return RecordedScores(logit)
 
 
-class RecordedScores:
+class RecordedScores(Verifier):
     """Serves `scores` (one a step), else `score_last`, of samples from the generator `recorded`."""
 
     name = "recorded_scores"

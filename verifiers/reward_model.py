@@ -17,7 +17,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, reading
+from reasoning.verify import Scores, Verifier, reading
 from verifiers.engines.pooling import PoolingEngine, PoolingServer, Rows, Task
 
 
@@ -53,7 +53,7 @@ def reward_model(
     return RewardModel(source, label, last_token)
 
 
-class RewardModel:
+class RewardModel(Verifier):
     """Scores the text of a path, as the assistant's answer to the question.
 
     What the model reads is metered. A server tells how much that was with its answer, so a call

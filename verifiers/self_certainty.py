@@ -17,7 +17,7 @@ from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 from verifiers.deepconf import CURE, refuse_without_confidences
 from verifiers.logprob import usable
 
@@ -35,7 +35,7 @@ def self_certainty(*, k: Annotated[int, Field(ge=1)] = 20) -> SelfCertainty:
     return SelfCertainty(k)
 
 
-class SelfCertainty:
+class SelfCertainty(Verifier):
     """One score a node."""
 
     name = "self_certainty"

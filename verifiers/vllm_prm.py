@@ -21,7 +21,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Batches, Scores, reading
+from reasoning.verify import Batches, Scores, Verifier, reading
 from verifiers.engines.pooling import Pooled, PoolingEngine, PoolingServer, Rows
 from verifiers.engines.prm_families import FAMILIES, Family, Layout, Tokens, family_of
 from verifiers.engines.steps import STEP_BREAK, new_steps
@@ -103,7 +103,7 @@ class Reader(Protocol):
     async def aclose(self) -> None: ...
 
 
-class VllmPRM:
+class VllmPRM(Verifier):
     """Scores the steps in a node's sample, given the question and the path that leads there.
 
     A step's score depends on what stands before it alone, so those of a path come from one call

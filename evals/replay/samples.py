@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 
 from evals.replay.strategies import Ints, Ordered
 from evals.statistics.intervals import Floats
-from reasoning.aggregators import Reduction, reduce_steps
 from reasoning.errors import RecipeError
 from reasoning.tree import Sample
+from reasoning.verify import Reduction, reduce_steps
 
 REDUCTIONS: tuple[Reduction, ...] = ("last", "min", "prod", "mean")
 

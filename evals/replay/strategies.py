@@ -18,7 +18,7 @@ from pydantic import Field
 
 from evals.replay.rpc import pruned
 from evals.statistics.intervals import Floats
-from reasoning.aggregators import Reduction
+from reasoning.verify import Reduction
 from searchers.kernels.stopping import majority_probability
 
 Ints: TypeAlias = NDArray[np.int64]

@@ -85,7 +85,7 @@ def _node(raw: bytes, places: Mapping[tuple[int, ...], int]) -> TreeNode | None:
             str(line["finish"]),
             int(line.get("generated_tokens", 0)),
             {str(k): [float(x) for x in v] for k, v in line.get("scores", {}).items()},
-            line.get("message"),
+            _asked(line),
             (line.get("info") or {}).get("error"),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -214,3 +214,11 @@ def short(value: Any) -> float | None:
     if not math.isfinite(number):
         return None
     return int(number) if number == int(number) else number
+
+
+def _asked(line: Mapping[str, Any]) -> str | None:
+    """What the node answers instead of the problem's question; `message` is how it once stood."""
+    turn = line.get("turn")
+    if not isinstance(turn, Mapping):
+        return line.get("message")
+    return "\n\n".join(str(message.get("content", "")) for message in turn.get("messages", ()))

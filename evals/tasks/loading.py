@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from reasoning.answers import Fallback
+from reasoning.answers.math import Math
 from reasoning.errors import TaskError
 from reasoning.problem import Problem
 
@@ -107,7 +108,11 @@ def load(
     _refuse_duplicates(problems, rows, fields)
     made = [
         replace(
-            p, prompt=prompt.replace("{question}", p.question), system=system, fallback=fallback
+            p,
+            prompt=prompt.replace("{question}", p.question),
+            system=system,
+            messages=(),
+            answers=Math(p.gold, fallback),
         )
         for p in problems[:limit]
     ]

@@ -25,6 +25,7 @@ from typing import Literal, TypeVar
 
 from evals.tasks.loading import Task
 from reasoning.answers import last_number
+from reasoning.answers.math import Math
 from reasoning.errors import TaskError
 from reasoning.problem import Problem
 
@@ -490,7 +491,7 @@ def nano(
                 gold=item.answer,
                 system=system,
                 meta={"difficulty": item.difficulty},
-                fallback=last_number,
+                answers=Math(item.answer, last_number),
             )
             for item in items
         ],

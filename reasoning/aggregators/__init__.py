@@ -9,21 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from reasoning.answers import Answer
 from reasoning.errors import RecipeError
-from reasoning.tree import Path
-
-Reduction: TypeAlias = Literal["last", "min", "prod", "mean"]
+from reasoning.tree import Node, Path
+from reasoning.verify import Reduction, reduce_steps
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A node put forward as a solution.
 
-    `steps` are the verifier's scores along its path, empty if it has none. `rank` orders
-    candidates that arrived one before another (racing strategies); others leave it at 0.
+    `steps` are the verifier's scores along its path, empty if it has none, and `score` the one
+    number that the verifier's reduction makes of them. `rank` orders candidates that arrived one
+    before another (racing strategies); others leave it at 0. `node` holds text, tokens and
+    log-probabilities.
     """
 
     path: Path
@@ -31,29 +32,11 @@ class Candidate:
     weight: float = 1.0
     rank: float = 0.0
     steps: tuple[float, ...] = ()
+    score: float | None = None
+    node: Node | None = None
 
 
 Aggregator: TypeAlias = Callable[[Sequence[Candidate]], Answer | None]
-
-
-def reduce_steps(steps: Sequence[float], reduction: Reduction = "last") -> float | None:
-    """One score for a path from the scores of its steps; None if there are none.
-
-    `last` suits reward models whose last value sums up the prefix (Qwen2.5-Math-PRM, Skywork);
-    `min` and `prod` suit Math-Shepherd's kind; `prod` penalises length.
-    """
-    if not steps:
-        return None
-    match reduction:
-        case "last":
-            return steps[-1]
-        case "min":
-            return min(steps)
-        case "prod":
-            return math.prod(steps)
-        case "mean":
-            return math.fsum(steps) / len(steps)
-    raise RecipeError(f"reduction is one of last, min, prod, mean, not {reduction!r}")
 
 
 def first(candidates: Sequence[Candidate]) -> Answer | None:

@@ -7,14 +7,13 @@ import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-from reasoning.clock import Clock, ClockPerProblem, RealClock, Speed, VirtualClock, stream
+from reasoning.clock import Clock, ClockPerProblem, Speed, VirtualClock, stream
 from reasoning.errors import StoreError
-from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling, Wrapping
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import FloatArray, Sample
@@ -43,7 +42,7 @@ def journal(
     )
 
 
-class Journal:
+class Journal(Wrapping):
     """`paid_tokens` and `paid_calls` count what the wrapped generator really was asked for."""
 
     def __init__(
@@ -54,7 +53,7 @@ class Journal:
         shared: bool = False,
         token_seconds: float = 1 / 50,
     ) -> None:
-        self.generator = generator
+        super().__init__(generator)
         self.shared = shared
         self.token_seconds = token_seconds
         self.paid_tokens = 0
@@ -66,16 +65,10 @@ class Journal:
         if path is not None and path.exists():
             self._load(path)
 
-    def __getattr__(self, name: str) -> Any:
-        # Everything else a generator may tell of itself or do (sampling, notes, problem_ids).
-        value = getattr(self.generator, name)
-        return partial(self._score_text, value) if name == "score_text" else value
-
     def clock(self, problem: Problem) -> Clock:
         if self.shared:
             return self._clocks(problem.id)
-        own = getattr(self.generator, "clock", None)
-        return own(problem) if own else RealClock()
+        return self.generator.clock(problem)
 
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
@@ -92,10 +85,10 @@ class Journal:
             await stream(sample.generated_tokens, self.token_seconds, clock, meter)
         return sample
 
-    async def _score_text(
-        self, score: Any, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
     ) -> FloatArray:
-        """The generator's `score_text`, recorded as a sample of the logprobs and tokens read."""
+        """Recorded as a sample of the logprobs and the tokens read."""
         problem = prompt.problem
         text = sample.text if sample.token_ids is None else sample.token_ids
         key = _digest(*_place(prompt), text, question)
@@ -105,7 +98,9 @@ class Journal:
             self.paid_calls += 1
             with self.pause(problem) if self.shared else nullcontext():
                 try:
-                    logprobs = await score(prompt, sample, question=question, meter=used.append)
+                    logprobs = await self.generator.score_text(
+                        prompt, sample, question=question, meter=used.append
+                    )
                 except BaseException:
                     meter(sum(used))
                     raise
@@ -130,8 +125,7 @@ class Journal:
 
     async def aclose(self) -> None:
         self.close()
-        if close := getattr(self.generator, "aclose", None):
-            await close()
+        await self.generator.aclose()
 
     async def _pay(
         self,
@@ -205,10 +199,9 @@ def _key(prompt: Prompt, params: Sampling, seed: int, cut: bool) -> str:
 
 
 def _place(prompt: Prompt) -> tuple[object, ...]:
-    """The messages and what stands behind them."""
-    ids = prompt.token_ids
-    prefix = prompt.text if ids is None else ids
-    return (prompt.problem.system, prompt.problem.prompt, prefix)
+    """Who is asked, the messages and what stands behind them."""
+    messages = [(message.role, message.content) for message in prompt.messages]
+    return (prompt.model, messages, prompt.pieces)
 
 
 def _digest(*parts: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from reasoning.clock import Clock, ClockPerProblem, Speed, stream
 from reasoning.errors import RecipeError
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import Finish, Sample
 
@@ -35,9 +35,10 @@ def recorded(
     return Recorded(read(Path(path), where or {}), path, 1 / tokens_per_second)
 
 
-class Recorded:
+class Recorded(Generator):
     """Samples by problem id. Ignores seeds and temperatures: what was drawn was drawn."""
 
+    sampling = Sampling(max_tokens=1_000_000)
     replays = True
 
     def __init__(
@@ -46,7 +47,6 @@ class Recorded:
         self.samples = samples
         self.source = source
         self.token_seconds = token_seconds
-        self.sampling = Sampling(max_tokens=1_000_000)
         self._clocks = ClockPerProblem()
 
     @property

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from reasoning.clock import Clock, ClockPerProblem, Seconds, stream
 from reasoning.errors import GenerationError
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
@@ -44,7 +44,7 @@ def scripted(
     )
 
 
-class Scripted:
+class Scripted(Generator):
     """The fake behind `scripted`, with functions where a recipe has numbers.
 
     `delay(seed)` is the time to the first token in virtual seconds, `failure(prompt, seed)` an
@@ -67,6 +67,10 @@ class Scripted:
         self.live = 0
         self.metered = 0
         self._clocks = ClockPerProblem()
+
+    @property
+    def reads(self) -> bool:
+        return True
 
     def clock(self, problem: Problem) -> Clock:
         return self._clocks(problem.id)
@@ -113,7 +117,7 @@ class Scripted:
                 await self.clock(prompt.problem).sleep(pause)
             if self.failure and (error := self.failure(prompt, seed)):
                 raise error
-            asked = [prompt.problem.system or "", prompt.problem.prompt] if question else []
+            asked = [message.content for message in prompt.messages] if question else []
             meter(sum(len(words(text)) for text in [*asked, prompt.text, sample.text]))
             if question and sample.logprobs is not None:
                 return sample.logprobs

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from reasoning.errors import RecipeError
-from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling, Wrapping
 from reasoning.seeds import fold
-from reasoning.tree import Finish, FloatArray, Node, Sample
+from reasoning.tree import Node, Sample
 
 
-class Thinking:
+class Thinking(Wrapping):
     """Lets `generator` think for at most `tokens` tokens of a path, steps and all.
 
     The answer has what is left of the call's `max_tokens`. Text up to `end` is thinking; a path
@@ -33,15 +33,9 @@ class Thinking:
                 f"thinking_tokens is {tokens} and thinking_end {end!r}; give 1 token or more and "
                 "the mark the model's thinking ends with, or leave thinking_tokens out"
             )
-        self.generator = generator
+        super().__init__(generator)
         self.tokens = tokens
         self.end = end
-
-    def __getattr__(self, name: str) -> Any:
-        # Everything else a generator may tell of itself or do (version, score_text, aclose).
-        if name == "generator":  # not set yet, as in copying
-            raise AttributeError(name)
-        return getattr(self.generator, name)
 
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
@@ -49,8 +43,7 @@ class Thinking:
         ask = self.generator.generate
         if self.end in prompt.text:
             return await ask(prompt, params, seed=seed, meter=meter)
-        written = [] if prompt.afresh else prompt.parent.attempt()
-        left = self.tokens - sum(node.sample.generated_tokens for node in written)
+        left = self.tokens - prompt.written
         thought = Sample("", token_ids=(), finish="length")
         if left > 0:
             limits = replace(
@@ -77,7 +70,7 @@ class Thinking:
             seed=fold(seed, "answer"),
             meter=meter,
         )
-        return _joined(thought, answer, answer.finish)
+        return thought + answer
 
     async def _cut(self, thought: Sample, room: int) -> Sample | None:
         """The thinking, ended by us; None if there is no room for that."""
@@ -100,32 +93,11 @@ class Thinking:
             generated_tokens=size,
             info={"thinking_cut": True},
         )
-        return _joined(thought, mark, "length") if thought.generated_tokens else mark
+        return thought + mark if thought.generated_tokens else mark
 
 
 def _behind(prompt: Prompt, thought: Sample) -> Prompt:
     """The prompt that goes on after `thought`, which the tree does not hold yet."""
-    message = prompt.problem.prompt if prompt.afresh else None
     key = fold(prompt.parent.key, prompt.slot)
-    node = Node(prompt.parent, prompt.slot, thought, key, message)
-    return replace(prompt, parent=node, slot=0, afresh=False)
-
-
-def _joined(a: Sample, b: Sample, finish: Finish) -> Sample:
-    """Two samples as one; what only one of them knows of its tokens is dropped."""
-
-    def both(x: FloatArray | None, y: FloatArray | None) -> FloatArray | None:
-        return None if x is None or y is None else np.concatenate([x, y])
-
-    hidden = a.token_ids is None or b.token_ids is None
-    return Sample(
-        a.text + b.text,
-        token_ids=None if hidden else (*(a.token_ids or ()), *(b.token_ids or ())),
-        logprobs=both(a.logprobs, b.logprobs),
-        confidence=both(a.confidence, b.confidence),
-        finish=finish,
-        prompt_tokens=a.prompt_tokens + b.prompt_tokens,
-        cached_tokens=a.cached_tokens + b.cached_tokens,
-        generated_tokens=a.generated_tokens + b.generated_tokens,
-        info={**(a.info or {}), **(b.info or {})} or None,
-    )
+    node = Node(prompt.parent, prompt.slot, thought, key, prompt.turn)
+    return replace(prompt, parent=node, slot=0, turn=None)

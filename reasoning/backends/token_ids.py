@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
-from reasoning.generate import Prompt
+from reasoning.generate import Piece, Prompt
 
 DOCUMENT = "<|endoftext|>"
 """What stands before a text that has no prompt, if the model has no mark for it."""
@@ -35,6 +35,23 @@ def text_of(
         size *= 2
     text = decode([*before[-size:], *produced])[len(shown) :]
     return text if ended else text.rstrip(BROKEN)
+
+
+def tokens_of(
+    pieces: Iterable[Piece], encode: Callable[[str], Sequence[int]], ends: Container[int]
+) -> list[int]:
+    """The tokens of a path: those that were produced as they are, and written text by `encode`.
+
+    A token of `ends`, which ended an answer, is left out where something follows it.
+    """
+    ids: list[int] = []
+    for piece in pieces:
+        if not piece:
+            continue
+        while ids and ids[-1] in ends:
+            ids.pop()
+        ids.extend(encode(piece) if isinstance(piece, str) else piece)
+    return ids
 
 
 def priority(prompt: Prompt) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,10 +18,11 @@ import numpy as np
 from reasoning.backends import checkpoint
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.backends.thinking import Thinking
-from reasoning.backends.token_ids import BROKEN, CONTEXT, DOCUMENT, priority, text_of
+from reasoning.backends.token_ids import BROKEN, CONTEXT, DOCUMENT, priority, text_of, tokens_of
 from reasoning.backends.vllm_common import cpu_defaults, installed_version
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
 from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.problem import Message
 from reasoning.tree import Finish, FloatArray, Sample
 
 
@@ -52,7 +53,7 @@ def vllm(
     return Thinking(generator, thinking_tokens, thinking_end)
 
 
-class Vllm:
+class Vllm(Generator):
     """One engine, started by the first call, on an event loop of its own.
 
     One request a sample: the engine batches requests as they come and computes the prompt that
@@ -69,7 +70,7 @@ class Vllm:
         template: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
-        self.version = f"vllm {installed_version()}, {model}"
+        self._version = f"vllm {installed_version()}, {model}"
         self._options = _engine_options(model, engine, lora)
         self._lora = lora
         self._template_options = dict(template or {})
@@ -78,8 +79,16 @@ class Vllm:
         self._tokenizer: Any = None
         self._vocabulary: list[str] = []
         self._stops: dict[tuple[str, ...], frozenset[int]] = {(): frozenset()}
-        self._prompts: dict[tuple[str | None, str], list[int]] = {}
+        self._prompts: dict[tuple[Message, ...], list[int]] = {}
         self._names = itertools.count()
+
+    @property
+    def reads(self) -> bool:
+        return True
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     @property
     def parameters(self) -> int | None:
@@ -120,7 +129,7 @@ class Vllm:
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
     ) -> FloatArray:
-        """See `reasoning.generate.TextScorer`.
+        """See `reasoning.generate.Generator`.
 
         Without `question` a document begins with the model's beginning-of-text token, or else
         <|endoftext|>; if it has neither, with the path's own text, whose first token has logprob 0.
@@ -255,17 +264,16 @@ class Vllm:
 
     def _input(self, prompt: Prompt) -> list[int]:
         """The question through the chat template, once, then the path's own tokens."""
-        problem = prompt.problem
-        key = (problem.system, problem.prompt)
+        key = prompt.messages
         if key not in self._prompts:
             if len(self._prompts) > 10_000:
                 self._prompts.clear()
-            self._prompts[key] = self._template(*key)
+            self._prompts[key] = self._template(key)
         return self._prompts[key] + self._path(prompt)
 
     def _path(self, prompt: Prompt) -> list[int]:
-        ids = prompt.token_ids
-        return list(ids) if ids is not None else self._encode(prompt.text)
+        ends = {self._tokenizer.eos_token_id}
+        return tokens_of(prompt.pieces, self._encode, ends)
 
     def _document(self) -> list[int]:
         begin = self._tokenizer.bos_token_id
@@ -273,14 +281,14 @@ class Vllm:
             begin = self._tokenizer.get_vocab().get(DOCUMENT)
         return [] if begin is None else [begin]
 
-    def _template(self, system: str | None, message: str) -> list[int]:
+    def _template(self, messages: Sequence[Message]) -> list[int]:
         if not getattr(self._tokenizer, "chat_template", None):
-            return list(self._tokenizer.encode(message if system is None else system + message))
-        messages = [{"role": "user", "content": message}]
-        if system is not None:
-            messages.insert(0, {"role": "system", "content": system})
+            return list(self._tokenizer.encode("".join(m.content for m in messages)))
         text = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False, **self._template_options
+            [m.to_json() for m in messages],
+            add_generation_prompt=True,
+            tokenize=False,
+            **self._template_options,
         )
         return self._encode(text)
 

@@ -371,17 +371,15 @@ async def _solve(question: str, recipe: Recipe, strategy: Any) -> Any:
 
 async def _described(plugins: Sequence[Any]) -> list[Mapping[str, str]]:
     """What generators and verifiers say of themselves, where they do."""
-    from reasoning.session import close
-
     found = []
     for plugin in plugins:
-        if describe := getattr(plugin, "describe", None):
-            try:
-                found.append(await describe())
-            except (EngineError, CallError) as error:  # the recipe may be fine all the same
-                found.append({"not ready": str(error)})
-            finally:
-                await close(plugin)
+        try:
+            if facts := await plugin.describe():
+                found.append(facts)
+        except (EngineError, CallError) as error:  # the recipe may be fine all the same
+            found.append({"not ready": str(error)})
+        finally:
+            await plugin.aclose()
     return found
 
 

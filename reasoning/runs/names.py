@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
 
 from reasoning.errors import RecipeError, unknown
+from reasoning.plugin import Plugin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def size(spec: object, part: object) -> float | None:
     None if neither does. Raises RecipeError for a size that is none.
     """
     told = spec.get("parameters") if isinstance(spec, Mapping) else None
-    told = getattr(part, "parameters", None) if told is None else told
+    told = part.parameters if told is None and isinstance(part, Plugin) else told
     if told is None:
         return None
     try:

@@ -21,6 +21,7 @@ from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
 from reasoning.errors import EngineError, RecipeError, StoreError, UserError, cause
 from reasoning.generate import Generator, Sampling
+from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
@@ -29,10 +30,7 @@ from reasoning.search import Search, Step
 from reasoning.session import (
     Limits,
     Result,
-    clock_of,
-    close,
     made,
-    preflight,
     run_search,
     sampling_for,
     start,
@@ -148,12 +146,15 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
                 made(Step, variant.step, Step()),
                 made(Limits, variant.limits, Limits()),
             )
-            preflight(verifier, arm.sampling, task.problems if task else ())
+            if verifier is not None:
+                verifier.preflight(arm.sampling, task.problems if task else ())
             arms.append(arm)
     if mistakes:
         raise _together(list(mistakes.values()))
     notes = list(
-        dict.fromkeys(note for part in built.values() for note in getattr(part, "notes", []))
+        dict.fromkeys(
+            note for part in built.values() if isinstance(part, Plugin) for note in part.notes
+        )
     )
     problems = list(task.problems)
     for part in built.values():
@@ -163,7 +164,7 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
         # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
         shared = len(arms) > 1 and all(arm.limits.seconds is None for arm in arms)
     # A recording needs no sharing: it is shared by its nature.
-    shared = shared and not any(getattr(arm.generator, "replays", False) for arm in arms)
+    shared = shared and not any(arm.generator.replays for arm in arms)
     if shared:
         notes.append(SHARED_NOTE)
     return Plan(recipe, arms, task, problems[:limit], shared, notes)
@@ -172,9 +173,8 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
 def refuse_steps(plan: Plan) -> None:
     """Let generators that have got ready refuse to search step by step. Raises RecipeError."""
     for arm in plan.arms:
-        refuse = getattr(arm.generator, "refuse_steps", None)
-        if refuse and names.steps(arm.strategy.run):
-            refuse()
+        if names.steps(arm.strategy.run):
+            arm.generator.refuse_steps()
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def _together(mistakes: Sequence[UserError]) -> UserError:
 
 def _covered(part: Any, problems: list[Problem], task: Any, notes: list[str]) -> list[Problem]:
     """The problems that a recording has samples for; all of them for other generators."""
-    covered = getattr(part, "problem_ids", None)
+    covered = part.problem_ids if isinstance(part, Plugin) else None
     if covered is None:
         return problems
     kept = [p for p in problems if p.id in covered]
@@ -227,7 +227,7 @@ async def run(
     async with AsyncExitStack() as stack:
         stack.enter_context(store.opened(describe(todo, command)))
         for part in todo.plugins:
-            stack.push_async_callback(close, part)
+            stack.push_async_callback(part.aclose)
         await _Run(todo, store, watch or _unwatched).finish()
         _tell_sizes(todo, store)
         summary = summarise(todo, store)
@@ -249,7 +249,7 @@ class _Run:
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
         for part in plan.plugins:
-            if hasattr(part, "generate") and not getattr(part, "replays", False):
+            if isinstance(part, Generator) and not part.replays:
                 path = store.journal(len(self.journals))
                 self.journals[id(part)] = Journal(part, path=path, shared=plan.shared)
 
@@ -311,7 +311,7 @@ class _Run:
             step=arm.step,
             budget=Budget(arm.limits.tokens, arm.limits.verifier_calls),
             seed=arm.strategy.recipe.seed,
-            clock=clock_of(generator, problem),
+            clock=generator.clock(problem),
         )
         strategy = arm.strategy
         try:
@@ -427,7 +427,7 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
             for s in todo.strategies
         ],
         problem_ids=[p.id for p in todo.problems],
-        avg_at_n=getattr(todo.task, "avg_at_n", False),
+        avg_at_n=todo.task.avg_at_n,
     )
     lost = {name: store.lost(name) for name in LOST}
     spent = " and ".join(f"{lost[name]:,} {what}" for name, what in LOST.items() if lost[name])
@@ -442,7 +442,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "run": {
             **recipe,
-            "task_source": getattr(todo.task, "source", None),
+            "task_source": todo.task.source,
             "versions": _engines(todo),
         },
         "notes": todo.notes,
@@ -467,7 +467,7 @@ def sizes(todo: Plan) -> dict[str, dict[str, float | None]]:
 
 
 def _engines(todo: Plan) -> list[str]:
-    return [v for p in todo.plugins if (v := getattr(p, "version", None))]
+    return [part.version for part in todo.plugins if part.version]
 
 
 def _tell_engines(todo: Plan, store: Store) -> None:

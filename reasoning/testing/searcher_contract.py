@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reasoning.backends.journal import Journal
-from reasoning.budget import Budget, Lease, Purse
+from reasoning.budget import KINDS, Budget, Lease, Purse
 from reasoning.clock import Deadline, VirtualClock
 from reasoning.errors import (
     EngineError,
@@ -73,23 +73,19 @@ class WatchedPurse(Purse):
         self._holders: dict[Lease, asyncio.Task[Any] | None] = {}
         self._requests = 0
 
-    async def lease(self, amount: int) -> Lease | None:
+    async def lease(self, amount: int, *, even: bool = False) -> Lease | None:
         task = asyncio.current_task()
         assert task not in self._holders.values(), "a task asked for a lease while holding one"
         self._requests += 1
         assert self._requests < MOST_REQUESTS, f"{MOST_REQUESTS} requests: does this ever end?"
-        lease = await super().lease(amount)
+        lease = await super().lease(amount, even=even)
         if lease is not None:
             self._holders[lease] = task
         return lease
 
-    def _settle(self, lease: Lease) -> None:
-        super()._settle(lease)
+    def _settle(self, lease: Lease, time: int) -> None:
+        super()._settle(lease, time)
         self._holders.pop(lease, None)
-
-    @property
-    def idle(self) -> bool:
-        return not self.reserved and not self._queue
 
 
 class Run:
@@ -118,8 +114,8 @@ class Run:
         self.toy.clock = self._clock_of  # type: ignore[method-assign]
         self.verifier = verifier or ToyVerifier(case.model, delay=delay, clock=self._clock_of)
         budget = Budget()
-        budget.tokens = WatchedPurse(tokens)
-        budget.verifier_calls = WatchedPurse(verifier_calls)
+        budget._purses["tokens"] = WatchedPurse(tokens)
+        budget._purses["verifier_calls"] = WatchedPurse(verifier_calls)
         self.search = Search(
             case.model.problem,
             generator or self.toy,
@@ -167,13 +163,14 @@ class Run:
         name, search = self.case.name, self.search
         assert self.toy.live == 0, f"{name} left {self.toy.live} calls to the generator live"
         assert not getattr(self.verifier, "live", 0), f"{name} left calls to the verifier live"
-        for kind in ("tokens", "verifier_calls"):
-            for purse in purses(search.budget, kind):
-                assert purse.idle, f"{name} left a lease of {kind} open or somebody waiting"
-                if purse.limit is not None:
-                    assert purse.spent <= purse.limit, (
-                        f"{name} spent {purse.spent} of {purse.limit} {kind}"
-                    )
+        for kind in KINDS:
+            purse = search.budget.purse(kind)
+            idle = not purse.reserved and not purse.waiting
+            assert idle, f"{name} left a lease of {kind} open or somebody waiting"
+            if purse.limit is not None:
+                assert purse.spent <= purse.limit, (
+                    f"{name} spent {purse.spent} of {purse.limit} {kind}"
+                )
         check_accounts(search)
         for candidate in search.candidates:
             assert search.tree[candidate.path].emitted is not None
@@ -182,7 +179,7 @@ class Run:
 def check_accounts(search: Search) -> None:
     """Tree, usage and budget tell the same story."""
     usage, nodes = search.usage, list(search.tree)
-    spent = sum(purse.spent for purse in purses(search.budget, "tokens"))
+    spent = search.budget.tokens.spent
     assert usage.generated_tokens == spent, (
         f"usage has {usage.generated_tokens} generated tokens, the budget {spent}"
     )
@@ -194,20 +191,10 @@ def check_accounts(search: Search) -> None:
         f"nodes hold {filed} tokens, {retried} went into retries, "
         f"but usage has {usage.generated_tokens}"
     )
-    calls = sum(purse.spent for purse in purses(search.budget, "verifier_calls"))
+    calls = search.budget.verifier_calls.spent
     assert usage.verifier_calls == calls, (
         f"usage has {usage.verifier_calls} verifier calls, the budget {calls}"
     )
-    deepest = max((n.generated_tokens for n in nodes), default=0)
-    assert usage.critical_tokens == deepest, (
-        f"usage has {usage.critical_tokens} critical tokens, the deepest path {deepest}"
-    )
-
-
-def purses(budget: Budget, kind: str) -> list[WatchedPurse]:
-    """The purse of this kind and those split off it, all the way down."""
-    below = [purse for part in budget._parts for purse in purses(part, kind)]
-    return [getattr(budget, kind), *below]
 
 
 def check_delivers(case: Case) -> None:

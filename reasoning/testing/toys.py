@@ -26,7 +26,7 @@ from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.tree import FloatArray, Node, Sample
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 
 T = TypeVar("T")
 Steps: TypeAlias = tuple[str, ...]
@@ -276,7 +276,7 @@ def _inverse_cdf(weights: Sequence[float], seed: int) -> int:
     return next((i for i, total in enumerate(sums) if mark < total), len(weights) - 1)
 
 
-class ToyVerifier:
+class ToyVerifier(Verifier):
     """Scores a node by `value(steps)`, by default the model's exact expected reward.
 
     One score for each step that ends in the node, or with `outcome` one for the node; a node

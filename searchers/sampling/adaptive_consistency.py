@@ -27,10 +27,8 @@ async def adaptive_consistency(
     """
     votes: Counter[str] = Counter()
     for start in range(0, n, window):
-        nodes = await search.expand(search.root, min(window, n - start), until="end")
-        for node in nodes:
-            search.emit(node)
-            if answer := search.answer(node):
-                votes[answer.key] += 1
+        size = min(window, n - start)
+        nodes = await search.draws(search.root, size, until="end", land=search.emit)
+        votes.update(answer.key for answer in await search.answers(*nodes) if answer)
         if lead_is_safe(votes.values(), confidence) or (not nodes and search.budget.exhausted):
             return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from asyncio import TaskGroup
 from typing import Annotated
 
 from pydantic import Field
 
 from reasoning.search import Search
+from reasoning.tree import Node
 
 AGGREGATOR = "best"
 
@@ -19,16 +19,12 @@ async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
     arXiv:2206.02336).
     """
 
-    limited = search.budget.verifier_calls.limit is not None
+    limited = search.budget.verifier_calls.bounded
 
-    async def rollout(slot: int) -> None:
-        if node := await search.extend(search.root, slot, until="end"):
-            search.emit(node)
-            if not limited:
-                await search.score(node)
+    async def land(node: Node) -> None:
+        search.emit(node)
+        if not limited:
+            await search.score(node)
 
-    async with TaskGroup() as group:
-        for slot in range(n):
-            group.create_task(rollout(slot))
-    if limited:  # who is scored must not depend on who lands first
-        await search.score(*(node for node in search.root.children if node.emitted))
+    nodes = await search.draws(search.root, n, until="end", land=land)
+    await search.score(*nodes)  # if limited: who is scored must not depend on who lands first

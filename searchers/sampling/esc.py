@@ -26,11 +26,9 @@ async def esc(
     """
     earlier: list[Node] = []
     for start in range(0, n, window):
-        nodes = await search.expand(search.root, min(window, n - start), until="end")
-        for node in nodes:
-            search.emit(node)
-        answers = [search.answer(node) for node in nodes]
-        keys = [answer.key if answer else None for answer in answers]
+        size = min(window, n - start)
+        nodes = await search.draws(search.root, size, until="end", land=search.emit)
+        keys = [answer and answer.key for answer in await search.answers(*nodes)]
         if len(keys) == window and unanimous(keys):
             for node in earlier:
                 search.emit(node, 0.0)

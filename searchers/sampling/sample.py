@@ -12,5 +12,5 @@ async def sample(search: Search, *, temperature: float | None = None) -> None:
 
     `temperature` overrides the recipe's own.
     """
-    if node := await search.extend(search.root, 0, until="end", temperature=temperature):
+    if node := await search.draw(search.root, until="end", temperature=temperature):
         search.emit(node)

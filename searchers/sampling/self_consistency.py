@@ -13,5 +13,4 @@ AGGREGATOR = "majority"
 
 async def self_consistency(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
     """Sample n whole solutions in parallel; the most frequent answer wins."""
-    for node in await search.expand(search.root, n, until="end"):
-        search.emit(node)
+    await search.draws(search.root, n, until="end", land=search.emit)

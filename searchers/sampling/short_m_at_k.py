@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
 from reasoning.errors import RecipeError
-from reasoning.search import Search, race
+from reasoning.race import race
+from reasoning.search import Search
 from reasoning.tree import Node
 
 AGGREGATOR = "majority"
@@ -30,10 +30,9 @@ async def short_m_at_k(
 async def finishers(search: Search, *, winners: int, runners: int) -> None:
     """Race `runners` whole solutions and emit the first `winners`, ranked by their length."""
 
-    async def run(slot: int) -> Node | None:
-        node = await search.extend(search.root, slot, until="end")
+    async def run() -> Node | None:
+        node = await search.draw(search.root, until="end")
         return node if node and node.finished and search.answer(node) else None
 
-    runs = [partial(run, slot) for slot in range(runners)]
-    for node in await race(winners, runs):
+    for node in await race(winners, [run] * runners):
         search.emit(node, rank=node.generated_tokens)

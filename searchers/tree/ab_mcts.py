@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
-from reasoning.tree import Node
+from reasoning.tree import Node, Turn
+from reasoning.verify import Reduction
 from searchers.kernels.branching import Attempt, Chooser, Separate, Together
 from searchers.kernels.posteriors import Beta, Mixed, NormalInverseGamma
 from searchers.tree.growing import Growth, at_least_partial, emitter, grow, reward
@@ -66,7 +66,7 @@ async def ab_mcts(
             "attempt": spot.node.text.strip(),
             "score": f"{worth(spot.node):.2f}",
         }
-        return Growth(spot.node, message=filled(refine, parts))
+        return Growth(spot.node, turn=Turn.user(filled(refine, parts), afresh=True))
 
     with at_least_partial(search, worth):
         for done in range(0, n, parallel):

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
 from reasoning.tree import Node
+from reasoning.verify import Reduction
 from searchers.tree.growing import (
     Growth,
     at_least_partial,

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
+from reasoning.verify import Reduction
 from searchers.kernels.allocate import evenly, sibling_penalty, top
 from searchers.tree.rounds import Leaf, Natural, Positive, ahead, grow_in_rounds, is_open
 

@@ -5,10 +5,8 @@ is what it builds on.
 
 from __future__ import annotations
 
-from asyncio import TaskGroup
-
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
+from reasoning.verify import Reduction
 from searchers.tree.beam_search import beam_search
 from searchers.tree.rounds import Natural, Positive
 
@@ -36,16 +34,16 @@ async def dvts(
 
     `lookahead`, `merge_duplicates` and `max_steps` are those of beam_search.
     """
-    async with TaskGroup() as group:
-        for subtree in search.split(subtrees):
-            group.create_task(
-                beam_search(
-                    subtree,
-                    width=1,
-                    expansions=expansions,
-                    lookahead=lookahead,
-                    merge_duplicates=merge_duplicates,
-                    reduction=reduction,
-                    max_steps=max_steps,
-                )
-            )
+
+    async def grow(subtree: Search, _: int) -> None:
+        await beam_search(
+            subtree,
+            width=1,
+            expansions=expansions,
+            lookahead=lookahead,
+            merge_duplicates=merge_duplicates,
+            reduction=reduction,
+            max_steps=max_steps,
+        )
+
+    await search.split(subtrees, grow)

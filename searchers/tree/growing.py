@@ -10,22 +10,22 @@ from math import inf
 
 import numpy as np
 
-from reasoning.aggregators import Reduction, reduce_steps
 from reasoning.errors import RecipeError
 from reasoning.search import Search, Until
-from reasoning.tree import FloatArray, Node
+from reasoning.tree import FloatArray, Node, Turn
+from reasoning.verify import Reduction, reduce_steps
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A wish for `n` more children of `node`; with `message` they answer that and start over.
+    """A wish for `n` more children of `node`; with `turn` they answer that.
 
     The `urgency` of the calls is for engines that schedule by priority, the higher first.
     """
 
     node: Node
     n: int = 1
-    message: str | None = None
+    turn: Turn | None = None
     urgency: float | None = None
 
 
@@ -44,22 +44,15 @@ async def grow(
     ones must not depend on who is there first, so then all wait for all and are judged in the
     order of the wishes. `land` is called when a child is there, and again once it is judged.
     """
-    at_once = judge is not None and search.budget.verifier_calls.limit is None
+    at_once = judge is not None and not search.budget.verifier_calls.bounded
 
     async def verdict(child: Node) -> None:
         assert judge is not None
         await judge(child)
         land(child)
 
-    async def one(wish: Growth, slot: int) -> Node | None:
-        child = await search.extend(
-            wish.node,
-            slot,
-            until=until,
-            temperature=temperature,
-            message=wish.message,
-            urgency=wish.urgency,
-        )
+    async def one(drawn: Awaitable[Node | None]) -> Node | None:
+        child = await drawn
         if child is not None:
             land(child)
             if at_once:
@@ -68,7 +61,20 @@ async def grow(
 
     async with TaskGroup() as group:
         tasks = [
-            [group.create_task(one(wish, slot)) for slot in search.slots(wish.node, wish.n)]
+            [
+                group.create_task(
+                    one(
+                        search.draw(
+                            wish.node,
+                            until=until,
+                            turn=wish.turn,
+                            urgency=wish.urgency,
+                            temperature=temperature,
+                        )
+                    )
+                )
+                for _ in range(wish.n)
+            ]
             for wish in wishes
         ]
     grown = [[child for task in row if (child := task.result())] for row in tasks]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
 from reasoning.tree import Node
+from reasoning.verify import Reduction
 from searchers.kernels.ucb import Branch, descend, puct_bound, uct_bound
 from searchers.tree.growing import (
     Growth,

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
+from reasoning.verify import Reduction
 from searchers.kernels.resample import (
     Annealing,
     Floats,

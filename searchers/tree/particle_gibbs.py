@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
 from reasoning.tree import Node
+from reasoning.verify import Reduction
 from searchers.kernels.resample import Floats, log_softmax, logit, shared_counts
 from searchers.tree.rounds import (
     Leaf,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
+from reasoning.verify import Reduction
 from searchers.kernels.allocate import softmax_shares
 from searchers.tree.rounds import Leaf, Positive, Temperature, grow_in_rounds, is_open, values
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import numpy as np
 from pydantic import Field
 
-from reasoning.aggregators import Reduction, reduce_steps
 from reasoning.search import Search, Until
 from reasoning.tree import Node
+from reasoning.verify import Reduction, reduce_steps
 from searchers.kernels.allocate import Bools, Floats, Ints
 
 T = TypeVar("T")
@@ -153,15 +153,17 @@ class _Rounds:
         self.landed: list[Leaf] = []
         # With a limit on verifier calls, who gets the last ones must not depend on who lands
         # first: then a round is scored in path order once it is complete.
-        self.at_once = search.budget.verifier_calls.limit is None
+        self.at_once = not search.budget.verifier_calls.bounded
 
     async def grow(self, leaves: Sequence[Leaf]) -> list[Leaf]:
         """The next step of every open leaf, once for each of its slots, scored as it lands."""
 
-        async def one(parent: Leaf, slot: int) -> Leaf | None:
+        def call(parent: Leaf) -> Coroutine[Any, Any, Node | None]:
             last = parent.node.depth + 1 >= self.max_steps
-            until: Until = self.last_step if last else "step"
-            node = await self.search.extend(parent.node, slot, until=until)
+            return self.search.draw(parent.node, until=self.last_step if last else "step")
+
+        async def one(parent: Leaf, drawn: Coroutine[Any, Any, Node | None]) -> Leaf | None:
+            node = await drawn
             if node is None:
                 return None
             leaf = self.land(node, parent)
@@ -171,10 +173,7 @@ class _Rounds:
             return leaf
 
         grown = await _in_order(
-            one(leaf, slot)
-            for leaf in leaves
-            if leaf.open
-            for slot in self.search.slots(leaf.node, leaf.slots)
+            one(leaf, call(leaf)) for leaf in leaves if leaf.open for _ in range(leaf.slots)
         )
         children = [leaf for leaf in grown if leaf is not None]
         await self.search.score(*(leaf.node for leaf in children))
@@ -192,8 +191,7 @@ class _Rounds:
         async def one(tip: Node) -> Node:
             if not self._can_grow(tip):
                 return tip
-            (slot,) = self.search.slots(tip, 1)
-            node = await self.search.extend(tip, slot, temperature=0.0)
+            node = await self.search.draw(tip, temperature=0.0)
             if node is not None and self.at_once:
                 await self.search.score(node)
             return node or tip

@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from reasoning.aggregators import Reduction
 from reasoning.search import Search
+from reasoning.verify import Reduction
 from searchers.kernels.resample import (
     Scheme,
     effective_sample_size,

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from reasoning.clock import VirtualClock
-from reasoning.search import race
+from reasoning.race import race
 
 
 class Track:

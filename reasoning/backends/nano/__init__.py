@@ -29,8 +29,9 @@ from reasoning.backends.nano.model import (
 )
 from reasoning.backends.nano.reward import RewardModel
 from reasoning.backends.nano.text import Text
+from reasoning.backends.token_ids import tokens_of
 from reasoning.errors import GenerationError, RecipeError
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.tree import Sample
 
 __all__ = ["WEIGHTS", "Nano", "RewardModel", "nano"]
@@ -67,7 +68,7 @@ def nano(
         ) from error
 
 
-class Nano:
+class Nano(Generator):
     """A generator and text scorer with continuous batching and prefix reuse.
 
     May be used from several event loops and threads. It holds no thread while idle.
@@ -81,8 +82,7 @@ class Nano:
         self.text = Text(path)
         self.context = config.context
         """Largest number of tokens of prompt and answer together."""
-        self.parameters = sum(tensor.size for tensor in weights.values())
-        """Of the model, embeddings included."""
+        self._parameters = sum(tensor.size for tensor in weights.values())
         self._ends = _end_tokens(path)
         self.engine: Engine[Call] = Engine(
             model,
@@ -90,6 +90,15 @@ class Nano:
             max_batch=max_batch,
             cache_tokens=cache_tokens,
         )
+
+    @property
+    def parameters(self) -> int:
+        """Of the model, embeddings included."""
+        return self._parameters
+
+    @property
+    def reads(self) -> bool:
+        return True
 
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
@@ -162,14 +171,13 @@ class Nano:
     def _question(self, prompt: Prompt) -> tuple[int, ...]:
         """The chat prompt."""
         try:
-            return self.text.encode_chat(prompt.problem.prompt, prompt.problem.system)
+            return self.text.encode_chat(prompt.messages)
         except UnicodeError as error:
             raise GenerationError(f"the prompt is not valid text: {error}") from None
 
     def _path(self, prompt: Prompt) -> tuple[int, ...]:
         """The assistant's tokens so far."""
-        path = prompt.token_ids
-        return self._encode(prompt.text) if path is None else tuple(path)
+        return tuple(tokens_of(prompt.pieces, self._encode, self._ends))
 
     def _encode(self, text: str) -> tuple[int, ...]:
         try:

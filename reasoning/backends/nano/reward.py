@@ -20,6 +20,7 @@ from reasoning.backends.nano.model import (
 )
 from reasoning.backends.nano.text import Text
 from reasoning.errors import VerificationError
+from reasoning.problem import Message
 
 MARK = "<extra_0>"
 WEIGHTS = Path(__file__).parent / "weights" / "prm"
@@ -32,7 +33,7 @@ def marked(text: Text, prompt: str, steps: Sequence[str]) -> tuple[list[int], li
 
     Returns token ids and the positions of the marks. The blank lines between steps are left out.
     """
-    tokens, marks = list(text.encode_chat(prompt, None)), []
+    tokens, marks = list(text.encode_chat((Message("user", prompt),))), []
     mark = text.token(MARK)
     for step in steps:
         tokens.extend(text.encode(step.strip()))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from reasoning.problem import Message
 
-def chat(prompt: str, system: str | None = None) -> str:
-    """The ChatML text that asks the assistant for an answer to `prompt`."""
-    before = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
-    return f"{before}<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+
+def chat(messages: Iterable[Message]) -> str:
+    """The ChatML text that asks the assistant to answer `messages`."""
+    said = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
+    return f"{said}<|im_start|>assistant\n"
 
 
 class Text:
@@ -63,8 +65,8 @@ class Text:
         """The bytes of one token; padding of the vocabulary has none."""
         return self.pieces[token] if token < len(self.pieces) else b""
 
-    def _encode_chat(self, prompt: str, system: str | None) -> tuple[int, ...]:
-        return self.encode(chat(prompt, system))
+    def _encode_chat(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        return self.encode(chat(messages))
 
 
 def _byte_of_character() -> dict[str, int]:

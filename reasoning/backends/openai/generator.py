@@ -27,7 +27,7 @@ from reasoning.backends.openai.request import Abilities
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.http.admission import Limits
 from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
@@ -40,7 +40,7 @@ _URGENCY_STEPS = 1000
 """Servers' priorities are integers, urgencies are not."""
 
 
-class OpenAI:
+class OpenAI(Generator):
     """The generator behind `openai`. Serves any number of event loops, each with its own pool."""
 
     def __init__(
@@ -82,6 +82,15 @@ class OpenAI:
         return f"{self.model or 'the first model'} at {', '.join(self.urls)}"
 
     @property
+    def reads(self) -> bool:
+        """As far as is known; a server is asked once, at the start."""
+        return self._able is None or self._able.scores
+
+    @property
+    def resumes(self) -> bool:
+        return self._able is None or self._able.continues
+
+    @property
     def pool(self) -> Pool:
         """The connections of the running event loop."""
         return self._here().pool
@@ -118,7 +127,7 @@ class OpenAI:
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
     ) -> FloatArray:
-        """See `reasoning.generate.TextScorer`.
+        """See `reasoning.generate.Generator`.
 
         Without `question` a document begins with the model's beginning-of-text token, or else
         <|endoftext|>; if it has neither, with the path's own text, whose first token has logprob 0.

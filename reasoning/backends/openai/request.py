@@ -150,9 +150,7 @@ def _logprobs(able: Abilities, k: int) -> dict[str, Any]:
 
 def question(prompt: Prompt) -> list[dict[str, str]]:
     """The messages that ask it."""
-    system = prompt.problem.system
-    before = [] if system is None else [{"role": "system", "content": system}]
-    return [*before, {"role": "user", "content": prompt.problem.prompt}]
+    return [message.to_json() for message in prompt.messages]
 
 
 def refuse_steps(able: Abilities) -> None:
@@ -179,10 +177,14 @@ def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
 
 def written(prompt: Prompt, template: str | None) -> str:
     """The question as plain text: `template` filled in, else its messages one after another."""
-    system, message = prompt.problem.system or "", prompt.problem.prompt
+    messages = prompt.messages
     if template is None:
-        return system + message
-    return template.replace("{system}", system).replace("{prompt}", message)
+        return "".join(message.content for message in messages)
+    # A template has one place for a system message and one for a question: earlier turns of a
+    # conversation stand before the question, as a document has them.
+    system = "".join(message.content for message in messages if message.role == "system")
+    asked = "\n\n".join(message.content for message in messages if message.role != "system")
+    return template.replace("{system}", system).replace("{prompt}", asked)
 
 
 def affinity(prompt: Prompt) -> Sequence[int]:
@@ -191,7 +193,7 @@ def affinity(prompt: Prompt) -> Sequence[int]:
     node = prompt.parent
     while node is not None:
         keys.append(node.key)
-        if prompt.afresh or len(keys) == 8:
+        if prompt.turn is not None or len(keys) == 8:
             break
         if node.parent is None:
             break

@@ -8,11 +8,13 @@ from typing import Any, TypeAlias
 
 from reasoning.backends.openai import request
 from reasoning.backends.openai.answer import Answer
+from reasoning.backends.token_ids import tokens_of
 from reasoning.errors import TransientError
 from reasoning.generate import Prompt
 from reasoning.http.pool import Pool
+from reasoning.problem import Message
 
-Question: TypeAlias = tuple[str | None, str]
+Question: TypeAlias = tuple[Message, ...]
 """The system's message and the user's."""
 _QUESTIONS = 10_000
 """Questions whose tokens are remembered."""
@@ -49,7 +51,7 @@ class Tokenizer:
 
     async def question(self, prompt: Prompt) -> list[int]:
         """The question's tokens, through the chat template once."""
-        key = (prompt.problem.system, prompt.problem.prompt)
+        key = prompt.messages
         waiting = self._waiting
         while (known := self._questions.get(key)) is None:
             if (pending := waiting.get(key)) is not None:
@@ -76,8 +78,9 @@ class Tokenizer:
         return _tokens(await self._post("/tokenize", asked))
 
     async def path(self, prompt: Prompt) -> list[int]:
-        ids = prompt.token_ids
-        return list(ids) if ids is not None else await self.encode(prompt.text)
+        pieces = prompt.pieces
+        known = {text: await self.encode(text) for text in pieces if isinstance(text, str)}
+        return tokens_of(pieces, known.__getitem__, ())
 
     async def document(self) -> list[int]:
         """What stands before a text that has no prompt."""

@@ -1,0 +1,36 @@
+"""Mathematics: numbers, formulas, sets, units; what they mean is compared, not how they look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reasoning.answers import Answer, Fallback, extract
+from reasoning.answers.kind import Answers
+
+
+@dataclass(frozen=True)
+class Math(Answers):
+    """`gold` is the right answer, if it is known.
+
+    `fallback` finds an answer in a finished text that has neither a box nor a `####` line.
+    docs/grading.md states the policy.
+    """
+
+    gold: str | None = None
+    fallback: Fallback | None = None
+
+    def find(self, text: str, finished: bool) -> Answer | None:
+        found = extract(text, self.fallback if finished else None)
+        return Answer.of(found) if found else None
+
+    async def same(self, a: Answer, b: Answer) -> bool:
+        from reasoning.answers.grading import equivalent  # starts worker processes when needed
+
+        return await equivalent(a.text, b.text)
+
+    async def grade(self, answer: Answer | None) -> bool | None:
+        from reasoning.answers.grading import equivalent
+
+        if self.gold is None:
+            return None
+        return answer is not None and await equivalent(self.gold, answer.text)

@@ -1,0 +1,331 @@
+"""How a search calls a model: leased, retried, metered, and filed in the tree whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reasoning.budget import NANO, Budget, Kind, Lease, Price, Share, Usage
+from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
+from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.seeds import fold
+from reasoning.seeds import generator as numpy_generator
+from reasoning.strand import Strand
+from reasoning.tree import Finish, FloatArray, Node, Path, RolloutTree, Sample
+
+if TYPE_CHECKING:
+    from reasoning.clock import Clock
+    from reasoning.problem import Problem
+    from reasoning.verify import Verifier
+
+log = logging.getLogger(__name__)
+
+_KINDS: tuple[Kind, ...] = ("calls", "tokens", "money")
+"""What one call needs, in the order in which it is leased: always the same, so nobody waits for
+somebody who waits for him."""
+
+_MARKS = 16
+"""Tokens that a chat template puts around a message, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Transient failures are tried again `attempts` times in all.
+
+    The pause is what the server asked for, else `pause` seconds doubled each time, shortened by
+    up to half at random (seeded), and never above `longest`.
+    """
+
+    attempts: int = 4
+    pause: float = 0.5
+    longest: float = 30.0
+
+    def delay(self, attempt: int, asked: float | None, u: float) -> float:
+        """Seconds to wait after failed attempt number `attempt` (from 0); `u` is in [0, 1)."""
+        wait = asked if asked is not None else self.pause * 2**attempt * (1 - u / 2)
+        return min(self.longest, wait)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call while it is under way. `begun` is what earlier parts of it have produced."""
+
+    prompt: Prompt
+    params: Sampling
+    sources: tuple[Path, ...]
+    finish: Finish | None  # what it is filed as instead of how it ended
+    whole: bool  # a limit may cut it, to be taken up again
+    begun: Sample | None = None
+    paid: int = 0  # for the latest attempt, in billionths
+
+
+class Caller:
+    """What the views of one search have in common: the tree, what was spent, and how to call."""
+
+    def __init__(
+        self,
+        tree: RolloutTree,
+        *,
+        seed: int,
+        retry: Retry,
+        clock: Clock,
+        prices: Mapping[str, Price],
+    ) -> None:
+        self.tree = tree
+        self.seed = seed
+        self.retry = retry
+        self.clock = clock
+        self.prices = prices
+        self.usage = Usage(money=0.0 if prices else None)
+        self.failures: list[str] = []
+
+    async def draw(
+        self,
+        generator: Generator,
+        prompt: Prompt,
+        params: Sampling,
+        budget: Budget,
+        *,
+        sources: tuple[Path, ...] = (),
+        finish: Finish | None = None,
+        whole: bool = False,
+    ) -> Node | None:
+        """The node that comes of one call; None if it was not allowed, or failed for good.
+
+        A `whole` solution that a limit cuts short is taken up again when others have left
+        something, as often as it takes; the generator permitting.
+        """
+        call = _Call(prompt, params, sources, finish, whole and generator.resumes)
+        attempt = 0
+        while True:
+            left = params.max_tokens - (call.begun.generated_tokens if call.begun else 0)
+            leases = await self._leases(call, budget, left)
+            if leases is None:
+                return self._file(call, call.begun) if call.begun is not None else None
+            lease = leases["tokens"]
+            strand = Strand.of(self)
+            strand.reach(lease.after)
+            try:
+                sample = await self._ask(generator, call, lease)
+            except TransientError as error:
+                pause = self.pause(attempt, error, *prompt.path)
+                if pause is None:
+                    before = call.begun.generated_tokens if call.begun else 0
+                    self.usage.wasted_tokens += before
+                    self._fail(call, error, before + lease.used)
+                    return None
+                attempt += 1
+            else:
+                pause = None
+            finally:
+                self._settle(leases, call, strand)
+            if pause is not None:
+                await self.clock.sleep(pause)
+                continue
+            if sample is None:
+                return None
+            call.begun = sample if call.begun is None else call.begun + sample
+            cut = lease.short and sample.finish == "length" and lease.used >= lease.amount
+            if not (cut and call.whole):
+                return self._file(call, call.begun)
+
+    async def _leases(self, call: _Call, budget: Budget, tokens: int) -> dict[Kind, Lease] | None:
+        """The right to make one call; None if a limit forbids it."""
+        leases: dict[Kind, Lease] = {}
+        try:
+            for kind in _KINDS:
+                purse = budget.purse(kind)
+                if kind != "tokens" and not purse.bounded:
+                    continue
+                amount = tokens if kind == "tokens" else 1
+                if kind == "money":
+                    amount = self._cost(call, leases["tokens"].amount)
+                lease = await purse.lease(amount, even=call.whole and kind != "calls")
+                if lease is not None:
+                    leases[kind] = lease
+                if lease is None or (kind == "money" and not self._affords(call, leases)):
+                    _give_back(leases)
+                    return None
+        except BaseException:
+            _give_back(leases)
+            raise
+        return leases
+
+    def _price(self, call: _Call) -> Price:
+        return self.prices.get(call.prompt.model, Price())
+
+    def _cost(self, call: _Call, tokens: int) -> int:
+        """What the call costs at most, in billionths: a prompt has no more tokens than bytes."""
+        prompt, price = call.prompt, self._price(call)
+        said = [prompt.text, *(message.content for message in prompt.messages)]
+        read = sum(len(text.encode("utf-8", "replace")) + _MARKS for text in said)
+        dearest = max(price.input, price.cached or 0.0)
+        return max(1, Price(dearest, price.output).of(read, 0, tokens))
+
+    def _affords(self, call: _Call, leases: Mapping[Kind, Lease]) -> bool:
+        """Whether there is money for a token at least; no more are asked for than it pays."""
+        tokens, money = leases["tokens"], leases["money"]
+        price = self._price(call).output
+        if not money.short:
+            return True
+        rest = money.amount - self._cost(call, 0)
+        affordable = tokens.amount if not price else int(rest * 1_000_000 / (price * NANO))
+        if rest < 0 or affordable < 1:
+            return False
+        tokens.cap(min(tokens.amount, affordable))
+        return True
+
+    async def _ask(self, generator: Generator, call: _Call, lease: Lease) -> Sample | None:
+        """One attempt. Whatever it comes to is paid for and, unless worth a retry, filed."""
+        prompt, begun = call.prompt, call.begun
+        self.usage.calls += 1
+        if prompt.model:
+            self.usage.models.setdefault(prompt.model, Share()).calls += 1
+        seed = fold(prompt.parent.key, prompt.slot)
+        if begun is not None:
+            prompt = replace(prompt, begun=begun)
+            seed = fold(seed, "more", begun.generated_tokens)
+        granted = replace(call.params, max_tokens=lease.amount)
+        try:
+            sample = await generator.generate(prompt, granted, seed=seed, meter=lease.meter)
+        except asyncio.CancelledError:
+            used = self._waste(call, lease.used)
+            self.usage.cancelled_calls += 1
+            self._file(call, Sample("", finish="cancelled", generated_tokens=used))
+            raise
+        except Exception as raised:
+            error = self.own_failure(raised)
+            if isinstance(error, TransientError):
+                self._spend(call, lease.used)
+                self.usage.wasted_tokens += lease.used
+                raise error from (None if error is raised else raised)
+            self._fail(call, error, self._waste(call, lease.used))
+            return None
+        lease.used = max(lease.used, sample.generated_tokens)
+        self._spend(call, lease.used, sample.prompt_tokens, sample.cached_tokens)
+        if call.finish == "probe":
+            self.usage.probe_tokens += lease.used
+        return replace(sample, model=prompt.model) if prompt.model else sample
+
+    def _spend(self, call: _Call, generated: int, prompt: int = 0, cached: int = 0) -> None:
+        usage, model = self.usage, call.prompt.model
+        usage.generated_tokens += generated
+        usage.prompt_tokens += prompt
+        usage.cached_tokens += cached
+        if model:
+            usage.models[model] += Share(generated, prompt, cached)
+        if usage.money is not None:
+            call.paid = self._price(call).of(prompt, cached, generated)
+            usage.money += call.paid / NANO
+
+    def _waste(self, call: _Call, tokens: int) -> int:
+        """All that the call has produced was in vain; how many tokens that are."""
+        self._spend(call, tokens)
+        total = tokens + (call.begun.generated_tokens if call.begun else 0)
+        self.usage.wasted_tokens += total
+        return total
+
+    def _settle(self, leases: Mapping[Kind, Lease], call: _Call, strand: Strand) -> None:
+        strand.reach(strand.time + leases["tokens"].used)
+        self.usage.critical_tokens = max(self.usage.critical_tokens, strand.time)
+        if "calls" in leases:
+            leases["calls"].used = 1
+        if "money" in leases:
+            leases["money"].used = call.paid
+        _give_back(leases, strand.time)
+
+    def _fail(self, call: _Call, error: BaseException, tokens: int) -> None:
+        self.note(f"generating {call.prompt.path}", error)
+        info = {"error": f"{type(error).__name__}: {error}"}
+        self._file(call, Sample("", finish="failed", generated_tokens=tokens, info=info))
+
+    def _file(self, call: _Call, sample: Sample) -> Node:
+        prompt = call.prompt
+        if call.finish is not None and sample.finish not in ("failed", "cancelled"):
+            info = {**(sample.info or {}), "suffix": prompt.suffix, "ended": sample.finish}
+            sample = replace(sample, finish=call.finish, info=info)
+        return self.tree.add(prompt.parent, prompt.slot, sample, prompt.turn, call.sources)
+
+    async def score(
+        self, verifier: Verifier, problem: Problem, node: Node, budget: Budget
+    ) -> tuple[float, ...] | None:
+        """The scores of the node's steps, none if scoring failed; None if it was not allowed."""
+        for attempt in range(self.retry.attempts):
+            lease = await budget.verifier_calls.lease(1)
+            if lease is None:
+                return None
+            lease.used = 1
+            self.usage.verifier_calls += 1
+            try:
+                found = await verifier.score(problem, node, meter=self._count_verifier)
+                steps = tuple(map(float, found))
+                if not all(map(math.isfinite, steps)):
+                    raise VerificationError(f"a score is not a finite number: {steps}")
+                return steps
+            except Exception as raised:
+                error = self.own_failure(raised)
+                pause = self.pause(attempt, error, "score", *node.path)
+                if pause is None:
+                    self.note(f"scoring {node.path}", error)
+                    break
+            finally:
+                lease.settle()
+            await self.clock.sleep(pause)
+        return ()
+
+    async def read(
+        self, generator: Generator, problem: Problem, node: Node, question: bool, model: str
+    ) -> FloatArray | None:
+        """The log-probabilities [tokens] of the node's tokens; None if the call fails."""
+        assert node.parent is not None, "the root holds no text"
+        prompt = Prompt(problem, node.parent, node.slot, turn=node.turn, model=model)
+        for attempt in range(self.retry.attempts):
+            self.usage.calls += 1
+            try:
+                return await generator.score_text(
+                    prompt, node.sample, question=question, meter=self._count_prompt
+                )
+            except Exception as raised:
+                error = self.own_failure(raised)
+                pause = self.pause(attempt, error, "likelihood", *node.path)
+                if pause is None:
+                    self.note(f"reading {node.path}", error)
+                    break
+            await self.clock.sleep(pause)
+        return None
+
+    def _count_prompt(self, tokens: int) -> None:
+        self.usage.prompt_tokens += tokens
+
+    def _count_verifier(self, tokens: int) -> None:
+        self.usage.verifier_tokens += tokens
+
+    def pause(self, attempt: int, error: BaseException, *key: str | int) -> float | None:
+        """Seconds until a failed call is tried again; None if it is not."""
+        if not isinstance(error, TransientError) or attempt + 1 == self.retry.attempts:
+            return None
+        self.usage.retried_calls += 1
+        rng = numpy_generator(self.seed, self.tree.problem_id, "rng", "retry", *key, attempt)
+        return self.retry.delay(attempt, error.retry_after, rng.random())
+
+    def own_failure(self, raised: Exception) -> BaseException:
+        """What failed in a call, out of whatever group; raises it if it stops the whole run."""
+        error = cause(raised)
+        if isinstance(error, (EngineError, UserError)):
+            raise error from (None if error is raised else raised)
+        return error
+
+    def note(self, what: str, error: BaseException) -> None:
+        """Count a failure, and keep what it was."""
+        self.usage.failed_calls += 1
+        self.failures.append(f"{what}: {type(error).__name__}: {error}")
+        log.info("problem %s, %s failed: %s", self.tree.problem_id, what, error)
+
+
+def _give_back(leases: Mapping[Kind, Lease], time: int = 0) -> None:
+    for lease in reversed(list(leases.values())):
+        lease.settle(time)
