@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reasoning.budget import Budget, Usage
     from reasoning.generate import Generator, Meter, Prompt, Sampling
     from reasoning.problem import Problem
-    from reasoning.race import race
+    from reasoning.racing import race
     from reasoning.search import Search, Step
     from reasoning.session import Limits, Result, solve, solve_async
     from reasoning.tree import Node, RolloutTree, Sample
@@ -44,7 +44,7 @@ _HOMES = {
     "Step": "search",
     "Usage": "budget",
     "Verifier": "verify",
-    "race": "race",
+    "race": "racing",
     "solve": "session",
     "solve_async": "session",
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reasoning.errors import RecipeError
-from reasoning.race import race
+from reasoning.racing import race
 from reasoning.search import Search
 from reasoning.tree import Node
 

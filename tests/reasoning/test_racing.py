@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from reasoning.clock import VirtualClock
-from reasoning.race import race
+from reasoning.racing import race
 
 
 class Track:
