@@ -83,6 +83,10 @@ class Caller:
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 
+    def strand(self) -> Strand:
+        """How many tokens came one after another before what the running task does now."""
+        return Strand.of(self, self.usage.critical_tokens)
+
     async def draw(
         self,
         generator: Generator,
@@ -107,17 +111,14 @@ class Caller:
             if leases is None:
                 return self._file(call, call.begun) if call.begun is not None else None
             lease = leases["tokens"]
-            strand = Strand.of(self)
+            strand = self.strand()
             strand.reach(lease.after)
             try:
                 sample = await self._ask(generator, call, lease)
             except TransientError as error:
                 pause = self.pause(attempt, error, *prompt.path)
                 if pause is None:
-                    before = call.begun.generated_tokens if call.begun else 0
-                    self.usage.wasted_tokens += before
-                    self._fail(call, error, before + lease.used)
-                    return None
+                    return self._fail(call, error, lease.used)
                 attempt += 1
             else:
                 pause = None
@@ -193,18 +194,16 @@ class Caller:
         try:
             sample = await generator.generate(prompt, granted, seed=seed, meter=lease.meter)
         except asyncio.CancelledError:
-            used = self._waste(call, lease.used)
+            self._waste(call, lease.used)
             self.usage.cancelled_calls += 1
-            self._file(call, Sample("", finish="cancelled", generated_tokens=used))
+            self._give_up(call, "cancelled", lease.used)
             raise
         except Exception as raised:
+            self._waste(call, lease.used)
             error = self.own_failure(raised)
             if isinstance(error, TransientError):
-                self._spend(call, lease.used)
-                self.usage.wasted_tokens += lease.used
                 raise error from (None if error is raised else raised)
-            self._fail(call, error, self._waste(call, lease.used))
-            return None
+            return self._fail(call, error, lease.used)
         lease.used = max(lease.used, sample.generated_tokens)
         self._spend(call, lease.used, sample.prompt_tokens, sample.cached_tokens)
         if call.finish == "probe":
@@ -222,12 +221,10 @@ class Caller:
             call.paid = self._price(call).of(prompt, cached, generated)
             usage.money += call.paid / NANO
 
-    def _waste(self, call: _Call, tokens: int) -> int:
-        """All that the call has produced was in vain; how many tokens that are."""
+    def _waste(self, call: _Call, tokens: int) -> None:
+        """An attempt has produced `tokens` in vain."""
         self._spend(call, tokens)
-        total = tokens + (call.begun.generated_tokens if call.begun else 0)
-        self.usage.wasted_tokens += total
-        return total
+        self.usage.wasted_tokens += tokens
 
     def _settle(self, leases: Mapping[Kind, Lease], call: _Call, strand: Strand) -> None:
         strand.reach(strand.time + leases["tokens"].used)
@@ -240,8 +237,16 @@ class Caller:
 
     def _fail(self, call: _Call, error: BaseException, tokens: int) -> None:
         self.note(f"generating {call.prompt.path}", error)
-        info = {"error": f"{type(error).__name__}: {error}"}
-        self._file(call, Sample("", finish="failed", generated_tokens=tokens, info=info))
+        self._give_up(call, "failed", tokens, {"error": f"{type(error).__name__}: {error}"})
+
+    def _give_up(
+        self, call: _Call, finish: Finish, tokens: int, info: Mapping[str, str] | None = None
+    ) -> None:
+        """File a call that came to nothing; what earlier parts of it produced was in vain, too."""
+        before = call.begun.generated_tokens if call.begun else 0
+        self.usage.wasted_tokens += before
+        sample = Sample("", finish=finish, generated_tokens=before + tokens, info=info)
+        self._file(call, sample)
 
     def _file(self, call: _Call, sample: Sample) -> Node:
         prompt = call.prompt

@@ -154,6 +154,7 @@ class Search:
         in the order of the calls of this function, whenever their coroutines are awaited. Raises
         RecipeError for a field that the generator cannot honour, before anything is spent.
         """
+        self._caller.strand()
         return self._draw(
             node, self._take(node), until, model, turn, sources, urgency, sampling, None
         )
@@ -447,6 +448,7 @@ class Search:
         parts = Parts(self.budget, n)
 
         async def one(i: int) -> T:
+            self._caller.strand()
             try:
                 return await work(self._view(parts.budgets[i]), i)
             finally:

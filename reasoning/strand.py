@@ -28,15 +28,19 @@ class Strand:
         self.outer = outer
 
     @classmethod
-    def of(cls, search: object) -> Strand:
-        """The strand of `search` in the running task."""
-        task = asyncio.current_task()
+    def of(cls, search: object, begin: int = 0) -> Strand:
+        """The strand of `search` in the running task; where there is none yet, it starts at
+        `begin`."""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no event loop: nothing is waited for
+            return cls(search, None, begin, None)
         innermost = found = _here.get()
         while found is not None and found.root is not search:
             found = found.outer  # another search, in whose course this one is asked
         if found is not None and found.task is task:
             return found
-        strand = cls(search, task, found.time if found else 0, innermost)
+        strand = cls(search, task, found.time if found else begin, innermost)
         if found is not None and task is not None:
             parent = found
             task.add_done_callback(lambda _: parent.reach(strand.time))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.budget import Budget, Lease, Purse, Usage
+from reasoning.budget import Budget, Lease, Parts, Price, Purse, Share, Usage
 
 
 async def settled() -> None:
@@ -127,63 +127,147 @@ def test_any_interleaving_stays_within_the_limit(
     asyncio.run(work())
 
 
-@given(st.none() | st.integers(0, 50), st.integers(1, 8), st.integers(0, 20))
-def test_split_hands_out_all_that_is_left(limit: int | None, n: int, spent: int) -> None:
-    async def work() -> None:
-        budget = Budget(limit, limit)
-        if lease := await budget.tokens.lease(spent):
-            lease.meter(lease.amount)
+async def rounds(purse: Purse, lengths: list[int], order: random.Random) -> tuple[list[int], int]:
+    """Whole solutions of these lengths side by side: what each got in the end, and in how many
+    rounds. Those cut short by their share ask again; who ends when is up to `order`."""
+    got = [0] * len(lengths)
+    held: list[tuple[int, Lease]] = []
+
+    async def solve(i: int) -> None:
+        while True:
+            lease = await purse.lease(1000, even=True)
+            if lease is None:
+                return
+            done = asyncio.Event()
+            ends.append((i, lease, done))
+            await done.wait()
+            if got[i] == lengths[i] or not lease.short:
+                return
+
+    ends: list[tuple[int, Lease, asyncio.Event]] = []
+    count = 0
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(solve(i)) for i in range(len(lengths))]
+        await settled()
+        while any(not task.done() for task in tasks):
+            count += 1
+            assert ends, "somebody waits though nobody holds anything"
+            order.shuffle(ends)
+            running, ends[:] = list(ends), []
+            for i, lease, done in running:
+                lease.meter(min(lengths[i] - got[i], lease.amount))
+                got[i] += lease.used
+                lease.settle()
+                done.set()
+                await settled()
+    assert not held
+    return got, count
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(0, 120), st.integers(0, 3))
+def test_whole_solutions_get_equal_shares_whoever_ends_first(
+    lengths: list[int], limit: int, seed: int
+) -> None:
+    first, second = (Purse(limit), Purse(limit))
+    got, _ = asyncio.run(rounds(first, lengths, random.Random(seed)))
+    assert got == asyncio.run(rounds(second, lengths, random.Random(seed + 1)))[0]
+    assert first.spent == sum(got) == min(limit, sum(lengths))
+    assert first.exhausted == (limit < sum(lengths))
+    share = limit // len(lengths)  # those that ended early left more, nobody less
+    assert all(g >= min(n, share) for g, n in zip(got, lengths, strict=True))
+
+
+def test_what_fits_is_not_served_one_after_another() -> None:
+    """64 solutions of 300 tokens that might be 32,768 long, under 65,536: one round."""
+    purse = Purse(65_536)
+
+    async def work() -> list[int]:
+        async def one() -> int:
+            lease = await purse.lease(32_768, even=True)
+            assert lease is not None
+            amounts.append(lease.amount)
+            await ready.wait()
+            lease.meter(300)
             lease.settle()
-        parts = budget.split(n)
-        for kind in ("tokens", "verifier_calls"):
-            purse = getattr(budget, kind)
-            shares = [getattr(part, kind).limit for part in parts]
-            if limit is None:
-                assert shares == [None] * n
-                continue
-            assert purse.spent + sum(shares) == limit
-            assert max(shares) - min(shares) <= 1
-            assert shares == sorted(shares, reverse=True)
-            assert purse.remaining == 0
+            return lease.amount
 
-    if spent:
-        asyncio.run(work())
-
-
-def test_what_was_on_loan_when_a_budget_was_split_comes_back_to_it() -> None:
-    async def work() -> None:
-        purse = Purse(10)
-        lease = await purse.lease(6)
-        assert lease is not None
-        assert [part.limit for part in purse.split(2)] == [2, 2]
-        lease.meter(1)
-        lease.settle()
-        assert purse.remaining == 5
+        amounts: list[int] = []
+        ready = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one()) for _ in range(64)]
+            await settled()
+            assert amounts == [1024] * 64
+            ready.set()
+        return [task.result() for task in tasks]
 
     asyncio.run(work())
+    assert (purse.spent, purse.exhausted) == (64 * 300, False)
 
 
-def test_exhaustion_of_a_part_is_exhaustion() -> None:
+def test_a_child_draws_on_its_parent_and_leaves_the_rest() -> None:
     async def work() -> None:
-        budget = Budget(4)
-        one, two = budget.split(2)
-        assert budget.exhausted is None
-        lease = await one.tokens.lease(3)
+        whole = Budget(10)
+        part = Budget(6, within=whole)
+        assert (part.tokens.remaining, whole.tokens.remaining) == (6, 10)
+        lease = await part.tokens.lease(8)
         assert lease is not None
-        assert (lease.amount, lease.short) == (2, True)
-        lease.meter(1)
-        lease.settle()
-        assert budget.exhausted is None  # it did without what it was not given
-        part = two.split(1)[0]
-        lease = await part.tokens.lease(5)
-        assert lease is not None
+        assert (lease.amount, lease.short, whole.tokens.reserved) == (6, True, 6)
         lease.meter(2)
         lease.settle()
-        assert part.exhausted == two.exhausted == budget.exhausted == "tokens"
-        assert one.exhausted is None
-        assert await part.tokens.lease(1) is None
+        assert (part.tokens.spent, whole.tokens.spent) == (2, 2)
+        assert (part.tokens.remaining, whole.tokens.remaining) == (4, 8)
+        other = await whole.tokens.lease(7)
+        assert other is not None
+        waiting = asyncio.ensure_future(part.tokens.lease(4))
+        await settled()
+        assert not waiting.done()  # it fits here, but not further out, as long as 7 are on loan
+        other.meter(7)
+        other.settle()
+        last = await waiting
+        assert last is not None
+        assert (last.amount, last.short, part.tokens.reserved) == (1, True, 1)
+        last.meter(1)
+        last.settle()
+        assert part.exhausted == whole.exhausted == "tokens"
 
     asyncio.run(work())
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.integers(0, 60), st.integers(0, 3))
+def test_parts_leave_to_the_others_whoever_is_quick(
+    wants: list[int], limit: int, seed: int
+) -> None:
+    """Each part spends one token a step up to what it wants: all that is there gets used."""
+
+    async def work(order: random.Random) -> list[int]:
+        whole = Budget(limit)
+        parts = Parts(whole, len(wants))
+        spent = [0] * len(wants)
+        turns = [order.randrange(3) for _ in range(200)]
+
+        async def one(i: int) -> None:
+            budget = parts.budgets[i]
+            for step in range(wants[i]):
+                for _ in range(turns[(7 * i + step) % 200]):
+                    await asyncio.sleep(0)
+                lease = await budget.tokens.lease(1)
+                if lease is None:
+                    break
+                lease.meter(1)
+                lease.settle()
+                spent[i] += 1
+            parts.close(budget)
+
+        async with asyncio.TaskGroup() as group:
+            for i in range(len(wants)):
+                group.create_task(one(i))
+        assert whole.tokens.spent == sum(spent) == min(limit, sum(wants))
+        assert whole.exhausted == ("tokens" if sum(wants) > limit else None)
+        assert whole.idle
+        return spent
+
+    first = asyncio.run(work(random.Random(seed)))
+    assert first == asyncio.run(work(random.Random(seed + 10)))
 
 
 def test_a_lease_granted_to_somebody_just_cancelled_comes_back() -> None:
@@ -225,15 +309,30 @@ def test_limits_are_not_negative(limit: int) -> None:
     with pytest.raises(ValueError, match="0 or more"):
         Purse(limit)
     with pytest.raises(ValueError, match="1 part or more"):
-        Budget().split(0)
+        Parts(Budget(), 0)
 
 
 def test_usage_adds_up() -> None:
-    names = [f.name for f in fields(Usage)]
+    names = [f.name for f in fields(Usage) if f.name != "models"]
     one = Usage(**{name: i + 1 for i, name in enumerate(names)})  # type: ignore[arg-type]
     two = Usage(**dict.fromkeys(names, 100))  # type: ignore[arg-type]
+    one.models = {"small": Share(1, 2, 0, 1)}
+    two.models = {"small": Share(10, 20, 5, 1), "large": Share(7, 7, 7, 1)}
     total = one + two
     for i, name in enumerate(names):
         expected = 100 if name == "critical_tokens" else i + 101
         assert getattr(total, name) == expected, name
+    assert total.models == {"small": Share(11, 22, 5, 2), "large": Share(7, 7, 7, 1)}
     assert (Usage() + one).to_json() == one.to_json()
+    assert Usage.from_json(total.to_json()) == total
+
+
+def test_what_a_search_has_not_is_not_told() -> None:
+    assert not {"money", "models", "tool_calls", "probe_tokens"} & Usage().to_json().keys()
+    assert Usage(money=0.5).to_json()["money"] == 0.5
+
+
+def test_prices_are_per_million_and_exact() -> None:
+    price = Price(input=3.0, output=15.0, cached=0.3)
+    assert price.of(1000, 400, 200) == 600 * 3000 + 400 * 300 + 200 * 15000
+    assert Price(input=2.0).of(10, 10, 5) == 20_000  # a cache that nobody prices is no cheaper

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from reasoning.answers.math import Math
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.errors import (
@@ -20,14 +21,14 @@ from reasoning.errors import (
     UserError,
     VerificationError,
 )
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Retry, Search, Step
 from reasoning.seeds import fold
 from reasoning.testing import ToyGenerator, ToyVerifier, markov
 from reasoning.testing.contracts import check_accounts
-from reasoning.tree import Node, Sample
-from reasoning.verify import Scores
+from reasoning.tree import Node, Sample, Turn
+from reasoning.verify import Scores, Verifier
 
 T = TypeVar("T")
 PROBLEM = Problem("p", "question")
@@ -36,17 +37,15 @@ PROBLEM = Problem("p", "question")
 def search(generator: Any = None, **settings: Any) -> Search:
     generator = generator or Scripted(["one two\n\nthree four"])
     settings.setdefault("sampling", Sampling(max_tokens=20))
-    made = Search(PROBLEM, generator, **settings)
-    if hasattr(generator, "clock"):
-        made.clock = generator.clock(PROBLEM)
-    return made
+    settings.setdefault("clock", generator.clock(PROBLEM))
+    return Search(PROBLEM, generator, **settings)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-class Flaky:
+class Flaky(Generator):
     """Fails as told, attempt by attempt, after metering two tokens; then says `ok`."""
 
     def __init__(self, *errors: BaseException) -> None:
@@ -85,8 +84,8 @@ class Waits:
 
 def test_a_step_stops_where_it_should_and_the_end_is_the_end() -> None:
     found = search()
-    step = run(found.extend(found.root, 0))
-    whole = run(found.extend(found.root, 1, until="end"))
+    step = run(found.draw(found.root))
+    whole = run(found.draw(found.root, until="end"))
     assert step
     assert whole
     assert (step.sample.text, step.sample.finish) == ("one two\n\n", "stop")
@@ -99,13 +98,13 @@ def test_limits_of_a_step_and_of_a_path() -> None:
     found = search(
         Scripted(["a b c d e f g"]), sampling=Sampling(max_tokens=5), step=Step(max_tokens=3)
     )
-    one = run(found.extend(found.root, 0))
+    one = run(found.draw(found.root))
     assert one
     assert (one.sample.text, one.sample.finish) == ("a b c", "length")
-    two = run(found.extend(one, 0))
+    two = run(found.draw(one))
     assert two
     assert two.sample.generated_tokens == 2
-    assert run(found.extend(two, 0)) is None  # the path is full
+    assert run(found.draw(two)) is None  # the path is full
     assert found.budget.exhausted is None
     assert found.usage.calls == 2
     assert found.usage.critical_tokens == 5
@@ -116,11 +115,13 @@ def test_the_seed_of_a_call_is_its_place() -> None:
     for run_seed in (1, 2):
         generator = Flaky()
         found = search(generator, seed=run_seed)
-        node = run(found.extend(found.root, 3, until="end"))
+        node = run(found.draw(found.root, until="end"))
         assert node
-        run(found.extend(node, 1, until="end"))
+        run(found.draw(node, until="end"))
+        run(found.draw(node, until="end"))
         seeds.append(generator.seeds)
-    assert seeds[0] == [fold(fold(1, "p"), 3), fold(fold(fold(1, "p"), 3), 1)]
+    first = fold(fold(1, "p"), 0)
+    assert seeds[0] == [first, fold(first, 0), fold(first, 1)]
     assert not set(seeds[0]) & set(seeds[1])
 
 
@@ -133,53 +134,52 @@ def test_temperature_of_one_call() -> None:
             return await super().generate(prompt, params, **kwargs)
 
     found = search(Asks(), sampling=Sampling(max_tokens=9, temperature=0.7))
-    run(found.extend(found.root, 0))
-    run(found.extend(found.root, 1, temperature=0.0))
+    run(found.draw(found.root))
+    run(found.draw(found.root, temperature=0.0))
     assert given == [0.7, 0.0]
 
 
-def test_a_filled_slot_is_an_error() -> None:
-    found = search()
-    run(found.extend(found.root, 0))
-    with pytest.raises(ValueError, match="slot 0"):
-        run(found.extend(found.root, 0))
-    assert found.budget.tokens.reserved == 0
+def test_slots_are_given_in_the_order_of_the_calls_not_of_their_ends() -> None:
+    found = search(Scripted(["slow", "quick"], delay=lambda seed: 0.0))
+    first, second = found.draw(found.root), found.draw(found.root)
+    assert [n and n.text for n in (run(second), run(first))] == ["quick", "slow"]
+    assert [n.text for n in found.root.children] == ["slow", "quick"]
 
 
-def test_expand_continues_where_it_was() -> None:
+def test_draws_continue_where_they_were() -> None:
     found = search(Scripted(["a", "b", "c", "d", "e"]))
 
     async def work() -> list[list[str]]:
         async with TaskGroup() as group:
-            tasks = [group.create_task(found.expand(found.root, n)) for n in (2, 1)]
-        last = await found.expand(found.root, 2)
+            tasks = [group.create_task(found.draws(found.root, n)) for n in (2, 1)]
+        last = await found.draws(found.root, 2)
         return [[n.text for n in nodes] for nodes in (*(t.result() for t in tasks), last)]
 
     assert run(work()) == [["a", "b"], ["c"], ["d", "e"]]
     assert [n.path for n in found.tree] == [(i,) for i in range(5)]
 
 
-def test_expand_goes_past_slots_filled_by_hand() -> None:
+def test_draws_go_past_slots_filled_by_hand() -> None:
     found = search()
-    run(found.extend(found.root, 1))
-    assert [n.slot for n in run(found.expand(found.root, 2))] == [2, 3]
+    found.tree.add(found.root, 1, Sample("by hand"))
+    assert [n.slot for n in run(found.draws(found.root, 2))] == [2, 3]
 
 
-def test_a_message_starts_over() -> None:
+def test_a_turn_that_starts_afresh() -> None:
     prompts: list[tuple[str, str]] = []
 
     def script(prompt: Prompt, _: int) -> str:
-        prompts.append((prompt.problem.prompt, prompt.text))
-        return "again." if prompt.afresh else "first. " if not prompt.text else "more. "
+        prompts.append((prompt.messages[-1].content, prompt.text))
+        return "again." if prompt.turn else "first. " if not prompt.text else "more. "
 
     found = search(Scripted(script))
 
     async def work() -> None:
-        one = await found.extend(found.root, 0)
+        one = await found.draw(found.root)
         assert one
-        two = await found.extend(one, 0, message="improve it")
+        two = await found.draw(one, turn=Turn.user("improve it", afresh=True))
         assert two
-        three = await found.extend(two, 0)
+        three = await found.draw(two)
         assert three
         assert (two.text, three.text) == ("again.", "again.more. ")
 
@@ -195,7 +195,7 @@ def test_transient_failures_are_tried_again() -> None:
     clock = Waits()
     generator = Flaky(TransientError("busy", retry_after=7.0), TransientError("busy"))
     found = search(generator, clock=clock)
-    node = run(found.extend(found.root, 0))
+    node = run(found.draw(found.root))
     assert node
     assert node.text == "ok"
     assert len(set(generator.seeds)) == 1  # the same sample, not another
@@ -218,7 +218,7 @@ def test_pauses_are_bounded_jittered_and_the_same_every_time() -> None:
     for _ in range(2):
         clock = Waits()
         found = search(Flaky(*[TransientError("busy")] * 5), clock=clock, retry=retry)
-        assert run(found.extend(found.root, 0))
+        assert run(found.draw(found.root))
         waits.append(clock.waits)
     assert waits[0] == waits[1]
     assert all(max(1, 2**i) / 2 <= w <= 5 for i, w in enumerate(waits[0]) if i < 3)
@@ -227,7 +227,7 @@ def test_pauses_are_bounded_jittered_and_the_same_every_time() -> None:
 def test_a_call_that_never_succeeds_is_a_failed_node() -> None:
     clock = Waits()
     found = search(Flaky(*[TransientError("busy")] * 9), clock=clock)
-    assert run(found.extend(found.root, 0)) is None
+    assert run(found.draw(found.root)) is None
     (node,) = found.tree
     assert node.sample.finish == "failed"
     assert node.sample.info == {"error": "TransientError: busy"}
@@ -241,7 +241,7 @@ def test_a_call_that_never_succeeds_is_a_failed_node() -> None:
 def test_other_failures_fail_at_once(error: Exception) -> None:
     generator = Flaky(error)
     found = search(generator)
-    assert run(found.expand(found.root, 2)) == [found.tree[(1,)]]
+    assert run(found.draws(found.root, 2)) == [found.tree[(1,)]]
     assert len(generator.seeds) == 2
     assert found.usage.failed_calls == 1
     assert found.candidates == []
@@ -252,7 +252,7 @@ def test_other_failures_fail_at_once(error: Exception) -> None:
 def test_errors_that_end_the_run_do(error: Exception) -> None:
     found = search(Flaky(error))
     with pytest.raises(type(error)) as caught:
-        run(found.extend(found.root, 0))
+        run(found.draw(found.root))
     assert caught.value is error
     assert found.budget.tokens.reserved == 0
     check_accounts(found)
@@ -260,7 +260,7 @@ def test_errors_that_end_the_run_do(error: Exception) -> None:
 
 def test_waste_counts_against_the_limit() -> None:
     found = search(Flaky(*[TransientError("busy")] * 9), clock=Waits(), budget=Budget(5))
-    assert run(found.extend(found.root, 0)) is None
+    assert run(found.draw(found.root)) is None
     assert found.budget.tokens.spent <= 6  # this fake says more than it was granted
     assert found.budget.exhausted == "tokens"
 
@@ -270,27 +270,41 @@ def test_waste_counts_against_the_limit() -> None:
 
 def test_running_out_is_no_exception() -> None:
     found = search(Scripted(["a b c"]), budget=Budget(7), sampling=Sampling(max_tokens=4))
-    nodes = run(found.expand(found.root, 4, until="end"))
+    nodes = run(found.draws(found.root, 4))
     assert [n.sample.generated_tokens for n in nodes] == [3, 3, 1]
     assert [n.sample.finish for n in nodes] == ["end", "end", "length"]
     assert found.budget.exhausted == "tokens"
-    assert run(found.extend(found.root, 9)) is None
+    assert run(found.draw(found.root)) is None
     assert found.usage.calls == 3
+    check_accounts(found)
+
+
+def test_whole_solutions_share_what_is_left() -> None:
+    """All start at once, each with an equal share; whoever ends early leaves it to the others."""
+    texts = ["a b", "a b c d e f", "a b c d e f g h"]
+    found = search(Scripted(texts), budget=Budget(15), sampling=Sampling(max_tokens=9))
+    nodes = run(found.draws(found.root, 3, until="end"))
+    assert [n.text for n in nodes] == ["a b", "a b c d e f", "a b c d e f g"]
+    assert [n.sample.finish for n in nodes] == ["end", "end", "length"]
+    assert found.budget.exhausted == "tokens"
+    assert found.usage.generated_tokens == 15
     check_accounts(found)
 
 
 def test_views_share_the_tree_and_split_the_budget() -> None:
     found = search(Scripted(["a b c"]), budget=Budget(5, 3))
-    one, two = found.split(2)
-    assert [v.budget.tokens.limit for v in (one, two)] == [3, 2]
-    for view, slot in ((one, 0), (two, 1)):
-        node = run(view.extend(view.root, slot, until="end"))
+
+    async def work(view: Search, i: int) -> None:
+        assert view.budget.tokens.limit == (3, 2)[i]
+        node = await view.draw(view.root)
         assert node
         view.emit(node)
+
+    run(found.split(2, work))
     assert [c.path for c in found.candidates] == [(0,), (1,)]
     assert found.usage.generated_tokens == 5
     assert found.budget.exhausted == "tokens"
-    assert run(found.extend(found.root, 2)) is None
+    assert run(found.draw(found.root)) is None
     check_accounts(found)
 
 
@@ -306,7 +320,7 @@ def test_a_node_is_scored_once_however_many_ask() -> None:
     found = search(generator, verifier=verifier)
 
     async def work() -> None:
-        nodes = await found.expand(found.root, 3, until="end")
+        nodes = await found.draws(found.root, 3, until="end")
         async with TaskGroup() as group:
             for _ in range(4):
                 group.create_task(found.score(*nodes, nodes[0]))
@@ -323,7 +337,7 @@ def test_who_waits_for_a_score_survives_whoever_was_getting_it() -> None:
     found = search(generator, verifier=verifier)
 
     async def work() -> None:
-        node = await found.extend(found.root, 0)
+        node = await found.draw(found.root)
         assert node
         first, second = (asyncio.ensure_future(found.score(node)) for _ in range(2))
         await asyncio.sleep(0)
@@ -343,7 +357,7 @@ def test_who_waits_for_a_score_survives_whoever_was_getting_it() -> None:
 )
 def test_scores_that_are_no_numbers_are_failures(value: float, message: str) -> None:
     found = search(ToyGenerator(MODEL), verifier=ToyVerifier(MODEL, lambda _: value))
-    (node,) = run(found.expand(found.root, 1))
+    (node,) = run(found.draws(found.root, 1))
     run(found.score(node))
     run(found.score(node))
     assert node.scores == {"toy": ()}
@@ -355,7 +369,7 @@ def test_scores_that_are_no_numbers_are_failures(value: float, message: str) -> 
 
 @pytest.mark.parametrize("given", [0.5, None, "high"])
 def test_what_is_no_verdict_is_a_failure(given: object) -> None:
-    class Wrong:
+    class Wrong(Verifier):
         name = "wrong"
 
         async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
@@ -363,7 +377,7 @@ def test_what_is_no_verdict_is_a_failure(given: object) -> None:
             return given  # type: ignore[return-value]
 
     found = search(verifier=Wrong())
-    (node,) = run(found.expand(found.root, 1))
+    (node,) = run(found.draws(found.root, 1))
     run(found.score(node))
     assert node.scores == {"wrong": ()}
     assert found.usage.failed_calls == 1
@@ -371,7 +385,7 @@ def test_what_is_no_verdict_is_a_failure(given: object) -> None:
 
 def test_numpy_scores_can_be_stored() -> None:
     found = search(ToyGenerator(MODEL), verifier=ToyVerifier(MODEL, lambda _: np.float32(0.5)))
-    (node,) = run(found.expand(found.root, 1))
+    (node,) = run(found.draws(found.root, 1))
     run(found.score(node))
     found.emit(node, np.float32(0.25), rank=np.int64(3))
     assert '"scores": {"toy": [0.5]}, "weight": 0.25, "rank": 3.0' in found.tree.to_jsonl()
@@ -385,8 +399,7 @@ def test_verifier_calls_are_limited_and_retried() -> None:
         budget=Budget(verifier_calls=3),
         clock=Waits(),
     )
-    found.clock = Waits()
-    nodes = run(found.expand(found.root, 3))
+    nodes = run(found.draws(found.root, 3))
     for node in nodes:
         run(found.score(node))
     assert [node.scores.get("toy") for node in nodes][1:] == [(), None]
@@ -401,7 +414,7 @@ def test_what_scores_cost_is_counted_whatever_became_of_them() -> None:
     errors.append(asyncio.CancelledError())
     verifier = ToyVerifier(MODEL, failure=lambda _: errors.pop(0))
     found = search(ToyGenerator(MODEL), verifier=verifier, clock=Waits())
-    nodes = run(found.expand(found.root, 4))
+    nodes = run(found.draws(found.root, 4))
     for node in nodes[:3]:
         run(found.score(node))
     with pytest.raises(asyncio.CancelledError):
@@ -423,9 +436,9 @@ def test_likelihood_with_and_without_the_question() -> None:
     found = search(ToyGenerator(MODEL))
 
     async def work() -> None:
-        step = await found.extend(found.root, 0)
+        step = await found.draw(found.root)
         assert step
-        whole = await found.extend(step, 0, until="end")
+        whole = await found.draw(step, until="end")
         assert whole
         with_question = await found.likelihood(whole)
         without = await found.likelihood(whole, question=False)
@@ -443,9 +456,9 @@ def test_likelihood_with_and_without_the_question() -> None:
 
 def test_not_every_generator_tells_likelihoods() -> None:
     found = search(Flaky())
-    node = run(found.extend(found.root, 0))
+    node = run(found.draw(found.root))
     assert node
-    with pytest.raises(RecipeError, match="Flaky has no score_text"):
+    with pytest.raises(RecipeError, match="Flaky cannot tell"):
         run(found.likelihood(node))
 
 
@@ -454,7 +467,7 @@ def test_not_every_generator_tells_likelihoods() -> None:
 
 def test_candidates_are_ordered_by_path_and_told_once() -> None:
     found = search(Scripted([f"\\boxed{{{i}}}" for i in range(4)]))
-    nodes = run(found.expand(found.root, 4, until="end"))
+    nodes = run(found.draws(found.root, 4, until="end"))
     for i in (2, 0, 3, 2):
         found.emit(nodes[i], weight=i + 1, rank=-i)
     assert [(c.path, c.weight, c.rank) for c in found.candidates] == [
@@ -464,9 +477,9 @@ def test_candidates_are_ordered_by_path_and_told_once() -> None:
 
 
 def test_the_tasks_own_way_to_find_answers_is_for_finished_solutions() -> None:
-    problem = Problem("p", "question", fallback=lambda text: text.split()[-1])
+    problem = Problem("p", "question", answers=Math(None, lambda text: text.split()[-1]))
     found = Search(problem, Scripted(["it is 7"]), sampling=Sampling(max_tokens=9))
-    whole = run(found.extend(found.root, 0))
+    whole = run(found.draw(found.root))
     assert whole
     assert found.answer(whole).key == "7"  # type: ignore[union-attr]
     cut = found.tree.add(found.root, 1, Sample("it is 7", finish="length"))
@@ -490,7 +503,7 @@ def test_cancelled_calls_are_filed_with_what_they_had_produced() -> None:
     found = search(Scripted(["a b c d"], token_seconds=1.0))
 
     async def work() -> None:
-        task = asyncio.ensure_future(found.extend(found.root, 0, until="end"))
+        task = asyncio.ensure_future(found.draw(found.root, until="end"))
         found.clock.call_later(2.5, task.cancel)
         await asyncio.wait([task])
         assert task.cancelled()

@@ -61,8 +61,8 @@ def test_names_and_objects_mix() -> None:
 
 def test_a_searcher_may_be_any_function() -> None:
     async def twice(search: Search, *, times: int = 2) -> None:
-        for slot in range(times):
-            if node := await search.extend(search.root, slot, until="end"):
+        for _ in range(times):
+            if node := await search.draw(search.root, until="end"):
                 search.emit(node)
 
     assert len(solve("q", searcher=twice, generator=Scripted(BOXES)).candidates) == 2
@@ -120,7 +120,7 @@ def test_what_was_emitted_before_the_deadline_is_the_answer() -> None:
                 group.create_task(one(search, slot))
 
     async def one(search: Search, slot: int) -> None:
-        if node := await search.extend(search.root, slot, until="end"):
+        if node := await search.draw(search.root, until="end"):
             search.emit(node)
 
     result = solve("q", searcher=eager, generator=slow, limits={"seconds": 5})

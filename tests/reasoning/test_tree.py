@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.errors import StoreError
+from reasoning.problem import Message
 from reasoning.seeds import fold
-from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.tree import Node, RolloutTree, Sample, TopLogprobs, Turn
 
 # Any text a model can write, and lone surrogates; a high one before a low one is a character
 # that somebody cut in two, and JSON joins it again.
@@ -31,6 +32,14 @@ samples = st.builds(
 )
 
 
+messages = st.builds(Message, st.sampled_from(["user", "assistant", "system"]), texts)
+turns = st.none() | st.builds(
+    Turn, st.lists(messages, min_size=1, max_size=3).map(tuple), st.booleans()
+)
+sources = st.lists(st.lists(st.integers(0, 9), max_size=3).map(tuple), max_size=2).map(tuple)
+AGAIN = Turn.user("try again", afresh=True)
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> RolloutTree:
     tree = RolloutTree(draw(texts), draw(st.integers(-5, 2**63)))
@@ -39,7 +48,7 @@ def trees(draw: st.DrawFn) -> RolloutTree:
         parent = nodes[draw(st.integers(0, len(nodes) - 1))]
         filled = {child.slot for child in parent.children}
         slot = draw(st.integers(0, 20).filter(lambda i, filled=filled: i not in filled))
-        node = tree.add(parent, slot, sample, draw(st.none() | texts))
+        node = tree.add(parent, slot, sample, draw(turns), draw(sources))
         node.scores = draw(
             st.dictionaries(texts, st.lists(numbers, max_size=2).map(tuple), max_size=2)
         )
@@ -49,7 +58,7 @@ def trees(draw: st.DrawFn) -> RolloutTree:
 
 
 def facts(node: Node) -> tuple[object, ...]:
-    return (node.path, node.key, node.sample, node.scores, node.emitted, node.message)
+    return (node.path, node.key, node.sample, node.scores, node.emitted, node.turn, node.sources)
 
 
 @settings(max_examples=40)
@@ -118,12 +127,44 @@ def test_paths_texts_and_order() -> None:
 def test_a_node_that_starts_over_forgets_the_text_before() -> None:
     tree = RolloutTree("p")
     a = tree.add(tree.root, 0, Sample("wrong", token_ids=(1,), generated_tokens=1))
-    b = tree.add(a, 0, Sample("right, ", token_ids=(2,), generated_tokens=1), "try again")
+    b = tree.add(a, 0, Sample("right, ", token_ids=(2,), generated_tokens=1), AGAIN)
     c = tree.add(b, 0, Sample("really", token_ids=(3,), generated_tokens=1))
     assert (c.text, c.token_ids, c.generated_tokens) == ("right, really", (2, 3), 3)
     a.scores["v"], b.scores["v"], c.scores["v"] = (0.1,), (0.2, 0.3), (0.4,)
     assert c.step_scores("v") == (0.2, 0.3, 0.4)
-    assert RolloutTree.from_jsonl(tree.to_jsonl())[(0, 0)].message == "try again"
+    assert RolloutTree.from_jsonl(tree.to_jsonl())[(0, 0)].turn == AGAIN
+    assert (a.head, b.head, c.head, tree.root.head) == (a, b, b, None)
+
+
+def test_trees_of_the_first_version_are_read() -> None:
+    old = '{"problem": "p", "seed": 0}\n{"path": [0], "text": "a", "message": "try again"}\n'
+    assert RolloutTree.from_jsonl(old)[(0,)].turn == AGAIN
+
+
+def test_samples_add_up() -> None:
+    a = Sample(
+        "one ", (1,), np.array([-1.0], np.float32), finish="length", prompt_tokens=5,
+        generated_tokens=1, top_logprobs=TopLogprobs((("one ",),), np.array([[-1.0]], np.float32)),
+    )  # fmt: skip
+    b = Sample(
+        "two", (2,), np.array([-2.0], np.float32), finish="end", prompt_tokens=6, cached_tokens=6,
+        generated_tokens=1, info={"x": 1},
+        top_logprobs=TopLogprobs((("two", "too"),), np.array([[-2.0, -3.0]], np.float32)),
+    )  # fmt: skip
+    whole = a + b
+    assert (whole.text, whole.token_ids, whole.finish) == ("one two", (1, 2), "end")
+    assert (whole.prompt_tokens, whole.cached_tokens, whole.generated_tokens) == (11, 6, 2)
+    assert whole.logprobs is not None
+    assert whole.logprobs.tolist() == [-1.0, -2.0]
+    assert whole.top_logprobs is not None
+    assert [whole.top_logprobs.at(i) for i in (0, 1)] == [
+        {"one ": -1.0},
+        {"two": -2.0, "too": -3.0},
+    ]
+    again = Sample.from_json(whole.to_json()).top_logprobs
+    assert again is not None
+    assert [again.at(i) for i in (0, 1)] == expected
+    assert (a + Sample("x")).logprobs is None  # what only one of them knows
 
 
 @pytest.mark.parametrize(
