@@ -19,8 +19,8 @@ from evals.tasks.jsonl import jsonl
 from evals.tasks.loading import Task
 from evals.tasks.math500 import math500
 from evals.tasks.nano import nano
-from reasoning.answers import extract
 from reasoning.errors import RecipeError, TaskError
+from reasoning.problem import Problem
 from reasoning.runs import names
 
 
@@ -336,14 +336,19 @@ def test_aime_answers_are_checked(tmp_path: Path) -> None:
 
 def test_fallbacks(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", {"question": "a", "answer": "1"})
+
+    def found(problem: Problem, text: str) -> str | None:
+        answer = problem.answers.find(text, True)
+        return answer.text if answer else None
+
     (number,) = gsm8k(path=path).problems
-    assert extract("So it is 1,234 in all.", number.fallback) == "1,234"
+    assert found(number, "So it is 1,234 in all.") == "1,234"
     (formula,) = math500(path=path).problems
-    assert extract("Hence $x = 3$ and the answer is $\\frac12$.", formula.fallback) == "$\\frac12$"
-    assert extract("Hence it is $\\frac12$", formula.fallback) == "\\frac12"
-    assert extract("Hence it is 5", formula.fallback) is None
+    assert found(formula, "Hence $x = 3$ and the answer is $\\frac12$.") == "$\\frac12$"
+    assert found(formula, "Hence it is $\\frac12$") == "\\frac12"
+    assert found(formula, "Hence it is 5") is None
     (own,) = jsonl(path=path).problems
-    assert extract("Hence it is 5", own.fallback) == "5"
+    assert found(own, "Hence it is 5") == "5"
 
 
 def test_nano_needs_no_file() -> None:
