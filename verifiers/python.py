@@ -1,23 +1,14 @@
 """A check of the user's own: Python that looks at a candidate, or runs it against tests.
 
-Every check runs in a process of its own, which is killed when its time is up. That contains
-accidents (endless loops, too much memory, large files, stray processes), not attacks: run code of
-models you do not trust in a container.
+Every check runs in `reasoning.sandbox`, which contains accidents, not attacks: run code of models
+you do not trust in a container.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated, Any
-from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
@@ -26,24 +17,18 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.sandbox import Bounds, File, Memory, NotStartedError, Sandbox, Seconds
+from reasoning.sandbox.programs import tests_of
 from reasoning.tree import Node
 from reasoning.verify import Scores, Verifier
 
-TESTS = "verifiers.engines.python_worker:passes"
+TESTS = "reasoning.sandbox.programs:passes"
 """The check that runs the tests in a problem's meta."""
 
-PATIENCE = 3.0
-"""Elapsed over processor seconds: a busy machine judges as an idle one does."""
+FIELDS = ("question", "text", "step", "answer", "meta")
+"""What a check may ask for, by the names of its parameters."""
 
-_START_SECONDS = 60.0
-"""For a process to start and import the check, which is not counted as checking."""
-
-_ARGUMENTS = [sys.executable, "-m", "verifiers.engines.python_worker"]
-
-# More than the system can be told to hold a check to would be no limit.
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Memory = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
-File = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+_LONGEST = 300  # characters of a value that is shown
 
 
 @names.validated
@@ -68,17 +53,8 @@ def python(
     workers: checks at once. failed: the score of a candidate whose check ran out of time or memory
     or killed its process; null: none, and a failure in the summary.
     """
-    verifier = Python(
-        {
-            "check": check,
-            "seconds": seconds,
-            "memory_bytes": int(memory_mb * 2**20),
-            "file_bytes": int(file_mb * 2**20),
-            "network": network,
-        },
-        workers,
-        failed,
-    )
+    bounds = Bounds(seconds, memory_mb, file_mb, network)
+    verifier = Python(check, bounds, workers, failed)
     verifier.try_out()
     return verifier
 
@@ -88,48 +64,31 @@ class Python(Verifier):
 
     name = "python"
 
-    def __init__(self, limits: dict[str, Any], workers: int, failed: float | None) -> None:
-        self.notes: list[str] = []
-        self._limits = limits
-        self._workers = workers
+    def __init__(self, check: str, bounds: Bounds, workers: int, failed: float | None) -> None:
+        self._alone = True
+        self._check = check
         self._failed = failed
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
-        self._turns = WeakKeyDictionary()
+        self._sandbox = Sandbox(check, FIELDS, bounds, workers)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader of the numbers has to know."""
+        alone = "verifier python: this system does not let checks be cut off from the network"
+        return () if self._alone else (alone,)
 
     def try_out(self) -> None:
         """See that the check can be imported and called. Raises RecipeError."""
-        name = str(self._limits["check"])
         try:
-            module, _, function = name.partition(":")
-            if not (module and function):
-                raise ValueError("a check is named package.module:function")
-            with tempfile.TemporaryDirectory() as folder:
-                done = subprocess.run(
-                    _ARGUMENTS,
-                    input=json.dumps(self._limits) + "\n",
-                    capture_output=True,
-                    text=True,
-                    cwd=folder,
-                    env=_environment(folder),
-                    timeout=_START_SECONDS,
-                    check=False,
-                )
-            reply = json.loads(done.stdout)
-            if "error" in reply:
-                raise ValueError(reply["error"])
-        except (ValueError, OSError, subprocess.TimeoutExpired) as error:
+            self._alone = self._sandbox.try_out()
+        except (ValueError, OSError) as error:
             raise RecipeError(
-                f"python: the check {name!r} cannot be used: {error}; it is a function that takes "
-                "some of question, text, step, answer, meta and returns a number in [0, 1]"
+                f"python: the check {self._check!r} cannot be used: {error}; it is a function that "
+                f"takes some of {', '.join(FIELDS)} and returns a number in [0, 1]"
             ) from error
-        if not reply["alone"]:
-            self.notes.append(
-                "verifier python: this system does not let checks be cut off from the network"
-            )
 
     def preflight(self, _: Sampling, problems: Sequence[Problem]) -> None:
         """Some problems may have no tests, but not all of them."""
-        if self._limits["check"] == TESTS and problems and not any(map(tested, problems)):
+        if self._check == TESTS and problems and not any(map(tested, problems)):
             raise RecipeError(
                 "verifier python runs candidates with the tests of their problem (tests or test in "
                 "its meta) and no problem has any; name a check of your own, verifier.check: "
@@ -138,77 +97,34 @@ class Python(Verifier):
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the check raises, or returns what is no score."""
-        request = json.dumps({**self._limits, "fields": _fields(problem, node)}) + "\n"
-        async with self._turn():
-            said = await self._run(request.encode())
-        if said is None:
-            raise VerificationError(
-                f"problem {problem.id!r}: the check's process did not start; is the machine out of "
-                "memory or processes?"
-            )
         try:
-            reply = json.loads(said)
-            if "error" in reply:
-                raise VerificationError(
-                    f"problem {problem.id!r}: the check failed: {reply['error']}"
-                )
-            return (float(reply["score"]),)
-        except (ValueError, LookupError, TypeError):
-            pass  # it did not live to say
-        if self._failed is None:
+            reply = await self._sandbox.run(_fields(problem, node))
+        except NotStartedError as error:
+            raise VerificationError(f"problem {problem.id!r}: {error}") from error
+        if "error" in reply:
+            raise VerificationError(f"problem {problem.id!r}: the check failed: {reply['error']}")
+        if "value" in reply:
+            return (self._judged(problem, reply["value"]),)
+        if self._failed is None:  # it did not live to say
             raise VerificationError(
                 f"problem {problem.id!r}: the check ran out of time or memory, or killed its "
-                f"process; it may take {self._limits['seconds']:g} s of processor time"
+                f"process; it may take {self._sandbox.bounds.seconds:g} s of processor time"
             )
         return (self._failed,)
 
-    def _turn(self) -> asyncio.Semaphore:
-        loop = asyncio.get_running_loop()
-        if loop not in self._turns:
-            self._turns[loop] = asyncio.Semaphore(self._workers)
-        return self._turns[loop]
-
-    async def _run(self, request: bytes) -> bytes | None:
-        """What the process says within its time, None if it does not get as far as the check.
-
-        It is gone when this returns or raises.
-        """
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            process = await asyncio.create_subprocess_exec(
-                *_ARGUMENTS,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                cwd=folder,
-                env=_environment(folder),
-                start_new_session=True,
-            )
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                process.stdin.write(request)
-                first = await _line(process.stdout, _START_SECONDS)
-                if b'"ready"' not in first:
-                    return first or None
-                return await _line(process.stdout, self._limits["seconds"] * PATIENCE)
-            finally:
-                process.stdin.close()
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+    def _judged(self, problem: Problem, value: object) -> float:
+        if isinstance(value, int | float) and 0 <= value <= 1:
+            return float(value)
+        shown = repr(value)
+        shown = shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "..."
+        raise VerificationError(
+            f"problem {problem.id!r}: the check failed: it returned {shown}, not a number in [0, 1]"
+        )
 
 
 def tested(problem: Problem) -> bool:
     """Whether the check `passes` finds tests for the problem."""
-    return bool(problem.meta.get("tests", problem.meta.get("test")))
-
-
-async def _line(stream: asyncio.StreamReader, seconds: float) -> bytes:
-    """What is said within so many seconds, if anything is."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            return await stream.readline()
-    return b""
+    return bool(tests_of(problem.meta))
 
 
 def _fields(problem: Problem, node: Node) -> dict[str, Any]:
@@ -224,12 +140,3 @@ def _fields(problem: Problem, node: Node) -> dict[str, Any]:
 
 def _text(answer: Answer | None) -> str | None:
     return None if answer is None else answer.text
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """The caller's import paths, and no secrets."""
-    paths = [os.path.abspath(path) for path in sys.path]
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    here = {"HOME": folder, "TMPDIR": folder, "PYTHONPATH": os.pathsep.join(paths)}
-    return {**kept, **single, **here, "PYTHONDONTWRITEBYTECODE": "1"}

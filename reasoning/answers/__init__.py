@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reasoning.answers.canonical import MAX_LENGTH, canonical, plain_number
+from reasoning.answers.spelling import MAX_LENGTH, canonical, plain_number
 
 __all__ = [
     "MAX_LENGTH",

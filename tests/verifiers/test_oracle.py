@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from reasoning.answers import last_number
+from reasoning.answers.math import Math
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.session import preflight
 from reasoning.testing.contracts import check_verifier
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Finish, RolloutTree, Sample
@@ -40,7 +40,7 @@ def test_the_answer_may_stand_on_the_path() -> None:
 
 
 def test_a_fallback_is_for_finished_paths_only() -> None:
-    problem = Problem("p", "?", gold="7", fallback=last_number)
+    problem = Problem("p", "?", gold="7", answers=Math("7", last_number))
     assert score(problem, "So 7") == (1.0,)
     assert score(problem, "So 7", finish="length") == (0.0,)
 
@@ -53,9 +53,9 @@ def test_without_gold() -> None:
 def test_it_says_so() -> None:
     verifier = names.build("verifier", "oracle")
     assert verifier.name == "oracle"
-    assert verifier.notes == [
-        "verifier oracle looks at the gold answers: an upper bound, not a result"
-    ]
+    assert verifier.notes == (
+        "verifier oracle looks at the gold answers: an upper bound, not a result",
+    )
 
 
 def test_contract() -> None:
@@ -64,6 +64,6 @@ def test_contract() -> None:
 
 def test_without_any_gold_answer_it_is_refused() -> None:
     known, unknown = Problem("a", "?", gold="1"), Problem("b", "?")
-    preflight(oracle(), Sampling(max_tokens=9), [unknown, known])
+    oracle().preflight(Sampling(max_tokens=9), [unknown, known])
     with pytest.raises(RecipeError, match="no problem has one"):
-        preflight(oracle(), Sampling(max_tokens=9), [unknown, unknown])
+        oracle().preflight(Sampling(max_tokens=9), [unknown, unknown])

@@ -16,10 +16,9 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.session import preflight
+from reasoning.sandbox.programs import passes
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
-from verifiers.engines.python_worker import passes
 from verifiers.python import python
 
 PROBLEM = Problem("p", "Add two numbers.", meta={"tests": ["assert add(1, 2) == 3"], "level": 3})
@@ -138,7 +137,7 @@ def test_a_process_that_does_not_start_is_no_verdict(
     checks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verifier = make(f"{checks}:half")
-    monkeypatch.setattr("verifiers.python._ARGUMENTS", [sys.executable, "-c", "pass"])
+    monkeypatch.setattr("reasoning.sandbox.ARGUMENTS", (sys.executable, "-c", "pass"))
     with pytest.raises(VerificationError, match="process did not start"):
         score(verifier, "")
 
@@ -154,7 +153,7 @@ def test_no_process_is_left(checks: str) -> None:
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except (OSError, ValueError):
             continue
-        assert not (b"verifiers.engines.python_worker" in line and parent in (1, os.getpid()))
+        assert not (b"reasoning.sandbox.worker" in line and parent in (1, os.getpid()))
 
 
 def test_no_network_and_no_secrets(checks: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,10 +236,10 @@ def test_candidates_code_in_a_process_of_its_own() -> None:
 
 def test_without_any_tests_only_a_check_of_ones_own_will_do(checks: str) -> None:
     untested, sampling = Problem("q", "?"), Sampling(max_tokens=9)
-    preflight(names.build("verifier", "python"), sampling, [untested, PROBLEM])
-    preflight(make(f"{checks}:half"), sampling, [untested])
+    names.build("verifier", "python").preflight(sampling, [untested, PROBLEM])
+    make(f"{checks}:half").preflight(sampling, [untested])
     with pytest.raises(RecipeError, match="no problem has any"):
-        preflight(names.build("verifier", "python"), sampling, [untested])
+        names.build("verifier", "python").preflight(sampling, [untested])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""What is done with a model's program, inside the sandbox: run its tests, or run it on inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+_FENCE = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", flags=re.DOTALL)
+_LONGEST = 100_000  # characters of one output that are compared
+
+
+def last_program(text: str) -> str | None:
+    """The last complete fenced block of Python in a text, or of no language that is named."""
+    blocks = _FENCE.findall(text)
+    return blocks[-1] if blocks else None
+
+
+def tests_of(meta: Mapping[str, Any]) -> list[str]:
+    """The tests among a problem's fields: Python under `tests` or `test`, one text or several.
+
+    Tests that only define `check(candidate)` are called with what `entry_point` names.
+    """
+    tests = meta.get("tests", meta.get("test"))
+    parts = [tests] if isinstance(tests, str) else list(tests or ())
+    called = meta.get("entry_point")
+    if parts and called and re.search(r"(?m)^def check\(", "\n".join(parts)):
+        parts.append(f"check({called})")
+    return parts
+
+
+def passes(text: str, meta: Mapping[str, Any]) -> float:
+    """1 if the last fenced block of Python in `text` runs with the tests in `meta` behind it."""
+    tests = tests_of(meta)
+    if not tests:
+        raise ValueError("the problem has no tests: its meta has neither `tests` nor `test`")
+    program = last_program(text)
+    return 0.0 if program is None else float(holds(program, tests))
+
+
+def holds(program: str, tests: Sequence[str]) -> bool:
+    """Whether the program runs with the tests behind it, to the end."""
+    done: list[bool] = []
+    code = "\n".join([program, *tests, "__reached_the_end__()"])
+    space = {"__name__": "__main__", "__reached_the_end__": lambda: done.append(True)}
+    try:
+        exec(compile(code, "candidate", "exec"), space)
+    except BaseException:  # whatever the candidate raises, SystemExit too
+        return False
+    return bool(done)
+
+
+def outputs(program: str, inputs: Sequence[Any], entry_point: str | None) -> list[str | None]:
+    """What the program gives on each input, None where it fails.
+
+    An input that is a list holds the arguments of `entry_point` (or else of the function that is
+    defined last), and what it returns is its output; any other is standard input, and what the
+    program prints is its output.
+    """
+    return [_output(program, given, entry_point) for given in inputs]
+
+
+def _output(program: str, given: Any, entry_point: str | None) -> str | None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    called = isinstance(given, list)
+    printed = io.StringIO()
+    before = sys.stdin
+    sys.stdin = io.StringIO("" if called else str(given))
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(program, "candidate", "exec"), space)
+            if called:
+                return repr(_function(space, entry_point)(*given))[:_LONGEST]
+    except SystemExit as end:
+        if called or end.code not in (None, 0):
+            return None
+    except MemoryError:
+        raise
+    except BaseException:  # whatever the candidate raises
+        return None
+    finally:
+        sys.stdin = before
+    return "\n".join(line.rstrip() for line in printed.getvalue()[:_LONGEST].strip().split("\n"))
+
+
+def _function(space: Mapping[str, Any], name: str | None) -> Any:
+    if name is not None:
+        return space[name]
+    return [value for value in space.values() if isinstance(value, FunctionType)][-1]
