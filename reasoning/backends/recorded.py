@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reasoning.backends.parts import part
 from reasoning.clock import Clock, ClockPerProblem, Speed, stream
 from reasoning.errors import RecipeError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
-from reasoning.tree import Finish, Sample
+from reasoning.tree import Sample
 
 CHARS_A_TOKEN = 3.5
 """For samples without a token count: characters of English mathematics a token, about."""
@@ -81,7 +82,8 @@ class Recorded(Generator):
                 f"{self.source} has no samples of problem {prompt.problem.id!r}; "
                 "is it a recording of this task?"
             )
-        if prompt.parent.parent is not None or params.stop:
+        whole = prompt.parent.parent is None and prompt.turn is None and not prompt.suffix
+        if not whole or params.stop:
             raise RecipeError(
                 "recorded samples are whole solutions and cannot be continued step by step; use a "
                 "live generator, or a strategy over whole solutions such as self_consistency"
@@ -91,7 +93,7 @@ class Recorded(Generator):
                 f"sample number {prompt.slot + 1} of problem {prompt.problem.id!r} was asked for, "
                 f"and {self.source} has {len(stored)}; lower n to at most {len(stored)}"
             )
-        sample = replayed(stored[prompt.slot], params.max_tokens)
+        sample = replayed(stored[prompt.slot], params.max_tokens, prompt.begun)
         await stream(sample.generated_tokens, self.token_seconds, self.clock(prompt.problem), meter)
         return sample
 
@@ -116,10 +118,11 @@ def read(path: Path, where: Mapping[str, str]) -> dict[str, list[dict[str, Any]]
     return samples
 
 
-def replayed(stored: Mapping[str, Any], max_tokens: int) -> Sample:
+def replayed(stored: Mapping[str, Any], max_tokens: int, begun: Sample | None = None) -> Sample:
     """The sample as a model limited to `max_tokens` would have given it.
 
-    A longer one is cut where that share of its characters ends, and is not finished.
+    A longer one is cut where that share of its characters ends, and is not finished; what goes on
+    from `begun` is the rest of it.
     """
     tokens, _ = _count(stored)
     text = stored.get("text")
@@ -127,16 +130,15 @@ def replayed(stored: Mapping[str, Any], max_tokens: int) -> Sample:
         # Some recordings keep the answer only.
         text = f"\\boxed{{{stored['answer']}}}" if stored.get("answer") else ""
     reason = str(stored.get("finish_reason") or "")
-    finish: Finish = "length" if reason.startswith("length") or tokens >= max_tokens else "end"
-    if tokens > max_tokens:
-        text, tokens = text[: len(text) * max_tokens // tokens], max_tokens
-    return Sample(
+    cut = reason.startswith("length") or (begun is None and tokens >= max_tokens)
+    whole = Sample(
         text,
-        finish=finish,
+        finish="length" if cut else "end",
         prompt_tokens=int(stored.get("n_prompt_tokens") or 0),
         generated_tokens=tokens,
         info={k: stored[k] for k in ("scores", "score_last") if stored.get(k) is not None} or None,
     )
+    return part(whole, max_tokens, begun=begun)
 
 
 def _count(stored: Mapping[str, Any]) -> tuple[int, bool]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
+from reasoning.backends.parts import part
 from reasoning.clock import Clock, ClockPerProblem, Seconds, stream
 from reasoning.errors import GenerationError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
@@ -98,12 +100,18 @@ class Scripted(Generator):
             self.live -= 1
 
     def reply(self, prompt: Prompt, params: Sampling, seed: int) -> Sample:
-        """What to give, or raise, as the script has it."""
-        script = self.script
+        """What to give, or raise, as the script has it; of one that was begun, the rest."""
+        script, begun = self.script, prompt.begun
+        if begun is not None:
+            prompt, seed = replace(prompt, begun=None), fold(prompt.parent.key, prompt.slot)
         reply = script(prompt, seed) if callable(script) else script[prompt.slot % len(script)]
         if isinstance(reply, Exception):
             raise reply
-        return cut(reply, params) if isinstance(reply, str) else reply
+        if isinstance(reply, str):
+            before = begun.generated_tokens if begun else 0
+            longer = replace(params, max_tokens=before + params.max_tokens)
+            reply = cut(reply, longer)
+        return part(reply, params.max_tokens, begun=begun, words=words(reply.text))
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter

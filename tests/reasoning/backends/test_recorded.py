@@ -17,6 +17,7 @@ from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.search import Search
+from reasoning.tree import Sample
 from searchers.sampling.first_finish import first_finish
 from searchers.sampling.self_consistency import self_consistency
 from searchers.sampling.short_m_at_k import short_m_at_k
@@ -46,7 +47,7 @@ def search(generator: Recorded, problem: str = "p", **settings: Any) -> Search:
 def test_slot_i_is_sample_i(tmp_path: Path, name: str) -> None:
     generator = recorded(path=write(tmp_path / name, stored(5, 3, 4), "", stored(7, problem="q")))
     found = search(generator)
-    nodes = asyncio.run(found.expand(found.root, 3, until="end"))
+    nodes = asyncio.run(found.draws(found.root, 3, until="end"))
     assert [n.text for n in nodes] == [f"so \\boxed{{{i}}}" for i in range(3)]
     assert [n.sample.generated_tokens for n in nodes] == [5, 3, 4]
     assert all(n.finished for n in nodes)
@@ -100,7 +101,7 @@ def test_missing_counts_are_estimated_and_said(tmp_path: Path) -> None:
     row["samples"][1]["text"] = "x" * 70
     generator = recorded(path=write(tmp_path / "a.jsonl", row))
     found = search(generator)
-    asyncio.run(found.expand(found.root, 2, until="end"))
+    asyncio.run(found.draws(found.root, 2, until="end"))
     assert found.usage.generated_tokens == 10 + round(70 / CHARS_A_TOKEN)
     assert any("1 of 2 recorded samples have no token count" in note for note in generator.notes)
 
@@ -129,14 +130,14 @@ def test_asking_for_more_than_there_is_names_problem_and_counts(tmp_path: Path) 
 def test_a_problem_without_samples_is_named(tmp_path: Path) -> None:
     found = search(recorded(path=write(tmp_path / "a.jsonl", stored(1))), problem="other")
     with pytest.raises(RecipeError, match="no samples of problem 'other'"):
-        asyncio.run(found.extend(found.root, 0, until="end"))
+        asyncio.run(found.draw(found.root, until="end"))
 
 
 def test_recordings_cannot_be_continued(tmp_path: Path) -> None:
     found = search(recorded(path=write(tmp_path / "a.jsonl", stored(1, 2))))
-    node = asyncio.run(found.extend(found.root, 0, until="end"))
+    node = asyncio.run(found.draw(found.root, until="end"))
     assert node
-    for work in (found.extend(found.root, 1), found.extend(node, 0, until="end")):
+    for work in (found.draw(found.root), found.draw(node, until="end")):
         with pytest.raises(RecipeError, match="cannot be continued step by step"):
             asyncio.run(work)
 
@@ -154,6 +155,17 @@ def test_recordings_cannot_be_continued(tmp_path: Path) -> None:
 def test_a_shorter_limit_cuts(most: int, text: str, tokens: int, finish: str) -> None:
     sample = replayed({"text": "0123456789", "n_tokens": 10}, most)
     assert (sample.text, sample.generated_tokens, sample.finish) == (text, tokens, finish)
+
+
+@pytest.mark.parametrize("cuts", [(1, 3, 6), (5, 5), (10,), (10, 5), (3, 20)])
+def test_the_parts_of_a_sample_add_up_to_it(cuts: tuple[int, ...]) -> None:
+    row = {"text": "0123456789" * 3 + "x", "n_tokens": 10, "n_prompt_tokens": 7, "scores": [0.5]}
+    begun: Sample | None = None
+    for most in cuts:
+        sample = replayed(row, most, begun)
+        begun = sample if begun is None else begun + sample
+    assert begun is not None
+    assert (begun.text, begun.generated_tokens, begun.prompt_tokens) == (row["text"], 10, 7)
 
 
 def test_what_else_a_sample_may_hold() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from reasoning.backends.scripted import Scripted, cut, scripted, words
 from reasoning.errors import GenerationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.seeds import fold
 from reasoning.testing.contracts import check_sample
 from reasoning.tree import RolloutTree, Sample
 
@@ -41,6 +45,50 @@ def test_cut_gives_what_a_model_would(text: str, most: int, stop: list[str]) -> 
         check_sample(sample, params)
     if sample.finish == "end":
         assert sample.text == text
+
+
+LONG = Sample(
+    "one two three four",
+    token_ids=(1, 2, 3, 4),
+    logprobs=np.asarray([-1, -2, -3, -4], np.float32),
+    generated_tokens=4,
+)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "one two three\n\nfour",
+        LONG,
+        replace(LONG, text="abcdefghij"),
+        lambda _, seed: f"so {seed} ",
+    ],
+    ids=["text", "sample", "text that is not its tokens", "function"],
+)
+@pytest.mark.parametrize("cuts", [(1, 1, 9), (3, 9), (2, 2, 9)])
+def test_what_was_cut_short_goes_on(reply: Any, cuts: tuple[int, ...]) -> None:
+    fake = Scripted(reply if callable(reply) else [reply])
+
+    async def work() -> None:
+        asked = prompt()
+        seed = fold(asked.parent.key, asked.slot)
+        whole = await fake.generate(asked, Sampling(max_tokens=99), seed=seed, meter=lambda _: None)
+        begun: Sample | None = None
+        for most in cuts:
+            sample = await fake.generate(
+                replace(asked, begun=begun),
+                Sampling(max_tokens=most),
+                seed=seed if begun is None else 5,
+                meter=lambda _: None,
+            )
+            begun = sample if begun is None else begun + sample
+            if sample.finish == "end":
+                break
+            assert (sample.finish, sample.generated_tokens) == ("length", most)
+        assert begun is not None
+        assert begun.to_json() == whole.to_json()
+
+    asyncio.run(work())
 
 
 def test_lists_repeat_and_functions_choose() -> None:
