@@ -13,6 +13,7 @@ from reasoning.clock import Clock, RealClock
 from reasoning.errors import RecipeError
 from reasoning.plugin import Plugin
 from reasoning.problem import Message, Problem
+from reasoning.thinking import Thinking
 from reasoning.tree import FloatArray, Node, Path, Sample, Turn
 
 Meter: TypeAlias = Callable[[int], None]
@@ -194,6 +195,7 @@ class Generator(Plugin):
     replays: it gives what was drawn earlier, in virtual time.
     resumes: a call that a limit cut short can be taken up again where it stopped.
     reads: it can tell how likely given text is (`score_text`).
+    thinking: a budget for the thinking before its answers, which `Search.draw` keeps.
     """
 
     @property
@@ -215,6 +217,10 @@ class Generator(Plugin):
     @property
     def reads(self) -> bool:
         return False
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return None
 
     @abstractmethod
     async def generate(
@@ -306,6 +312,10 @@ class Wrapping(Generator):
     @property
     def reads(self) -> bool:
         return self.generator.reads
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return self.generator.thinking
 
     async def astart(self) -> None:
         await self.generator.astart()

@@ -25,6 +25,7 @@ from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import generator as numpy_generator
+from reasoning.thinking import think
 from reasoning.tree import LOST, FloatArray, Node, RolloutTree, Sample, Turn
 from reasoning.verify import Verifier, reduce_steps
 
@@ -155,9 +156,18 @@ class Search:
         RecipeError for a field that the generator cannot honour, before anything is spent.
         """
         self._caller.strand()
-        return self._draw(
-            node, self._take(node), until, model, turn, sources, urgency, sampling, None
-        )
+        call: dict[str, Any] = {
+            "until": until,
+            "model": model,
+            "turn": _turn(turn),
+            "sources": sources,
+            "urgency": urgency,
+            "sampling": sampling,
+        }
+        thinking = self._model(model).thinking
+        if thinking is not None:
+            return think(thinking, self, node, self._take(node), call)
+        return self._draw(node, self._take(node), **call)
 
     async def draws(
         self, node: Node, n: int, *, land: Land | None = None, **draw: Any
@@ -226,7 +236,7 @@ class Search:
         options = {"temperature": 0.0, "top_logprobs": top, "max_tokens": tokens, **sampling}
         try:
             found = await self._draw(
-                node, self._take(node), "end", model, None, (), None, options, suffix
+                node, self._take(node), until="end", model=model, sampling=options, suffix=suffix
             )
             if found is not None:
                 self._probes[key] = found
@@ -240,20 +250,21 @@ class Search:
         self,
         node: Node,
         slot: int,
+        *,
         until: Until,
         model: str,
-        turn: Turn | str | None,
-        sources: Iterable[Node],
-        urgency: float | None,
         sampling: Mapping[str, Any],
-        suffix: str | None,
+        turn: Turn | None = None,
+        sources: Iterable[Node] = (),
+        urgency: float | None = None,
+        suffix: str | None = None,
     ) -> Node | None:
         generator = self._model(model)
         prompt = Prompt(
             self.problem,
             node,
             slot,
-            turn=_turn(turn),
+            turn=turn,
             suffix=suffix or "",
             model=model,
             urgency=urgency,

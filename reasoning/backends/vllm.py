@@ -17,12 +17,12 @@ import numpy as np
 
 from reasoning.backends import checkpoint
 from reasoning.backends.own_loop import OwnLoop
-from reasoning.backends.thinking import Thinking
 from reasoning.backends.token_ids import BROKEN, CONTEXT, DOCUMENT, priority, text_of, tokens_of
 from reasoning.backends.vllm_common import cpu_defaults, installed_version
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Message
+from reasoning.thinking import Thinking
 from reasoning.tree import Finish, FloatArray, Sample
 
 
@@ -34,7 +34,7 @@ def vllm(
     thinking_tokens: int | None = None,
     thinking_end: str = "</think>",
     **engine: Any,
-) -> Generator:
+) -> Vllm:
     """vLLM in process. Further options go to the engine by vLLM's own names.
 
     For example max_model_len, tensor_parallel_size, quantization, dtype, speculative_config.
@@ -47,10 +47,8 @@ def vllm(
             "generator vllm needs vLLM, which is not installed: pip install 'reasoning[vllm]'; "
             "generator nano needs nothing"
         )
-    generator = Vllm(model, engine, lora, chat_template_kwargs)
-    if thinking_tokens is None:
-        return generator
-    return Thinking(generator, thinking_tokens, thinking_end)
+    thinking = None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end)
+    return Vllm(model, engine, lora, chat_template_kwargs, thinking)
 
 
 class Vllm(Generator):
@@ -68,8 +66,10 @@ class Vllm(Generator):
         engine: Mapping[str, Any],
         lora: str | None = None,
         template: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
     ) -> None:
         self.model = model
+        self._thinking = thinking
         self._version = f"vllm {installed_version()}, {model}"
         self._options = _engine_options(model, engine, lora)
         self._lora = lora
@@ -85,6 +85,10 @@ class Vllm(Generator):
     @property
     def reads(self) -> bool:
         return True
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return self._thinking
 
     @property
     def version(self) -> str:

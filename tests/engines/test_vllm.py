@@ -16,9 +16,11 @@ from safetensors.numpy import load_file, save_file
 
 from reasoning.backends.nano import WEIGHTS, Nano
 from reasoning.errors import GenerationError, RecipeError
-from reasoning.generate import Prompt, Sampling
+from reasoning.generate import Prompt, Sampling, Wrapping
 from reasoning.problem import Problem
+from reasoning.search import Search
 from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase, check_sample
+from reasoning.thinking import Thinking
 from reasoning.tree import Node, RolloutTree, Sample
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
@@ -194,20 +196,25 @@ def test_the_more_urgent_call_runs_first(engine: Any) -> None:
     assert [i for i in order if i < 100][:8] == list(range(15, 7, -1))
 
 
-def test_a_budget_for_thinking(engine: Any) -> None:
-    from reasoning.backends.thinking import Thinking
+class Thoughtful(Wrapping):
+    """The engine with a budget for thinking."""
 
+    thinking = Thinking(8)
+
+
+def test_a_budget_for_thinking(engine: Any) -> None:
     plain = draw(engine, temperature=0.0, max_tokens=400)
-    thinking = Thinking(engine, 8)
-    sample = draw(thinking, temperature=0.0, max_tokens=400)
-    mark = tuple(asyncio.run(engine.encode("\n</think>\n\n")))
-    assert sample.token_ids is not None
+    sampling = Sampling(max_tokens=400, temperature=0.0)
+    search = Search(PROBLEM, Thoughtful(engine), sampling=sampling)
+    node = asyncio.run(search.draw(search.root, until="end"))
+    thought, mark, answer = search.tree
+    assert node is answer
     assert plain.token_ids is not None
-    assert sample.token_ids[:8] == plain.token_ids[:8]
-    assert sample.token_ids[8 : 8 + len(mark)] == mark
-    assert sample.generated_tokens > 8 + len(mark)
-    assert sample.info == {"thinking_cut": True}
-    assert sample.prompt_tokens == 2 * plain.prompt_tokens + 8 + len(mark)  # of two requests
+    assert thought.sample.token_ids == plain.token_ids[:8]
+    assert mark.sample.text == "\n</think>\n\n"
+    ids = asyncio.run(engine.encode(mark.sample.text))
+    assert answer.sample.prompt_tokens == plain.prompt_tokens + 8 + len(ids)
+    assert search.usage.generated_tokens == 8 + answer.sample.generated_tokens
 
 
 def test_an_adapter_answers(in_process: dict[str, Any], tmp_path: Path) -> None:

@@ -14,10 +14,9 @@ from pydantic import Field
 from reasoning.backends.openai.generator import OpenAI
 from reasoning.backends.openai.probe import Api
 from reasoning.backends.openai.request import Abilities
-from reasoning.backends.thinking import Thinking
-from reasoning.generate import Generator
 from reasoning.http.admission import Limits
 from reasoning.http.pool import Pool
+from reasoning.thinking import Thinking
 
 __all__ = ["Abilities", "Limits", "OpenAI", "Pool", "openai"]
 
@@ -37,7 +36,7 @@ def openai(
     thinking_tokens: int | None = None,
     thinking_end: str = "</think>",
     extra: dict[str, Any] | None = None,
-) -> Generator:
+) -> OpenAI:
     """A server that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, hosted ones), or several.
 
     base_url: such as http://localhost:8000/v1; a list names replicas of one model.
@@ -58,7 +57,7 @@ def openai(
     """
     if chat_template_kwargs:
         extra = {**(extra or {}), "chat_template_kwargs": chat_template_kwargs}
-    generator = OpenAI(
+    return OpenAI(
         [base_url] if isinstance(base_url, str) else base_url,
         model,
         api=api,
@@ -66,9 +65,6 @@ def openai(
         template=template,
         priority=priority,
         extra=extra,
-        thinks=thinking_tokens is not None,
+        thinking=None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end),
         limits=Limits(max_in_flight, timeout, patience),
     )
-    if thinking_tokens is None:
-        return generator
-    return Thinking(generator, thinking_tokens, thinking_end)

@@ -34,6 +34,7 @@ from reasoning.http.pool import Pool
 from reasoning.http.replica import checked_url
 from reasoning.search import Retry
 from reasoning.seeds import fold
+from reasoning.thinking import Thinking
 from reasoning.tree import Finish, FloatArray, Sample
 
 _URGENCY_STEPS = 1000
@@ -53,7 +54,7 @@ class OpenAI(Generator):
         template: str | None = None,
         priority: bool = False,
         extra: Mapping[str, Any] | None = None,
-        thinks: bool = False,
+        thinking: Thinking | None = None,
         limits: Limits | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -68,8 +69,7 @@ class OpenAI(Generator):
         self._template = template
         self._priority = priority
         self._extra = request.checked_extra(extra or {})
-        self._thinks = thinks
-        """Answers go on where thinking was cut, which not every server can do."""
+        self._thinking = thinking
         self._clock: Clock = clock or RealClock()
         self.limits = limits or Limits()
         self._able: Abilities | None = None
@@ -85,6 +85,10 @@ class OpenAI(Generator):
     def reads(self) -> bool:
         """As far as is known; a server is asked once, at the start."""
         return self._able is None or self._able.scores
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return self._thinking
 
     @property
     def resumes(self) -> bool:
@@ -188,7 +192,7 @@ class OpenAI(Generator):
                         templated=self._template is not None,
                         extra=self._extra,
                     )
-                if self._thinks and not able.continues:
+                if self._thinking and not able.continues:
                     raise RecipeError(
                         "generator.thinking_tokens is set, and this server starts every chat "
                         "answer afresh, so it cannot go on from a thinking that was cut; leave "

@@ -15,6 +15,7 @@ from reasoning.backends.openai import Limits, OpenAI, openai
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.search import Search
 from reasoning.testing import http_model
 from reasoning.testing.hand_clock import HastyClock
 from reasoning.testing.http_server import (
@@ -570,7 +571,12 @@ def test_a_model_that_thinks_is_made_to_answer(server: Served) -> None:
     generator = openai(
         base_url=server.url, thinking_tokens=6, thinking_end="[done]", chat_template_kwargs=kwargs
     )
-    sample = run(draw(generator, Sampling(max_tokens=40)))
-    assert "[done]" in sample.text
-    assert server.seen[-1].body["chat_template_kwargs"] == kwargs
-    assert server.counts["calls"] == 2
+    search = Search(PROBLEM, generator, sampling=Sampling(max_tokens=40))
+    node = run(search.draw(search.root, until="end"))
+    assert node is not None
+    assert "\n[done]\n\n" in node.text
+    first, second = (call.body for call in server.seen)
+    assert (first["max_tokens"], first["stop"], second["max_tokens"]) == (6, ["[done]"], 34)
+    mark = http_model.encode("\n[done]\n\n")
+    assert second["prompt"][-len(mark) :] == mark
+    assert second["chat_template_kwargs"] == kwargs

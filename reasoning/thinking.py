@@ -1,0 +1,76 @@
+"""A budget for thinking: a model that thinks before it answers is made to answer in time.
+
+Budget forcing (Muennighoff et al., 2025, arXiv:2501.19393): when the budget is used up, the mark
+that ends the thinking is written for the model, and it goes on with its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reasoning.errors import RecipeError
+from reasoning.tree import Node, Sample
+
+if TYPE_CHECKING:
+    from reasoning.search import Search
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """At most `tokens` tokens of an attempt, steps and all, are thought before `end`.
+
+    Text up to `end` is thinking; an attempt that holds `end` has thought.
+    """
+
+    tokens: int
+    end: str = "</think>"
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1 or not self.end:
+            raise RecipeError(
+                f"thinking_tokens is {self.tokens} and thinking_end {self.end!r}; give 1 token or "
+                "more and the mark the model's thinking ends with, or leave thinking_tokens out"
+            )
+
+
+async def think(
+    thinking: Thinking, search: Search, node: Node, slot: int, call: Mapping[str, Any]
+) -> Node | None:
+    """What `search` draws in `slot` below `node`: the rest of the thinking, then the answer.
+
+    They stand one below the other, and the last of them is what was drawn; where the budget is
+    used up, a node between them holds the mark, which nobody generates. Everything together keeps
+    to the `max_tokens` of the call. `call` are the options of `Search.draw`.
+    """
+    step, changes = call["until"] == "step", call["sampling"]
+    before = [] if call["turn"] is not None else node.attempt()
+    if thinking.end in "".join(n.sample.text for n in before):
+        return await search._draw(node, slot, **call)
+    left = thinking.tokens - sum(n.sample.generated_tokens for n in before)
+    most = changes.get("max_tokens") or search.sampling.max_tokens
+    most = min(most, search.step.max_tokens) if step else most
+    stop = changes.get("stop")
+    stop = search.sampling.stop if stop is None else stop
+    thought = None
+    if left > 0:
+        limits = {"max_tokens": min(left, most), "stop": (*stop, thinking.end)}
+        thought = await search._draw(node, slot, **{**call, "sampling": {**changes, **limits}})
+        if thought is None:
+            return None
+        said, used = thought.sample.text, thought.sample.generated_tokens
+        ended = thinking.end in thought.text
+        cut = thought.sample.finish == "length" and used == left
+        most -= used
+        stopped = any(s in said for s in (*stop, *(search.step.stop if step else ())))
+        if stopped or most < 1 or not (ended or cut):
+            return thought
+        node, slot, call = thought, search._take(thought), {**call, "turn": None, "sources": ()}
+        left = 1 if ended else 0
+    if left <= 0:
+        mark = Sample(f"\n{thinking.end}\n\n", finish="written", info={"thinking_cut": True})
+        node = search.tree.add(node, slot, mark)
+        slot = search._take(node)
+    answer = {**call, "sampling": {**changes, "max_tokens": most}}
+    return await search._draw(node, slot, **answer) or thought
