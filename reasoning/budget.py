@@ -116,11 +116,12 @@ class Usage:
 class Lease:
     """A right to spend up to `amount`, held until settled; `meter` records spending.
 
-    `short` tells that it is less than was asked for, because no more was left. `after` is the
-    time, in serial tokens, at which those had ended whom it waited for.
+    `short` tells that it is less than was asked for, because no more was left. `even` leases are
+    shares of a round: another may follow. `after` is the time, in serial tokens, at which those
+    had ended whom it waited for.
     """
 
-    __slots__ = ("_outer", "_purse", "after", "amount", "short", "used")
+    __slots__ = ("_outer", "_purse", "after", "amount", "even", "short", "used")
 
     def __init__(
         self,
@@ -128,10 +129,12 @@ class Lease:
         amount: int,
         *,
         short: bool = False,
+        even: bool = False,
         after: int = 0,
         outer: Lease | None = None,
     ) -> None:
         self._purse = purse
+        self.even = even
         self._outer = outer
         self.amount = amount
         self.short = short
@@ -159,10 +162,10 @@ class Lease:
 
 @dataclass(eq=False, slots=True)
 class _Wish:
-    """Somebody who waits for a lease; with `even`, those who wait together get equal shares."""
+    """Somebody who waits for a lease; `even` is the place of one who gets an equal share."""
 
     amount: int
-    even: bool
+    even: Sequence[int] | None
     future: asyncio.Future[Lease | None]
 
 
@@ -171,8 +174,9 @@ class Purse:
 
     Wishes are served in order; one that does not fit waits for those ahead of it to give back, and
     gets what is left once nobody holds anything. So what is admitted does not depend on how fast
-    calls happen to be. Wishes marked `even` are served together: all that wait when nobody holds
-    anything start at once, each with an equal share of what is left if their sum does not fit.
+    calls happen to be. Wishes with an `even` place are served together: all that wait when nobody
+    holds anything start at once, each with an equal share of what is left if their sum does not
+    fit. Places order them, so that it does not matter either who of them asks first.
 
     `exhausted` tells that somebody was refused, or cut off by getting less than was asked for.
     """
@@ -207,7 +211,7 @@ class Purse:
         """Whether somebody waits for a lease."""
         return any(not wish.future.done() for wish in self._queue)
 
-    async def lease(self, amount: int, *, even: bool = False) -> Lease | None:
+    async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
         """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
         own = await self._admitted(amount, even)
         if own is None or self.within is None:
@@ -222,11 +226,13 @@ class Purse:
             return None
         self.reserved -= own.amount - outer.amount
         short, after = own.short or outer.short, max(own.after, outer.after)
-        return Lease(self, outer.amount, short=short, after=after, outer=outer)
+        return Lease(
+            self, outer.amount, short=short, even=even is not None, after=after, outer=outer
+        )
 
-    async def _admitted(self, amount: int, even: bool) -> Lease | None:
+    async def _admitted(self, amount: int, even: Sequence[int] | None) -> Lease | None:
         """A lease of this purse alone."""
-        if self.limit is None or (not even and not self._queue and self._fits(amount)):
+        if self.limit is None or (even is None and not self._queue and self._fits(amount)):
             return self._grant(amount)
         loop = asyncio.get_running_loop()
         wish = _Wish(amount, even, loop.create_future())
@@ -246,21 +252,23 @@ class Purse:
     def _fits(self, amount: int) -> bool:
         return self.limit is None or self.spent + self.reserved + amount <= self.limit
 
-    def _grant(self, amount: int, *, short: bool = False, after: int = 0) -> Lease:
+    def _grant(
+        self, amount: int, *, short: bool = False, even: bool = False, after: int = 0
+    ) -> Lease:
         self.reserved += amount
-        return Lease(self, amount, short=short, after=after)
+        return Lease(self, amount, short=short, even=even, after=after)
 
     def _settle(self, lease: Lease, time: int) -> None:
         self.reserved -= lease.amount
         self.spent += lease.used
         self._time = max(self._time, time)
-        self.exhausted |= lease.short and lease.used >= lease.amount
+        self.exhausted |= lease.short and not lease.even and lease.used >= lease.amount
         if self._queue:
             self._serve_soon()
 
     def _serve_soon(self) -> None:
         """Even wishes are served when all that ask at this moment have asked."""
-        if not any(wish.even for wish in self._queue):
+        if all(wish.even is None for wish in self._queue):
             self._serve()
         elif not self._due:
             self._due = True
@@ -284,7 +292,10 @@ class Purse:
     def _first(self) -> list[_Wish]:
         """Who is served next: the first that waits, with the other even ones if it is even."""
         waiting = [wish for wish in self._queue if not wish.future.done()]
-        return [wish for wish in waiting if wish.even] if waiting[0].even else waiting[:1]
+        if waiting[0].even is None:
+            return waiting[:1]
+        together = [(wish.even, wish) for wish in waiting if wish.even is not None]
+        return [wish for _, wish in sorted(together, key=lambda pair: tuple(pair[0]))]
 
     def _hand_out(self, wishes: Sequence[_Wish]) -> None:
         """Give each wish what it asks for, or of what is left an equal share at most."""
@@ -295,7 +306,9 @@ class Purse:
         for wish, amount in zip(wishes, amounts, strict=True):
             if amount:
                 short = amount < wish.amount
-                wish.future.set_result(self._grant(amount, short=short, after=self._time))
+                even = wish.even is not None
+                lease = self._grant(amount, short=short, even=even, after=self._time)
+                wish.future.set_result(lease)
             else:
                 self.exhausted = True
                 wish.future.set_result(None)

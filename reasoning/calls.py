@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reasoning.budget import NANO, Budget, Kind, Lease, Price, Share, Usage
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _KINDS: tuple[Kind, ...] = ("calls", "tokens", "money")
 """What one call needs, in the order in which it is leased: always the same, so nobody waits for
 somebody who waits for him."""
+
+_CUT: dict[str, Any] = {"cut": "by a limit, where this generator cannot go on"}
 
 _MARKS = 16
 """Tokens that a chat template puts around a message, at most."""
@@ -58,7 +60,7 @@ class _Call:
     params: Sampling
     sources: tuple[Path, ...]
     finish: Finish | None  # what it is filed as instead of how it ended
-    whole: bool  # a limit may cut it, to be taken up again
+    whole: bool  # it shares what is left with those beside it, and may be cut and taken up again
     begun: Sample | None = None
     paid: int = 0  # for the latest attempt, in billionths
 
@@ -103,7 +105,7 @@ class Caller:
         A `whole` solution that a limit cuts short is taken up again when others have left
         something, as often as it takes; the generator permitting.
         """
-        call = _Call(prompt, params, sources, finish, whole and generator.resumes)
+        call = _Call(prompt, params, sources, finish, whole)
         attempt = 0
         while True:
             left = params.max_tokens - (call.begun.generated_tokens if call.begun else 0)
@@ -118,7 +120,8 @@ class Caller:
             except TransientError as error:
                 pause = self.pause(attempt, error, *prompt.path)
                 if pause is None:
-                    return self._fail(call, error, lease.used)
+                    self._fail(call, error, lease.used)
+                    return None
                 attempt += 1
             else:
                 pause = None
@@ -131,8 +134,11 @@ class Caller:
                 return None
             call.begun = sample if call.begun is None else call.begun + sample
             cut = lease.short and sample.finish == "length" and lease.used >= lease.amount
-            if not (cut and call.whole):
+            if not cut or not whole:
                 return self._file(call, call.begun)
+            if not generator.resumes:
+                budget.tokens.exhausted = True
+                return self._file(call, replace(call.begun, info=_CUT | dict(sample.info or {})))
 
     async def _leases(self, call: _Call, budget: Budget, tokens: int) -> dict[Kind, Lease] | None:
         """The right to make one call; None if a limit forbids it."""
@@ -145,7 +151,8 @@ class Caller:
                 amount = tokens if kind == "tokens" else 1
                 if kind == "money":
                     amount = self._cost(call, leases["tokens"].amount)
-                lease = await purse.lease(amount, even=call.whole and kind != "calls")
+                even = call.prompt.path if call.whole and kind != "calls" else None
+                lease = await purse.lease(amount, even=even)
                 if lease is not None:
                     leases[kind] = lease
                 if lease is None or (kind == "money" and not self._affords(call, leases)):
@@ -203,7 +210,8 @@ class Caller:
             error = self.own_failure(raised)
             if isinstance(error, TransientError):
                 raise error from (None if error is raised else raised)
-            return self._fail(call, error, lease.used)
+            self._fail(call, error, lease.used)
+            return None
         lease.used = max(lease.used, sample.generated_tokens)
         self._spend(call, lease.used, sample.prompt_tokens, sample.cached_tokens)
         if call.finish == "probe":

@@ -73,7 +73,7 @@ class WatchedPurse(Purse):
         self._holders: dict[Lease, asyncio.Task[Any] | None] = {}
         self._requests = 0
 
-    async def lease(self, amount: int, *, even: bool = False) -> Lease | None:
+    async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
         task = asyncio.current_task()
         assert task not in self._holders.values(), "a task asked for a lease while holding one"
         self._requests += 1

@@ -131,20 +131,22 @@ async def rounds(purse: Purse, lengths: list[int], order: random.Random) -> tupl
     """Whole solutions of these lengths side by side: what each got in the end, and in how many
     rounds. Those cut short by their share ask again; who ends when is up to `order`."""
     got = [0] * len(lengths)
-    held: list[tuple[int, Lease]] = []
 
     async def solve(i: int) -> None:
         while True:
-            lease = await purse.lease(1000, even=True)
+            lease = await purse.lease(1000, even=(i,))
             if lease is None:
                 return
             done = asyncio.Event()
-            ends.append((i, lease, done))
+            ends.append(done)
             await done.wait()
+            lease.meter(min(lengths[i] - got[i], lease.amount))
+            got[i] += lease.used
+            lease.settle()  # and ask again at once
             if got[i] == lengths[i] or not lease.short:
                 return
 
-    ends: list[tuple[int, Lease, asyncio.Event]] = []
+    ends: list[asyncio.Event] = []
     count = 0
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(solve(i)) for i in range(len(lengths))]
@@ -154,13 +156,9 @@ async def rounds(purse: Purse, lengths: list[int], order: random.Random) -> tupl
             assert ends, "somebody waits though nobody holds anything"
             order.shuffle(ends)
             running, ends[:] = list(ends), []
-            for i, lease, done in running:
-                lease.meter(min(lengths[i] - got[i], lease.amount))
-                got[i] += lease.used
-                lease.settle()
+            for done in running:
                 done.set()
                 await settled()
-    assert not held
     return got, count
 
 
@@ -182,8 +180,8 @@ def test_what_fits_is_not_served_one_after_another() -> None:
     purse = Purse(65_536)
 
     async def work() -> list[int]:
-        async def one() -> int:
-            lease = await purse.lease(32_768, even=True)
+        async def one(i: int) -> int:
+            lease = await purse.lease(32_768, even=(i,))
             assert lease is not None
             amounts.append(lease.amount)
             await ready.wait()
@@ -194,7 +192,7 @@ def test_what_fits_is_not_served_one_after_another() -> None:
         amounts: list[int] = []
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one()) for _ in range(64)]
+            tasks = [group.create_task(one(i)) for i in range(64)]
             await settled()
             assert amounts == [1024] * 64
             ready.set()

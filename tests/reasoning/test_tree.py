@@ -157,10 +157,8 @@ def test_samples_add_up() -> None:
     assert whole.logprobs is not None
     assert whole.logprobs.tolist() == [-1.0, -2.0]
     assert whole.top_logprobs is not None
-    assert [whole.top_logprobs.at(i) for i in (0, 1)] == [
-        {"one ": -1.0},
-        {"two": -2.0, "too": -3.0},
-    ]
+    expected = [{"one ": -1.0}, {"two": -2.0, "too": -3.0}]
+    assert [whole.top_logprobs.at(i) for i in (0, 1)] == expected
     again = Sample.from_json(whole.to_json()).top_logprobs
     assert again is not None
     assert [again.at(i) for i in (0, 1)] == [whole.top_logprobs.at(i) for i in (0, 1)]
