@@ -53,7 +53,7 @@ class Usage:
 
     `generated_tokens` includes `wasted_tokens`, those of cancelled and failed calls, and
     `probe_tokens`, those of looks at what would come next. `critical_tokens` is the longest chain
-    of tokens that had to be generated one after another, waits for a limit included; `seconds` the
+    of tokens that had to be generated one after another, rounds of a limit included; `seconds` the
     time from start to end on the search's clock. `money` is None where prices are not known.
     `models` has the part of every model but the one asked by default.
     """
@@ -117,8 +117,8 @@ class Lease:
     """A right to spend up to `amount`, held until settled; `meter` records spending.
 
     `short` tells that it is less than was asked for, because no more was left. `even` leases are
-    shares of a round: another may follow. `after` is the time, in serial tokens, at which those
-    had ended whom it waited for.
+    shares of a round: another may follow; `after` is the time, in serial tokens, at which the
+    round began.
     """
 
     __slots__ = ("_outer", "_purse", "after", "amount", "even", "short", "used")
@@ -193,6 +193,7 @@ class Purse:
         self._time = 0  # serial tokens: when the last lease ended
         self._due = False  # a round of even wishes is about to be served
         self._parts: Parts | None = None  # those it shares out a purse with
+        self._last = False  # nobody will leave it more before it has spent what it has
 
     @property
     def remaining(self) -> int | None:
@@ -256,6 +257,7 @@ class Purse:
         self, amount: int, *, short: bool = False, even: bool = False, after: int = 0
     ) -> Lease:
         self.reserved += amount
+        self._last = False
         return Lease(self, amount, short=short, even=even, after=after)
 
     def _settle(self, lease: Lease, time: int) -> None:
@@ -265,6 +267,8 @@ class Purse:
         self.exhausted |= lease.short and not lease.even and lease.used >= lease.amount
         if self._queue:
             self._serve_soon()
+        if self._parts is not None and not self.reserved:
+            self._parts.wake()
 
     def _serve_soon(self) -> None:
         """Even wishes are served when all that ask at this moment have asked."""
@@ -285,7 +289,7 @@ class Purse:
             if not self._fits(sum(wish.amount for wish in together)):
                 if self.reserved:
                     return  # somebody ahead may yet give back enough
-                if self._parts is not None and not self._parts.all_wait(self):
+                if self._parts and not self._last and not self._parts.all_wait(self):
                     return  # so may those who have a part of the same purse
             self._hand_out(together)
 
@@ -307,7 +311,8 @@ class Purse:
             if amount:
                 short = amount < wish.amount
                 even = wish.even is not None
-                lease = self._grant(amount, short=short, even=even, after=self._time)
+                after = self._time if even else 0  # a round begins when all before have ended
+                lease = self._grant(amount, short=short, even=even, after=after)
                 wish.future.set_result(lease)
             else:
                 self.exhausted = True
@@ -407,11 +412,9 @@ class Parts:
         self._open = list(self.budgets)
         for kind in KINDS:
             left = whole.purse(kind).remaining
-            if left is None:
-                continue
-            for budget, part in zip(self.budgets, _equal(left, n), strict=True):
-                purse = budget.purse(kind)
-                purse.limit, purse._parts = part, self
+            limits = [None] * n if left is None else _equal(left, n)
+            for budget, limit in zip(self.budgets, limits, strict=True):
+                budget.purse(kind).limit, budget.purse(kind)._parts = limit, self
 
     def close(self, budget: Budget) -> None:
         """Its work has ended: what it leaves is the others'."""
@@ -419,7 +422,7 @@ class Parts:
         for purse in budget._purses.values():
             if purse.exhausted and purse.within is not None:
                 purse.within.exhausted = True
-        self._wake()
+        self.wake()
 
     def all_wait(self, purse: Purse) -> bool:
         """Whether nobody can go on; then the rest has been shared out anew."""
@@ -434,11 +437,14 @@ class Parts:
             other.limit = other.spent
         for other, part in zip(hungry, _equal(left, len(hungry)), strict=True):
             other.limit = other.spent + part
+            other._last = True
+        for other in hungry:
             if other is not purse:
-                other._hand_out(other._first())
+                other._serve_soon()
         return True
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Somebody has ended or given back: perhaps those who wait can go on."""
         for budget in self._open:
             for purse in budget._purses.values():
                 if purse.waiting:

@@ -106,6 +106,7 @@ class Caller:
         something, as often as it takes; the generator permitting.
         """
         call = _Call(prompt, params, sources, finish, whole)
+        strand = self.strand()  # before it waits for anything, and others get further
         attempt = 0
         while True:
             left = params.max_tokens - (call.begun.generated_tokens if call.begun else 0)
@@ -113,7 +114,6 @@ class Caller:
             if leases is None:
                 return self._file(call, call.begun) if call.begun is not None else None
             lease = leases["tokens"]
-            strand = self.strand()
             strand.reach(lease.after)
             try:
                 sample = await self._ask(generator, call, lease)

@@ -98,6 +98,7 @@ class Run:
         tokens: int | None = None,
         verifier_calls: int | None = None,
         delays: int | None = None,
+        ticks: bool = False,
         generator: Generator | None = None,
         verifier: Verifier | None = None,
         failure: Callable[[Prompt, int], Exception | None] | None = None,
@@ -107,7 +108,7 @@ class Run:
         self.toy = ToyGenerator(
             case.model,
             delay=delay,
-            token_seconds=0.0 if delays is None else 0.1,
+            token_seconds=1.0 if ticks else 0.0 if delays is None else 0.1,
             failure=failure,
         )
         self.clock = VirtualClock()
@@ -237,6 +238,9 @@ def _check_limit(case: Case, seeds: Sequence[int], **limits: Any) -> None:
     runs = [Run(case, delays=delays, **limits)() for delays in seeds]
     for run in runs[1:] if not case.races else ():
         assert_same(case, f"other delays under {limits}", runs[0], run)
+    if case.races:  # who wins is up to time, and nothing else is
+        again = Run(case, delays=seeds[0], **limits)()
+        assert_same(case, f"the same delays under {limits}", runs[0], again)
 
 
 def check_deadlines(case: Case, *, points: int = 24) -> None:
@@ -246,6 +250,31 @@ def check_deadlines(case: Case, *, points: int = 24) -> None:
         moment = whole.clock.now() * i / points
         run = Run(case, delays=1)(seconds=moment)
         _check_part_of(case, run, whole, f"a deadline at {moment:g}")
+        _check_keeps(case, run, whole, f"a deadline at {moment:g}")
+
+
+def _check_keeps(case: Case, run: Run, whole: Run, what: str) -> None:
+    """What has landed and would have been a candidate is one."""
+    kept = {candidate.path for candidate in run.search.candidates}
+    for candidate in whole.search.candidates:
+        there = candidate.path in {node.path for node in run.search.tree if node.finished}
+        assert not there or candidate.path in kept, (
+            f"{case.name}, {what}: the solution {candidate.path} had landed and was lost; emit it "
+            "as soon as it is there, for example with land=search.emit"
+        )
+
+
+def check_serial_tokens(case: Case) -> None:
+    """Where a token takes a tick and nothing else any time, critical tokens are the time it took:
+    without a limit, and with one that has calls share what is left."""
+    whole = Run(case)()
+    for limit in (None, whole.search.usage.generated_tokens // 2):
+        run = Run(case, tokens=limit, ticks=True)()
+        serial, time = run.search.usage.critical_tokens, run.clock.now()
+        if limit is None or not names.steps(case.searcher):  # steps wait in a line, not in rounds
+            assert serial == round(time), (
+                f"{case.name} says {serial} tokens came one after another, it took {time:g} ticks"
+            )
 
 
 def check_cancellation(case: Case, *, points: int = 16) -> None:
@@ -394,6 +423,7 @@ SEARCHER_CHECKS: tuple[Callable[[Case], None], ...] = (
     check_token_limits,
     check_verifier_limits,
     check_deadlines,
+    check_serial_tokens,
     check_cancellation,
     check_generator_failures,
     check_verifier_failures,
