@@ -30,9 +30,16 @@ async def short_m_at_k(
 async def finishers(search: Search, *, winners: int, runners: int) -> None:
     """Race `runners` whole solutions and emit the first `winners`, ranked by their length."""
 
-    async def run() -> Node | None:
-        node = await search.draw(search.root, until="end")
-        return node if node and node.finished and search.answer(node) else None
+    landed = 0
 
-    for node in await race(winners, [run] * runners):
-        search.emit(node, rank=node.generated_tokens)
+    async def run() -> Node | None:
+        nonlocal landed
+        node = await search.draw(search.root, until="end")
+        if node is None or not node.finished or search.answer(node) is None:
+            return None
+        landed += 1
+        if landed <= winners:  # at once: time may be up before the race is won
+            search.emit(node, rank=node.generated_tokens)
+        return node
+
+    await race(winners, [run] * runners)
