@@ -17,7 +17,7 @@ from reasoning.generate import Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 from searchers.kernels.branching import Attempt, Chooser, Separate, Together, stale
 from searchers.kernels.posteriors import Beta, Mixed, NormalInverseGamma
 from searchers.tree.ab_mcts import ab_mcts, filled
@@ -185,7 +185,7 @@ def test_beliefs_about_fixed_arms_find_the_best(posterior: str) -> None:
 # ------------------------------------------------------------------------- the searcher
 
 
-class Grades:
+class Grades(Verifier):
     """The number in the text over 10."""
 
     name = "grades"
@@ -200,7 +200,7 @@ class Grades:
 
 def better(prompt: Prompt, seed: int) -> str:
     """A fresh answer is 1 to 4; a refinement is one better than the attempt in its prompt."""
-    found = re.findall(r"boxed\{(\d+)\}", prompt.problem.prompt)
+    found = re.findall(r"boxed\{(\d+)\}", prompt.messages[-1].content)
     number = min(9, int(found[-1]) + 1) if found else 1 + seed % 4
     return f"I say \\boxed{{{number}}}"
 
@@ -216,6 +216,14 @@ def start(script: Any = better, tokens: int | None = None, **setting: Any) -> Se
     )
 
 
+def asked(node: Node) -> str:
+    """What the node refines upon, all of it in one message."""
+    assert node.turn is not None
+    assert node.turn.afresh
+    (message,) = node.turn.messages
+    return message.content
+
+
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_refinement_climbs(posterior: str) -> None:
     search = start()
@@ -226,14 +234,14 @@ def test_refinement_climbs(posterior: str) -> None:
     assert int(answer.text) > 4, "better than any fresh answer"
     for node in search.tree:
         if node.depth > 1:
-            assert node.message is not None
+            said = asked(node)
             assert node.parent is not None
-            assert node.parent.text in node.message
-            assert search.problem.prompt in node.message
-            assert f"{node.parent.scores['grades'][0]:.2f}" in node.message
+            assert node.parent.text in said
+            assert search.problem.prompt in said
+            assert f"{node.parent.scores['grades'][0]:.2f}" in said
             assert node.text == node.sample.text, "a refinement starts over"
         else:
-            assert node.message is None
+            assert node.turn is None
 
 
 def test_the_template_is_the_users() -> None:
@@ -241,10 +249,9 @@ def test_the_template_is_the_users() -> None:
     refine = "Q {prompt} A {attempt} S {score} keep {this} \\frac{1}{2}"
     asyncio.run(ab_mcts(search, n=20, refine=refine))
     (node, *_) = [node for node in search.tree if node.depth == 2]
-    assert node.message is not None
     assert node.parent is not None
     score = node.parent.scores["grades"][0]
-    assert node.message == (
+    assert asked(node) == (
         f"Q What {{is}} it? A {node.parent.text} S {score:.2f} keep {{this}} \\frac{{1}}{{2}}"
     )
 

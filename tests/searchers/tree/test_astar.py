@@ -21,11 +21,11 @@ from reasoning.search import Search, Step
 from reasoning.seeds import fold
 from reasoning.testing.toys import ToyGenerator, ToyVerifier, markov, random_tree
 from reasoning.tree import Node, Path
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 from searchers.tree.astar import Cost, astar, step_cost
 
 
-class ByPath:
+class ByPath(Verifier):
     """A verifier from a function of the path; counts its calls."""
 
     name = "scores"

@@ -175,7 +175,7 @@ def test_pmi_is_the_difference_of_likelihoods() -> None:
 def test_a_generator_that_cannot_read_is_told_so() -> None:
     stored = {"q": [{"text": "\\boxed{1}", "n_tokens": 3}]}
     search = Search(Problem("q", "q"), Recorded(stored, "file", 0.1))
-    with pytest.raises(RecipeError, match="score_text"):
+    with pytest.raises(RecipeError, match="cannot tell"):
         asyncio.run(search.likelihood(search.tree.add(search.root, 0, Sample("x"))))
 
 
