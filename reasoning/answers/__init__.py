@@ -11,22 +11,32 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from reasoning.answers.spelling import MAX_LENGTH, canonical, plain_number
+from reasoning.answers.spelling import MAX_LENGTH, canonical, plain_number, readable
 
 __all__ = [
+    "FALLBACKS",
     "MAX_LENGTH",
     "Answer",
     "Fallback",
+    "FallbackName",
     "after_answer_is",
     "canonical",
     "extract",
+    "formula",
     "last_math",
     "last_number",
+    "parts",
     "plain_number",
+    "readable",
+    "stated",
 ]
 
-Fallback = Callable[[str], "str | None"]
+Fallback: TypeAlias = Callable[[str], "str | None"]
+FallbackName: TypeAlias = Literal[
+    "after_answer_is", "formula", "last_math", "last_number", "none", "stated"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,9 @@ _BOX_TOKEN = re.compile(_BOX + r"\s*(?:(\{)|([^\s{}$]+))?|\\[\s\S]|[{}]")
 _JOIN = re.compile(r"(?:[\s$,;&.]|\\[()\[\],;: ]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\}|and|or)*\Z")
 _JOINER = re.compile(r"[,;&]|\b(?:and|or)\b")
 _HEADING = re.compile(
-    r"(?i)\W*(?:step|final|answer|solution|conclusion|explanation|verification)\b|.*:\W*\Z"
-)
+    r"(?i)\W*(?:step|final|answer|solution|conclusion|explanation|verification|summary|proof)\b"
+    r"|[*_\s]*(?:[a-z]+ (?:[0-9]+|[ivx]+|[a-z])|\(?[0-9]+)[*_]*[:.)][*_]*\s+\S|.*:\W*\Z"
+)  # "Case 2: $k<0$" and "1. Find x" are Markdown
 
 
 def extract(text: str, fallback: Fallback | None = None) -> str | None:
@@ -59,14 +70,19 @@ def extract(text: str, fallback: Fallback | None = None) -> str | None:
     `</think>` is tried first, then the whole text.  Linear in the length of the text; raises only
     what `fallback` raises.
     """
-    _, mark, tail = text.rpartition("</think>")
-    for part in (tail, text) if mark else (text,):
+    for part in parts(text):
         found = _last_boxed(part) or _after_hashes(part)
         if found is None and fallback is not None:
             found = fallback(part)
         if found and (found := found.strip()):
             return found
     return None
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """Where an answer is looked for, in this order: what follows the thoughts, then all of it."""
+    _, mark, tail = text.rpartition("</think>")
+    return (tail, text) if mark else (text,)
 
 
 def _last_boxed(text: str) -> str | None:
@@ -152,3 +168,24 @@ def last_math(text: str) -> str | None:
     """The content of the last `$...$`, `$$...$$`, `\\(...\\)` or `\\[...\\]`."""
     found = _last(_MATH, text)
     return next(filter(None, found.groups()), None) if found else None
+
+
+def formula(text: str) -> str | None:
+    """What follows "the answer is", else the last formula."""
+    return after_answer_is(text) or last_math(text)
+
+
+def stated(text: str) -> str | None:
+    """What follows "the answer is", else the last formula, else the last number."""
+    return formula(text) or last_number(text)
+
+
+FALLBACKS: dict[FallbackName, Fallback | None] = {
+    "after_answer_is": after_answer_is,
+    "formula": formula,
+    "last_math": last_math,
+    "last_number": last_number,
+    "none": None,
+    "stated": stated,
+}
+"""How a finished text without a box or a `####` line is searched, by the names recipes use."""

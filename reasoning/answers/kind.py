@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
+
+from reasoning.errors import RecipeError
 
 if TYPE_CHECKING:
     from reasoning.answers import Answer
+    from reasoning.problem import Problem
 
 
 class Answers(ABC):
     """The one place that knows what an answer of a problem looks like.
 
     `votes` tells that equal answers can be counted; where they cannot (free text), strategies that
-    vote refuse before anything is spent.
+    vote refuse before anything is spent: see `refuse_votes`. `needs_gold`: without the data set's
+    answer a problem of this kind is incomplete.
     """
 
     votes: ClassVar[bool] = True
+    needs_gold: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def graded(self) -> bool:
+        """Whether anything says which answers are right."""
 
     @abstractmethod
     def find(self, text: str, finished: bool) -> Answer | None:
         """The answer that `text` states. A text that was cut off (`finished` is false) has one
-        only where it is marked as such. Pure and quick: it is called for every candidate."""
+        only where it is marked as such. What cannot be read is no answer, so that it never wins.
+        Pure and quick: it is called for every candidate."""
 
     @abstractmethod
     async def same(self, a: Answer, b: Answer) -> bool:
@@ -30,7 +41,7 @@ class Answers(ABC):
 
     @abstractmethod
     async def grade(self, answer: Answer | None) -> bool | None:
-        """Whether the answer is right; None where nothing says what is."""
+        """Whether the answer is right (none is not); None where nothing says what is."""
 
     async def group(self, answers: Sequence[Answer]) -> list[int]:
         """For each answer the index of the earliest one with the same meaning.
@@ -51,3 +62,18 @@ class Answers(ABC):
                 by_key[answer.key] = i
                 stands_for.append(i)
         return [by_key[answer.key] for answer in answers]
+
+
+def refuse_votes(what: str, problems: Iterable[Problem]) -> None:
+    """Raises RecipeError if `what` counts equal answers and the problems' answers are not counted.
+
+    Asked before anything is spent, for every searcher and aggregator that says VOTES = True.
+    """
+    for problem in problems:
+        if not problem.answers.votes:
+            kind = type(problem.answers).__name__.lower()
+            raise RecipeError(
+                f"{what} counts equal answers, and answers of kind {kind} (problem {problem.id!r}) "
+                "are free text, of which no two need be equal; choose by a score, for example "
+                "searcher: best_of_n with verifier: judge, or give the task another kind of answers"
+            )

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from reasoning.answers import Answer, Fallback, extract
+from reasoning.answers import FALLBACKS, Answer, Fallback, FallbackName, extract, readable
 from reasoning.answers.kind import Answers
+
+
+def math(gold: str | None, row: Mapping[str, Any], *, fallback: FallbackName = "none") -> Math:
+    """Numbers, formulas, sets, units: in a box or behind ####; compared by their meaning.
+
+    fallback: where a finished text has neither.
+    """
+    del row
+    return Math(gold, FALLBACKS[fallback])
 
 
 @dataclass(frozen=True)
@@ -19,9 +30,13 @@ class Math(Answers):
     gold: str | None = None
     fallback: Fallback | None = None
 
+    @property
+    def graded(self) -> bool:
+        return self.gold is not None
+
     def find(self, text: str, finished: bool) -> Answer | None:
         found = extract(text, self.fallback if finished else None)
-        return Answer.of(found) if found else None
+        return Answer.of(found) if found and readable(found) else None
 
     async def same(self, a: Answer, b: Answer) -> bool:
         from reasoning.answers.grading import equivalent  # starts worker processes when needed

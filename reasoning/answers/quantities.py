@@ -10,6 +10,7 @@ _MAX_EXPONENT = 400  # decimal exponent that is turned into an exact number
 
 _BASE = re.compile(r"([0-9A-F]+)_(?:\{?([0-9]{1,2}|\\text\{[a-z]+\})\}?)\Z")
 _ORDINAL = re.compile(r"(?:\^\{?)?(?:\\text\{(?:th|st|nd|rd)\}|(?<=[0-9])(?:th|st|nd|rd)\b)\}?")
+_WORD = re.compile(r"[A-Za-z]{3}")
 _MONEY = re.compile(r"(-?)(?:\\\$|([€£¥]))")
 _SUFFIX = re.compile(
     r"\s*(?:%|\^\\circ\s?(?:\\text\{)?[CF]?\}?|\\[$]|[€£¥]"
@@ -23,7 +24,8 @@ _ALIASES = {
     "s": "s sec second", "min": "min minute", "h": "h hr hour", "day": "day", "week": "week",
     "month": "month", "year": "year yr", "L": "l liter litre", "ml": "ml milliliter millilitre",
     "$": "dollar usd", "cent": "cent", "°": "degree deg", "rad": "radian rad", "%": "percent pct",
-    "mph": "mph", "kph": "kph kmh",
+    "mph": "mph", "kph": "kph kmh", "cup": "cup", "pint": "pint", "quart": "quart",
+    "gallon": "gallon",
 }  # fmt: skip
 _UNITS = {word: unit for unit, words in _ALIASES.items() for word in words.split()}
 
@@ -71,7 +73,11 @@ def is_text(text: str) -> bool:
     if not text.isascii():
         return any(char.isalpha() for char in text if not char.isascii())
     letters = sum(char.isalpha() for char in text)
-    return letters > 3 and all(char.isalpha() or char in " -'.,!?:" for char in text)
+    return (
+        letters > 3
+        and bool(_WORD.search(text))
+        and all(char.isalpha() or char in " -'.,!?:" for char in text)
+    )
 
 
 _N = r"[0-9]+(?:\.[0-9]+)?"

@@ -79,6 +79,11 @@ _SPACE = re.compile(
 _BRACED = re.compile(r"([\^_])\{([A-Za-z0-9]|\\circ)\}(?![0-9])")
 _ZEROS = re.compile(r"(?<=[0-9])(\.[0-9]*?)0+(?![0-9])")
 
+_WORD = re.compile(r"[^\W\d_]{3}")
+_BROKEN = re.compile(
+    r"[\^_]\s*(?:[\^_})$]|\{\s*\}|\Z)|\\[dtc]?frac\s*(?:\{[^{}]*\}|[0-9A-Za-z])?\s*\{\s*\}|\\sqrt\s*\{\s*\}"
+)
+
 
 @lru_cache(maxsize=8192)
 def _canonical(text: str) -> str:
@@ -101,6 +106,24 @@ def canonical(text: str) -> str:
     return text if len(text) > MAX_LENGTH else plain_number(text) or _canonical(text)
 
 
+def readable(text: str) -> bool:
+    """Whether a mathematical answer can be read at all.
+
+    Not where it says nothing ("?", "..."), where a fraction, a root or a power lacks a part, or
+    where braces do not match. Cheap; what passes may still be beyond computer algebra.
+    """
+    if len(text) > MAX_LENGTH:
+        return True
+    if not re.search(r"[^\s.?!,;:_\-*$]", text) or _BROKEN.search(text):
+        return False
+    depth = 0
+    for found in re.finditer(r"\\[\s\S]|[{}]", text):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def plain_number(text: str) -> str | None:
     """The shortest spelling of a plain ASCII decimal ("+007.50" is "7.5"), None for the rest."""
     if not (found := _PLAIN.match(text)) or text in ("", "+", "-", ".", "+.", "-."):
@@ -113,7 +136,7 @@ def plain_number(text: str) -> str | None:
 def _normalise(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         text = text.translate(_ASCII)
-    text = _unwrap(text)
+    text = unwrapped(text)
     if (number := plain_number(text)) is not None:
         return number
     if "\\" in text:
@@ -143,12 +166,12 @@ def _normalise(text: str) -> str:
         text = re.sub(r"(?<=[0-9])\.(?![0-9])", "", _ZEROS.sub(r"\1", text))
     if re.match(r"\+[0-9.]", text):
         text = text[1:]
-    if len(text) > 2 and all(char.isalpha() or char in " -'" for char in text):
-        return text.casefold()  # a word: Even, even
+    if _WORD.search(text) and all(char.isalpha() or char in " -'" for char in text):
+        return text.casefold()  # a word: Even, even; R - r is none
     return text
 
 
-def _unwrap(text: str) -> str:
+def unwrapped(text: str) -> str:
     """Without outer delimiters, boxes, braces, emphasis, a whole `\\text` and a final period."""
     while True:
         before = text

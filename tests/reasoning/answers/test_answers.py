@@ -210,3 +210,21 @@ def test_importing_is_cheap() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    "line", ["Case 2: $k<0$", "**Case 2:** $k<0$", "1. Find $x$", "Summary", "Part b. sum"]
+)
+def test_a_heading_of_markdown_is_no_answer(line: str) -> None:
+    assert extract(f"First.\n\n#### {line}\n\nThen") is None
+
+
+@pytest.mark.parametrize("line", ["42", "12 apples", "x = 3", "(a) 3, (b) 4", "3.5", "Ann", "$5"])
+def test_what_stands_behind_hashes_is_one(line: str) -> None:
+    assert extract(f"#### {line}") == line
+
+
+def test_case_is_folded_in_words_only() -> None:
+    assert canonical("Not Even") == canonical("not even")
+    assert canonical("R - r") != canonical("r - R")
+    assert canonical("AB") != canonical("ab")

@@ -289,3 +289,12 @@ def test_recorded_labels_of_real_outputs() -> None:
                     sample["correct"]
                 )
     assert agreed / total > 0.98
+
+
+def test_a_difference_and_its_negative_are_two_answers() -> None:
+    for a, b in (("R - r", "r - R"), ("R - r", "0")):
+        assert not equivalent_sync(a, b)
+        assert not equivalent_sync(b, a)
+    assert equivalent_sync("5 cup", "5")
+    assert equivalent_sync("5 cups", "5 cup")
+    assert not equivalent_sync("5 cups", "5 pints")

@@ -1,0 +1,196 @@
+"""Multiple choice: the option that a text settles on, however it names it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any, Literal
+
+from reasoning.answers import FALLBACKS, Answer, Fallback, FallbackName, canonical, extract
+from reasoning.answers.kind import Answers
+from reasoning.answers.rules import decide
+from reasoning.answers.spelling import unwrapped
+from reasoning.errors import RecipeError
+
+Listed = tuple[tuple[str, str], ...]
+"""Label and text of each option."""
+
+_FIELDS = ("options", "choices")
+
+
+def choice(
+    gold: str | None,
+    row: Mapping[str, Any],
+    *,
+    fallback: FallbackName | None = None,
+    options_field: str | None = None,
+    count_from: Literal[0, 1] | None = None,
+) -> Choice:
+    """Multiple choice: `(B)`, `B. 12`, `**B**`, or the text of the option.
+
+    Options are a list, a mapping of letters to texts, or {text: [...], label: [...]}. Equal options
+    in another order are the same answer. fallback: where a finished text has neither a box nor a
+    #### line; without one, what it says last. options_field: what the row calls them, else options
+    or choices. count_from: what the first option has as a number, where answers are numbers.
+    """
+    field = options_field or next((name for name in _FIELDS if name in row), None)
+    if options_field is not None and options_field not in row:
+        raise RecipeError(
+            f"no field {options_field!r} among {', '.join(map(repr, row))}; set "
+            "task.answers.options_field to what the rows call their options"
+        )
+    options = () if field is None else listed(row[field])
+    find = said if fallback is None else FALLBACKS[fallback]
+    return Choice(_gold(gold, options, count_from), options, find)
+
+
+def listed(given: object) -> Listed:
+    """Label and text of each option. Raises RecipeError for what lists no options."""
+    if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
+        try:
+            given = json.loads(given)  # a cell of a table
+        except ValueError:
+            given = None
+    labels: Sequence[object] = ascii_uppercase
+    if isinstance(given, Mapping) and set(given) == {"text", "label"}:
+        labels, given = given["label"], given["text"]
+    elif isinstance(given, Mapping):
+        labels, given = list(given), list(given.values())
+    fit = isinstance(given, Sequence) and not isinstance(given, str)
+    if not fit or not 1 < len(given) <= len(labels):  # type: ignore[arg-type]  # see `fit`
+        raise RecipeError(
+            f"the options {given!r:.80} are no list of two or more texts (26 at most), nor a "
+            "mapping of letters to texts"
+        )
+    texts = [str(text).strip() for text in given]  # type: ignore[attr-defined]  # see `fit`
+    return tuple((str(a).strip(), b) for a, b in zip(labels, texts, strict=False))
+
+
+def _gold(gold: str | None, options: Listed, count_from: int | None) -> str | None:
+    """The label of the right option. Raises RecipeError if there is no such option."""
+    if gold is None:
+        return None
+    if count_from is not None and gold.isdecimal():
+        place = int(gold) - count_from
+        if 0 <= place < len(options):
+            return options[place][0]
+    elif (found := Choice(None, options).option(gold)) is not None:
+        return found
+    labels = ", ".join(label for label, _ in options)
+    raise RecipeError(
+        f"the answer {gold!r} is none of the options {labels}, nor the text of one; if answers are "
+        "numbers, say what the first option's is with task.answers.count_from: 0 (or 1)"
+    )
+
+
+@dataclass(frozen=True)
+class Choice(Answers):
+    """`gold` is the label of the right option; `options` are theirs, if they are known.
+
+    An answer's text is the label, its key the option's text, which stands still where options are
+    listed in another order; without options, and where two read alike, its key is the label.
+    """
+
+    gold: str | None = None
+    options: Listed = ()
+    fallback: Fallback | None = None
+
+    @property
+    def graded(self) -> bool:
+        return self.gold is not None
+
+    @property
+    def listing(self) -> str:
+        """The options as a prompt shows them."""
+        return "\n".join(f"({label}) {text}" for label, text in self.options)
+
+    def find(self, text: str, finished: bool) -> Answer | None:
+        found = extract(text, self._fallback if finished else None)
+        label = None if found is None else self.option(found)
+        return None if label is None else Answer(label, self._key(label))
+
+    def _fallback(self, text: str) -> str | None:
+        if self.fallback is not said:
+            return self.fallback(text) if self.fallback else None
+        return next((self.option(s) for s in _sayings(text) if self.option(s)), None)
+
+    def option(self, text: str) -> str | None:
+        """The label of the option that `text` names: by its label, or by its own words."""
+        bare = unwrapped(text)
+        bare = re.sub(r"(?i)^(?:option|choice|answer)\s+(?=\W*\w{1,2}\b)", "", bare)
+        bare = re.sub(r"\\text\w*\s*\{([^{}]*)\}", r"\1", bare).strip("*_ ")
+        alike = [label for label, said in self.options if _alike(said, bare)]
+        if len(alike) == 1:
+            return alike[0]
+        for label in [label for label, _ in self.options] or ascii_uppercase:
+            name = re.escape(label)
+            if re.fullmatch(rf"(?i)\W?{name}\W{{0,2}}", bare):
+                return label
+            named = re.match(rf"\(\s*{name}\s*\)|\[{name}\]|{name}(?=[).:]|\s+-\s)", bare)
+            if named or (
+                (match := re.match(rf"{name}\s+(.+)", bare))
+                and any(said == label and _alike(words, match[1]) for said, words in self.options)
+            ):
+                return label
+        return None
+
+    def _key(self, label: str) -> str:
+        texts = {a: canonical(b).casefold() for a, b in self.options}
+        text = texts.get(label)
+        return label if not text or list(texts.values()).count(text) > 1 else text
+
+    async def same(self, a: Answer, b: Answer) -> bool:
+        return self._key(a.text) == self._key(b.text)
+
+    async def grade(self, answer: Answer | None) -> bool | None:
+        if self.gold is None:
+            return None
+        return answer is not None and self._key(answer.text) == self._key(self.gold)
+
+
+def _alike(option: str, said: str) -> bool:
+    """Whether a text is that of an option; what computer algebra would have to settle is not."""
+    a, b = canonical(option), canonical(said)
+    return bool(a) and (a.casefold() == b.casefold() or decide(a, b) is True)
+
+
+_PHRASE = re.compile(
+    r"(?i:\b(?:answer|choice|option)\b)(?i:\s+(?:is|are|should be|would be|must be)\b)?[\s:]*"
+    r"(?:(?i:option|choice)\s+)?(?=(?P<said>[^\n]{1,200}))"
+)
+_BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*")
+_NAMED = re.compile(r"\(([A-Za-z0-9])\)")
+
+
+def said(text: str) -> str | None:
+    """The marker of the fallback that needs to know the options: see `Choice.find`."""
+    return next(iter(_sayings(text)), None)
+
+
+def _sayings(text: str) -> list[str]:
+    """What may name the option in a text without a box, the likeliest first.
+
+    What follows the last "answer is", "answer:", "option"; the last bold words; the last letter in
+    brackets on the last line; that line, and what it says last.
+    """
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    last = lines[-1] if lines else ""
+    found = []
+    for match in reversed(list(_PHRASE.finditer(text))[-4:]):
+        whole = match["said"].strip()
+        sentence = re.split(r"(?<=[^.])[.;](?:\s|$)", whole)[0]
+        first = re.match(r"[\s*_$(\[]*([A-Za-z0-9])(?=[)\].,:;*_$\s]|\Z)", whole)
+        found += [whole, sentence.strip()]
+        found += [first[1]] if first and first[1] not in "aI" and not _article(whole) else []
+    found += reversed(_BOLD.findall(text)[-4:])
+    found += reversed(_NAMED.findall(last))
+    found += [last, last.rstrip("."), re.split(r"\b(?:is|are|be)\b", last)[-1].strip(" .")]
+    return [said for said in found if said]
+
+
+def _article(text: str) -> bool:
+    """ "A big dog" names no option A."""
+    return bool(re.match(r"A\s+[a-z]", text))
