@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning.budget import NANO, Budget, Kind, Lease, Price, Share, Usage
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
+from reasoning.events import Watch, drawn
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
-from reasoning.tree import Finish, FloatArray, Node, Path, RolloutTree, Sample
+from reasoning.tree import Finish, FloatArray, Node, Path, RolloutTree, Sample, Turn
 
 if TYPE_CHECKING:
     from reasoning.clock import Clock
@@ -82,6 +83,7 @@ class Caller:
         self.retry = retry
         self.clock = clock
         self.prices = prices
+        self.watch: Watch | None = None
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 
@@ -261,7 +263,21 @@ class Caller:
         if call.finish is not None and sample.finish not in ("failed", "cancelled"):
             info = {**(sample.info or {}), "suffix": prompt.suffix, "ended": sample.finish}
             sample = replace(sample, finish=call.finish, info=info)
-        return self.tree.add(prompt.parent, prompt.slot, sample, prompt.turn, call.sources)
+        return self.add(prompt.parent, prompt.slot, sample, prompt.turn, call.sources)
+
+    def add(
+        self,
+        parent: Node,
+        slot: int,
+        sample: Sample,
+        turn: Turn | None,
+        sources: tuple[Path, ...],
+    ) -> Node:
+        """File a node in the tree, and tell whoever watches."""
+        node = self.tree.add(parent, slot, sample, turn, sources)
+        if self.watch is not None:
+            self.watch(drawn(node))
+        return node
 
     async def score(
         self, verifier: Verifier, problem: Problem, node: Node, budget: Budget

@@ -22,6 +22,7 @@ from reasoning.budget import Budget, Parts, Price, Usage
 from reasoning.calls import Caller, Retry
 from reasoning.clock import Clock, RealClock, VirtualClock
 from reasoning.errors import RecipeError, unknown
+from reasoning.events import Emitted, Event, Scored, Watch
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import generator as numpy_generator
@@ -112,6 +113,15 @@ class Search:
     @property
     def failures(self) -> list[str]:
         return self._caller.failures
+
+    @property
+    def watch(self) -> Watch | None:
+        """Who is told of every event, see `reasoning.events`."""
+        return self._caller.watch
+
+    @watch.setter
+    def watch(self, watch: Watch | None) -> None:
+        self._caller.watch = watch
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -209,7 +219,7 @@ class Search:
         """
         sample = Sample(text, finish="written")
         read = tuple(source.path for source in sources)
-        return self.tree.add(node, self._take(node), sample, _turn(turn), read)
+        return self._caller.add(node, self._take(node), sample, _turn(turn), read)
 
     async def probe(
         self,
@@ -402,6 +412,7 @@ class Search:
             steps = await self._caller.score(verifier, self.problem, node, self.budget)
             if steps is not None:
                 node.scores[verifier.name] = steps
+                self.tell(lambda: Scored(node.path, verifier.name, steps))
         finally:
             del self._scoring[key]
             done.set_result(None)
@@ -412,6 +423,12 @@ class Search:
         """Put `node` forward as a candidate; emitting it again replaces its weight and rank."""
         self._emitted[node] = None
         node.emitted = (float(weight), float(rank))
+        self.tell(lambda: Emitted(node.path, _text(self.answer(node)), float(weight)))
+
+    def tell(self, event: Callable[[], Event]) -> None:
+        """Tell whoever watches; what nobody watches is not even made."""
+        if self.watch is not None:
+            self.watch(event())
 
     def emit_best_partial(self, value: Callable[[Node], float | None]) -> None:
         """If there is no candidate: the best path so far, so that nobody leaves with empty hands.
@@ -546,3 +563,7 @@ _OLD = {
 
 def _turn(turn: Turn | str | None) -> Turn | None:
     return Turn.user(turn) if isinstance(turn, str) else turn
+
+
+def _text(answer: Answer | None) -> str | None:
+    return None if answer is None else answer.text
