@@ -211,6 +211,7 @@ class Node:
     """
 
     __slots__ = (
+        "__weakref__",
         "_children",
         "depth",
         "emitted",

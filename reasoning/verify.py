@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
+from reasoning.places import Places, by_text
 from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.tree import Node, Sample
@@ -228,6 +229,8 @@ class Cached(Verifier):
     Scores are known by the question and the sample they belong to; if the verifier says
     `text_only = True`, by the text of the path, whoever wrote it. Those who ask for the same at
     the same time wait for the first. `pause` stops a virtual clock while the verifier works.
+
+    Where strategies do not share, each asks through its own `of(strategy)`.
     """
 
     def __init__(
@@ -240,11 +243,22 @@ class Cached(Verifier):
         self._verifier = verifier
         self._text_only = verifier.text_only
         self._pause = pause or (lambda _: nullcontext())
-        self._known: dict[str, dict[tuple[str, str | int], _Memory]] = {}
+        self._places = Places(by_text)
+        self._known: dict[str, dict[tuple[str, str, str | int], _Memory]] = {}
+
+    def of(self, strategy: str) -> Verifier:
+        """The same verifier with a memory of the strategy's own: it pays for all its scores."""
+        return _Own(self, strategy)
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
+        return await self.score_of("", problem, node, meter)
+
+    async def score_of(self, who: str, problem: Problem, node: Node, meter: Meter) -> Scores:
+        """What `score` gives, from the memory of `who`."""
         known = self._known.setdefault(problem.id, {})
-        key = (node.before, node.sample.text if self._text_only else id(node.sample))
+        sample = node.sample
+        before = self._places(node.parent) if node.parent and node.turn is None else ""
+        key = (who, before, sample.text if self._text_only else id(sample))
         memory = known.setdefault(key, _Memory(node.sample))
         async with memory.turn:
             if memory.scores is None:
@@ -262,6 +276,19 @@ class Cached(Verifier):
     def forget(self, problem: Problem) -> None:
         """Drop what is known of a problem that is done."""
         self._known.pop(problem.id, None)
+
+
+class _Own(Verifier):
+    """One strategy's view of what is cached."""
+
+    def __init__(self, cached: Cached, strategy: str) -> None:
+        self.name = cached.name
+        self.reduction = cached.reduction
+        self._cached = cached
+        self._strategy = strategy
+
+    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
+        return await self._cached.score_of(self._strategy, problem, node, meter)
 
 
 @dataclass(slots=True)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from reasoning.clock import Clock, ClockPerProblem, Speed, VirtualClock, stream
-from reasoning.errors import StoreError
+from reasoning.errors import RecipeError, StoreError
 from reasoning.generate import Generator, Meter, Prompt, Sampling, Wrapping
+from reasoning.places import Places, by_tokens
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.tree import FloatArray, Sample
+from reasoning.tree import FloatArray, RolloutTree, Sample
 
 log = logging.getLogger(__name__)
+
+_VERSION = 2
+"""Of a line of the file: what keys are made of. Lines of others are drawn again."""
 
 
 def journal(
@@ -42,6 +45,14 @@ def journal(
     )
 
 
+class _Entry(NamedTuple):
+    """What came of a call: a sample and the seconds it took, or what a tool gave."""
+
+    sample: Sample
+    seconds: float = 0.0
+    value: Any = None
+
+
 class Journal(Wrapping):
     """`paid_tokens` and `paid_calls` count what the wrapped generator really was asked for."""
 
@@ -59,11 +70,21 @@ class Journal(Wrapping):
         self.paid_tokens = 0
         self.paid_calls = 0
         self._clocks = ClockPerProblem()
-        self._known: dict[str, dict[str, Sample]] = {}
+        self._places = Places(by_tokens)
+        self._known: dict[str, dict[str, _Entry]] = {}
         self._path = path
         self._file: IO[str] | None = None
         if path is not None and path.exists():
             self._load(path)
+
+    def of(self, strategy: str, *, live: bool = False) -> Generator:
+        """What one strategy draws from: without `shared`, from samples of its own alone.
+
+        With `live` what is replayed takes the seconds that it took when it was drawn, in real time,
+        so that a run under a limit in seconds that is resumed is not favoured. (In virtual time
+        everything that is replayed does.)
+        """
+        return self if self.shared else _Own(self, strategy, live)
 
     def clock(self, problem: Problem) -> Clock:
         if self.shared:
@@ -73,27 +94,55 @@ class Journal(Wrapping):
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
-        clock = self._clocks(prompt.problem.id) if self.shared else None
-        sample = self._recall(prompt, params, seed)
-        if sample is None:
-            sample = await self._pay(prompt, params, seed, meter, clock)
-            if clock is None:
-                return sample
-        if clock is None:
-            meter(sample.generated_tokens)
+        return await self.draw(prompt, params, seed=seed, meter=meter)
+
+    async def draw(
+        self,
+        prompt: Prompt,
+        params: Sampling,
+        *,
+        seed: int,
+        meter: Meter,
+        who: str = "",
+        live: bool = False,
+    ) -> Sample:
+        """A sample for `who`: recorded, or drawn now."""
+        key = self._key(prompt, params, seed, who)
+        known = self._recall(prompt.problem, key, params.max_tokens)
+        shared = self._clocks(prompt.problem.id) if self.shared else None
+        if shared is not None:
+            if known is None:
+                known = await self._pay(prompt, params, seed, meter, key, shared)
+            tokens = known.sample.generated_tokens
+            await stream(tokens, self.token_seconds, shared, meter)
+        elif known is None:
+            known = await self._pay(prompt, params, seed, meter, key, None)
         else:
-            await stream(sample.generated_tokens, self.token_seconds, clock, meter)
-        return sample
+            await self._replay(known, prompt.problem, meter, live)
+        return known.sample
+
+    async def _replay(self, known: _Entry, problem: Problem, meter: Meter, live: bool) -> None:
+        tokens, clock = known.sample.generated_tokens, self.generator.clock(problem)
+        if not known.seconds or not (live or isinstance(clock, VirtualClock)):
+            meter(tokens)
+        elif tokens:
+            await stream(tokens, known.seconds / tokens, clock, meter)
+        else:
+            await clock.sleep(known.seconds)
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
     ) -> FloatArray:
-        """Recorded as a sample of the logprobs and the tokens read."""
+        return await self.read(prompt, sample, question=question, meter=meter)
+
+    async def read(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter, who: str = ""
+    ) -> FloatArray:
+        """How likely a text is; recorded as a sample of the logprobs and the tokens read."""
         problem = prompt.problem
-        text = sample.text if sample.token_ids is None else sample.token_ids
-        key = _digest(*_place(prompt), text, question)
-        read = self._known.get(problem.id, {}).get(key)
-        if read is None:
+        key = _digest("read", who, *self._place(prompt), by_tokens(sample), question)
+        known = self._known.get(problem.id, {}).get(key)
+        if known is None:
             used: list[int] = []
             self.paid_calls += 1
             with self.pause(problem) if self.shared else nullcontext():
@@ -104,11 +153,28 @@ class Journal(Wrapping):
                 except BaseException:
                     meter(sum(used))
                     raise
-            read = Sample("", logprobs=logprobs, prompt_tokens=sum(used))
-            self._record(problem, key, read)
-        meter(read.prompt_tokens)
-        assert read.logprobs is not None
-        return read.logprobs
+            known = _Entry(Sample("", logprobs=logprobs, prompt_tokens=sum(used)))
+            self._record(problem, key, known)
+        meter(known.sample.prompt_tokens)
+        assert known.sample.logprobs is not None
+        return known.sample.logprobs
+
+    async def remembered(
+        self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        return await self.recollect(problem, key, make)
+
+    async def recollect(
+        self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]], who: str = ""
+    ) -> Any:
+        """What a tool gave; `key` is its place, its name and its arguments, as JSON."""
+        place = _digest("tool", who, _json(key, key, "arguments"))
+        known = self._known.get(problem.id, {}).get(place)
+        if known is None:
+            value = json.loads(_json(await make(), key, "result"))
+            known = _Entry(Sample(""), value=value)
+            self._record(problem, place, known)
+        return known.value
 
     def pause(self, problem: Problem) -> AbstractContextManager[None]:
         """Stop the virtual time of a problem while work goes on that takes none of it."""
@@ -133,43 +199,66 @@ class Journal(Wrapping):
         params: Sampling,
         seed: int,
         meter: Meter,
-        clock: VirtualClock | None,
-    ) -> Sample:
-        """Ask the generator. A paced call is metered when it is replayed, or now if it fails."""
+        key: str,
+        shared: VirtualClock | None,
+    ) -> _Entry:
+        """Ask the generator. A shared call is metered when it is replayed, or now if it fails."""
         used = 0
 
         def count(tokens: int) -> None:
             nonlocal used
             used += tokens
             self.paid_tokens += tokens
-            if clock is None:
+            if shared is None:
                 meter(tokens)
 
         self.paid_calls += 1
+        clock = self.generator.clock(prompt.problem)
+        start = clock.now()
         try:
-            with clock.hold() if clock else nullcontext():
+            with shared.hold() if shared else nullcontext():
                 sample = await self.generator.generate(prompt, params, seed=seed, meter=count)
         except BaseException:
-            if clock is not None:
+            if shared is not None:
                 meter(used)
             raise
-        self._record(prompt.problem, _key(prompt, params, seed, sample.finish == "length"), sample)
-        return sample
+        entry = _Entry(sample, clock.now() - start)
+        cut = sample.finish == "length"
+        self._record(prompt.problem, _cut(key, params.max_tokens) if cut else key, entry)
+        return entry
 
-    def _recall(self, prompt: Prompt, params: Sampling, seed: int) -> Sample | None:
-        known = self._known.get(prompt.problem.id)
+    def _recall(self, problem: Problem, key: str, max_tokens: int) -> _Entry | None:
+        """What is known of a call. A sample that ended by itself serves every larger limit."""
+        known = self._known.get(problem.id)
         if not known:
             return None
-        sample = known.get(_key(prompt, params, seed, False))
-        if sample is not None and sample.generated_tokens <= params.max_tokens:
-            return sample
-        return known.get(_key(prompt, params, seed, True))
+        entry = known.get(key)
+        if entry is not None and entry.sample.generated_tokens <= max_tokens:
+            return entry
+        return known.get(_cut(key, max_tokens))
 
-    def _record(self, problem: Problem, key: str, sample: Sample) -> None:
-        self._known.setdefault(problem.id, {})[key] = sample
+    def _key(self, prompt: Prompt, params: Sampling, seed: int, who: str) -> str:
+        """What identifies a call, however many tokens it may give."""
+        drawn = [(name, _plain(getattr(params, name))) for name in params.changed()]
+        begun = None if prompt.begun is None else prompt.begun.generated_tokens
+        return _digest(who, *self._place(prompt), begun, prompt.slot, drawn, seed)
+
+    def _place(self, prompt: Prompt) -> tuple[object, ...]:
+        """Who is asked, the messages and what stands behind them."""
+        messages = [(message.role, message.content) for message in prompt.messages]
+        root = prompt.parent if prompt.turn is None else _ROOT
+        return (prompt.model, messages, self._places(root, prompt.begun), prompt.suffix)
+
+    def _record(self, problem: Problem, key: str, entry: _Entry) -> None:
+        self._known.setdefault(problem.id, {})[key] = entry
         if self._path is None:
             return
-        line = {"problem": problem.id, "key": key, "sample": sample.to_json(digits=None)}
+        line: dict[str, Any] = {"version": _VERSION, "problem": problem.id, "key": key}
+        if entry.value is None:
+            line["sample"] = entry.sample.to_json(digits=None)
+            line["seconds"] = entry.seconds
+        else:
+            line["value"] = entry.value
         try:
             if self._file is None:
                 self._file = self._path.open("a", encoding="utf-8")
@@ -182,9 +271,14 @@ class Journal(Wrapping):
         text = path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), start=1):
             try:
-                entry = json.loads(line)
-                sample = Sample.from_json(entry["sample"])
-                self._known.setdefault(entry["problem"], {})[entry["key"]] = sample
+                data = {**json.loads(line)}
+                if data.get("version") != _VERSION:
+                    continue
+                if "value" in data:
+                    entry = _Entry(Sample(""), value=data["value"])
+                else:
+                    entry = _Entry(Sample.from_json(data["sample"]), float(data["seconds"]))
+                self._known.setdefault(data["problem"], {})[data["key"]] = entry
             except (ValueError, KeyError, TypeError):
                 log.warning("%s, line %d is damaged and will be drawn again", path, number)
         if text and not text.endswith("\n"):
@@ -192,16 +286,60 @@ class Journal(Wrapping):
                 file.write("\n")
 
 
-def _key(prompt: Prompt, params: Sampling, seed: int, cut: bool) -> str:
-    """What identifies a call. A sample that ended by itself serves every larger token limit."""
-    drawn: Mapping[str, Any] = {k: v for k, v in asdict(params).items() if cut or k != "max_tokens"}
-    return _digest(*_place(prompt), prompt.slot, drawn, seed)
+class _Own(Wrapping):
+    """One strategy's view of a journal that strategies do not share."""
+
+    def __init__(self, journal: Journal, strategy: str, live: bool) -> None:
+        super().__init__(journal)
+        self._journal = journal
+        self._strategy = strategy
+        self._live = live
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        return await self._journal.draw(
+            prompt, params, seed=seed, meter=meter, who=self._strategy, live=self._live
+        )
+
+    async def score_text(
+        self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
+    ) -> FloatArray:
+        return await self._journal.read(
+            prompt, sample, question=question, meter=meter, who=self._strategy
+        )
+
+    async def remembered(
+        self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        return await self._journal.recollect(problem, key, make, self._strategy)
 
 
-def _place(prompt: Prompt) -> tuple[object, ...]:
-    """Who is asked, the messages and what stands behind them."""
-    messages = [(message.role, message.content) for message in prompt.messages]
-    return (prompt.model, messages, prompt.pieces)
+_ROOT = RolloutTree().root
+"""Where the text of a call that answers a turn begins: nowhere."""
+
+
+def _cut(key: str, max_tokens: int) -> str:
+    """The key of a sample that a limit of `max_tokens` cut short."""
+    return f"{key}:{max_tokens}"
+
+
+def _plain(value: object) -> object:
+    """The same for two mappings with the same entries, whatever their order."""
+    if isinstance(value, Mapping):
+        return sorted((repr(name), _plain(item)) for name, item in value.items())
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _json(value: object, key: object, what: str) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        name = key[1] if isinstance(key, tuple) and len(key) > 1 else key
+        raise RecipeError(
+            f"tool {name}: its {what} cannot be kept in the journal ({error}); a tool takes and "
+            "returns text, numbers, lists and mappings of them"
+        ) from None
 
 
 def _digest(*parts: object) -> str:

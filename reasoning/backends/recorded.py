@@ -2,7 +2,8 @@
 
 A file holds one problem a line (JSON, optionally gzip): `id`, `question`, `answer`, `samples`; a
 sample has `text` and, where known, `n_tokens`, `finish_reason`, `scores` (one a step) or
-`score_last`, `n_prompt_tokens`.
+`score_last`, `n_prompt_tokens`, and for every token `logprobs`, `confidence`, `top_logprobs` (of
+the form that trees have).
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reasoning.backends.parts import part
 from reasoning.clock import Clock, ClockPerProblem, Speed, stream
 from reasoning.errors import RecipeError
-from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.generate import EVERYONES, Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
-from reasoning.tree import Sample
+from reasoning.tree import Sample, TopLogprobs
 
 CHARS_A_TOKEN = 3.5
 """For samples without a token count: characters of English mathematics a token, about."""
@@ -37,7 +40,10 @@ def recorded(
 
 
 class Recorded(Generator):
-    """Samples by problem id. Ignores seeds and temperatures: what was drawn was drawn."""
+    """Samples by problem id. Ignores seeds and temperatures: what was drawn was drawn.
+
+    Other fields of sampling are refused, `top_logprobs` unless every sample has them.
+    """
 
     sampling = Sampling(max_tokens=1_000_000)
     replays = True
@@ -49,11 +55,17 @@ class Recorded(Generator):
         self.source = source
         self.token_seconds = token_seconds
         self._clocks = ClockPerProblem()
+        rows = [sample for rows in samples.values() for sample in rows]
+        self._has_tops = all(sample.get("top_logprobs") for sample in rows)
 
     @property
     def problem_ids(self) -> frozenset[str]:
         """The problems there are samples for."""
         return frozenset(self.samples)
+
+    @property
+    def honours(self) -> frozenset[str]:
+        return EVERYONES | {"top_logprobs"} if self._has_tops else EVERYONES
 
     @property
     def notes(self) -> list[str]:
@@ -129,6 +141,12 @@ def replayed(stored: Mapping[str, Any], max_tokens: int, begun: Sample | None = 
     if text is None:
         # Some recordings keep the answer only.
         text = f"\\boxed{{{stored['answer']}}}" if stored.get("answer") else ""
+    arrays: dict[str, Any] = {
+        name: np.asarray(stored[name], np.float32)
+        for name in ("logprobs", "confidence")
+        if stored.get(name) is not None and len(stored[name]) == tokens
+    }
+    tops = stored.get("top_logprobs")
     reason = str(stored.get("finish_reason") or "")
     cut = reason.startswith("length") or (begun is None and tokens >= max_tokens)
     whole = Sample(
@@ -137,6 +155,8 @@ def replayed(stored: Mapping[str, Any], max_tokens: int, begun: Sample | None = 
         prompt_tokens=int(stored.get("n_prompt_tokens") or 0),
         generated_tokens=tokens,
         info={k: stored[k] for k in ("scores", "score_last") if stored.get(k) is not None} or None,
+        top_logprobs=TopLogprobs.from_json(tops) if tops else None,
+        **arrays,
     )
     return part(whole, max_tokens, begun=begun)
 

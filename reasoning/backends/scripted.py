@@ -12,11 +12,11 @@ from pydantic import Field
 from reasoning.backends.parts import part
 from reasoning.clock import Clock, ClockPerProblem, Seconds, stream
 from reasoning.errors import GenerationError
-from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.generate import EVERYONES, Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
-from reasoning.tree import Finish, FloatArray, Sample
+from reasoning.tree import Finish, FloatArray, Sample, TopLogprobs
 
 Reply: TypeAlias = str | Sample | Exception
 Script: TypeAlias = Sequence[Reply] | Callable[[Prompt, int], Reply]
@@ -49,6 +49,12 @@ def scripted(
 class Scripted(Generator):
     """The fake behind `scripted`, with functions where a recipe has numbers.
 
+    Of the fields of sampling it does what has a meaning without a distribution: `choice` (what it
+    is told to say if that is one of them, else one by seed), `min_tokens` (it says "more" until
+    then), and `top_logprobs`, made up, in which the token said is the likeliest. The rest is
+    refused; temperature, top_p and top_k change nothing. A `Sample` is given as it is, up to
+    max_tokens.
+
     `delay(seed)` is the time to the first token in virtual seconds, `failure(prompt, seed)` an
     exception to raise after it, or None. `live` counts the calls in flight.
     """
@@ -73,6 +79,10 @@ class Scripted(Generator):
     @property
     def reads(self) -> bool:
         return True
+
+    @property
+    def honours(self) -> frozenset[str]:
+        return EVERYONES | {"choice", "min_tokens", "top_logprobs"}
 
     def clock(self, problem: Problem) -> Clock:
         return self._clocks(problem.id)
@@ -107,6 +117,8 @@ class Scripted(Generator):
         reply = script(prompt, seed) if callable(script) else script[prompt.slot % len(script)]
         if isinstance(reply, Exception):
             raise reply
+        if params.choice:
+            reply = _chosen(reply, params.choice, seed)
         if isinstance(reply, str):
             before = begun.generated_tokens if begun else 0
             longer = replace(params, max_tokens=before + params.max_tokens)
@@ -148,13 +160,17 @@ def words(text: str) -> list[str]:
 
 def cut(text: str, params: Sampling) -> Sample:
     """The sample a model would give that wants to say `text`, under `params`; words are tokens."""
-    ends = [at + len(s) for s in params.stop if (at := text.find(s)) >= 0]
+    while len(words(text)) < params.min_tokens:
+        text += " more"
+    first = len("".join(words(text)[: params.min_tokens]))
+    ends = [at + len(s) for s in params.stop if (at := _found(text, s, first)) >= 0]
     said = text[: min(ends)] if ends else text
     tokens = words(said)[: params.max_tokens]
     kept = "".join(tokens)
     finish: Finish = "length" if kept != said else "stop" if ends else "end"
     ids = tuple(fold(0, token) % 50_000 for token in tokens)
     logprobs = np.asarray([-(i % 997) / 997 for i in ids], dtype=np.float32)
+    tops = alternatives(tokens, logprobs, params.top_logprobs) if params.top_logprobs else None
     return Sample(
         kept,
         token_ids=ids,
@@ -162,7 +178,28 @@ def cut(text: str, params: Sampling) -> Sample:
         confidence=-logprobs if params.confidence_k else None,
         finish=finish,
         generated_tokens=len(tokens),
+        top_logprobs=tops,
     )
+
+
+def _found(text: str, stop: str, first: int) -> int:
+    """Where `stop` stands so that it ends behind the first characters; -1 if nowhere."""
+    return text.find(stop, max(0, first - len(stop) + 1)) if first else text.find(stop)
+
+
+def alternatives(tokens: Sequence[str], logprobs: FloatArray, k: int) -> TopLogprobs:
+    """Made up: each token with its log-probability, then k - 1 others that halve what is left."""
+    left = np.maximum(1 - np.exp(logprobs.astype(float)), 1e-6)
+    halves = np.log(left)[:, None] - np.log(2) * np.arange(1, k)
+    table = np.concatenate([logprobs[:, None], halves], axis=1).astype(np.float32)
+    texts = tuple((token, *(f"{token}~{i}" for i in range(1, k))) for token in tokens)
+    return TopLogprobs(texts, table)
+
+
+def _chosen(reply: str | Sample, choice: Sequence[str], seed: int) -> str | Sample:
+    """The reply if it is one of `choice`, else one of them by seed."""
+    text = reply.text if isinstance(reply, Sample) else reply
+    return reply if text in choice else choice[fold(seed, "choice") % len(choice)]
 
 
 def _sums(prompt: Prompt, seed: int) -> str:

@@ -244,6 +244,25 @@ def test_a_step_is_known_with_what_stands_before_it() -> None:
     assert verifier.name == "toy"
 
 
+def test_strategies_that_do_not_share_pay_for_their_own_scores() -> None:
+    tree = RolloutTree("p")
+    node = tree.add(tree.root, 0, Sample("same"))
+    inner = ToyVerifier(random_tree(2))
+    cached = Cached(inner)
+
+    async def work() -> None:
+        for name, calls in (("one", 1), ("two", 2), ("one", 2)):
+            view = cached.of(name)
+            assert (view.name, view.reduction) == (inner.name, inner.reduction)
+            await ask(view, PROBLEM, node)
+            assert inner.calls == calls
+        cached.forget(PROBLEM)
+        await ask(cached.of("one"), PROBLEM, node)
+        assert inner.calls == 3
+
+    asyncio.run(work())
+
+
 def test_those_who_ask_for_the_same_at_once_wait_for_the_first() -> None:
     clock, model = VirtualClock(), random_tree(2)
     inner = ToyVerifier(model, delay=lambda _: 1.0, clock=lambda _: clock)

@@ -11,8 +11,11 @@ import pytest
 
 from reasoning.backends.journal import Journal, journal
 from reasoning.backends.scripted import Scripted
+from reasoning.budget import Budget
+from reasoning.clock import Clock, RealClock
 from reasoning.errors import EngineError, RecipeError, StoreError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.places import Places, by_tokens
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.testing import Deadline, ToyGenerator, random_tree
@@ -31,7 +34,7 @@ def said(prompt: Prompt, _: int) -> Sample:
     return Sample(text, generated_tokens=n)
 
 
-class Dead:
+class Dead(Generator):
     """Whoever asks this has not remembered."""
 
     async def generate(
@@ -52,8 +55,8 @@ def search(generator: Any, seed: int = 0, max_tokens: int = 40) -> Search:
 
 
 async def steps(found: Search) -> None:
-    for node in await found.expand(found.root, 3):
-        for child in await found.expand(node, 2):
+    for node in await found.draws(found.root, 3):
+        for child in await found.draws(node, 2):
             found.emit(child)
 
 
@@ -126,7 +129,7 @@ def test_what_was_cut_short_is_known_only_for_its_limit() -> None:
 
     def draw(max_tokens: int) -> str:
         found = search(kept, max_tokens=max_tokens)
-        node = asyncio.run(found.extend(found.root, 0, until="end"))
+        node = asyncio.run(found.draw(found.root, until="end"))
         assert node
         return f"{node.text} {node.sample.finish} {kept.paid_calls}"
 
@@ -144,7 +147,8 @@ def test_what_was_cut_short_is_known_only_for_its_limit() -> None:
     [
         {"seed": 1},
         {"slot": 1},
-        {"temperature": 0.5},
+        {"sampling": {"temperature": 0.5}},
+        {"sampling": {"choice": ("a", "b")}},
         {"problem": Problem("p", "q", prompt="another prompt")},
         {"problem": Problem("p", "q", system="another system message")},
         {"problem": Problem("p2", "q")},
@@ -157,8 +161,9 @@ def test_another_call_is_another_sample(change: dict[str, Any]) -> None:
     def draw(**given: Any) -> int:
         problem = given.get("problem", Problem("p", "q"))
         found = Search(problem, kept, seed=given.get("seed", 0), sampling=Sampling(max_tokens=5))
-        call = found.extend(found.root, given.get("slot", 0), temperature=given.get("temperature"))
-        asyncio.run(call)
+        for _ in range(given.get("slot", 0)):
+            found.write(found.root, "")
+        asyncio.run(found.draw(found.root, **given.get("sampling", {})))
         return kept.paid_calls
 
     assert draw() == draw() == 1
@@ -213,10 +218,10 @@ def test_steps_of_shared_samples_take_their_tokens_in_virtual_time() -> None:
     found = search(shared)
 
     async def work() -> None:
-        node = await found.extend(found.root, 0)
+        node = await found.draw(found.root)
         assert node
         before = found.clock.now()
-        child = await found.extend(node, 0)
+        child = await found.draw(node)
         assert child
         assert found.clock.now() == before + child.sample.generated_tokens
 
@@ -224,7 +229,7 @@ def test_steps_of_shared_samples_take_their_tokens_in_virtual_time() -> None:
 
 
 def test_failures_are_paid_and_not_remembered() -> None:
-    class Breaks:
+    class Breaks(Generator):
         broken = True
 
         async def generate(
@@ -239,11 +244,11 @@ def test_failures_are_paid_and_not_remembered() -> None:
         inner = Breaks()
         kept = Journal(inner, shared=shared)
         found = search(kept)
-        assert asyncio.run(found.extend(found.root, 0, until="end")) is None
+        assert asyncio.run(found.draw(found.root, until="end")) is None
         assert found.usage.generated_tokens == 3
         inner.broken = False
         again = search(kept)
-        assert asyncio.run(again.extend(again.root, 0, until="end"))
+        assert asyncio.run(again.draw(again.root, until="end"))
         assert (kept.paid_calls, kept.paid_tokens) == (2, 6)
 
 
@@ -254,24 +259,24 @@ def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     kept = Journal(Scripted(["a"]), path=tmp_path / "none" / "j.jsonl")
     found = search(kept)
     with pytest.raises(StoreError, match="cannot be written"):
-        asyncio.run(found.extend(found.root, 0))
+        asyncio.run(found.draw(found.root))
 
 
 def test_what_is_forgotten_is_drawn_again() -> None:
     kept = Journal(Scripted(["a"]))
     for paid in (1, 2):
         found = search(kept)
-        asyncio.run(found.extend(found.root, 0))
+        asyncio.run(found.draw(found.root))
         assert kept.paid_calls == paid
         kept.forget(MODEL.problem)
 
 
 def test_it_passes_on_what_the_generator_tells() -> None:
-    inner = Scripted(["a"])
-    inner.sampling = Sampling(max_tokens=77)  # type: ignore[attr-defined]
-    assert Journal(inner).sampling.max_tokens == 77
-    with pytest.raises(AttributeError):
-        _ = Journal(inner).nothing
+    class Own(Scripted):
+        sampling = Sampling(max_tokens=77)
+
+    inner = Own(["a"])
+    assert Journal(inner).sampling == inner.sampling
 
 
 def test_by_name() -> None:
@@ -286,7 +291,7 @@ def test_by_name() -> None:
 def test_likelihoods_are_read_once(tmp_path: Path, shared: bool) -> None:
     async def read(generator: Journal) -> tuple[list[list[float]], int]:
         found = search(generator)
-        nodes = await found.expand(found.root, 2)
+        nodes = await found.draws(found.root, 2)
         asked = [(node, question) for node in nodes for question in (True, False)]
         rows = [await found.likelihood(node, question=question) for node, question in asked]
         return [row.tolist() for row in rows if row is not None], found.usage.prompt_tokens
@@ -301,4 +306,171 @@ def test_likelihoods_are_read_once(tmp_path: Path, shared: bool) -> None:
     assert asyncio.run(asyncio.wait_for(read(again), 60)) == told
     assert again.paid_calls == 0
     again.close()
-    assert not hasattr(Journal(Dead()), "score_text")
+    assert not Journal(Dead()).reads
+
+
+# ------------------------------------------------------------------- strategies by themselves
+
+
+def test_strategies_that_do_not_share_pay_for_themselves() -> None:
+    kept = Journal(Scripted(said))
+    for name in ("one", "two", "one"):
+        found = search(kept.of(name))
+        asyncio.run(self_consistency(found, n=7))
+        assert found.usage.generated_tokens == sum(LENGTHS)
+    assert kept.paid_calls == 14, "the third is a rerun of the first"
+    shared = Journal(Scripted(said), shared=True)
+    assert shared.of("one") is shared
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_live_race_is_the_same_behind_others_and_when_rerun(order: tuple[int, ...]) -> None:
+    kept = Journal(Scripted(said, token_seconds=0.1))
+    runs = [(self_consistency, max(LENGTHS)), (first_finish, min(LENGTHS))]
+    for _ in range(2):
+        for i in order:
+            strategy, tokens = runs[i]
+            found = search(kept.of(strategy.__name__, live=True))
+            start = found.clock.now()
+            asyncio.run(strategy(found, n=7))
+            assert found.usage.generated_tokens == sum(min(n, tokens) for n in LENGTHS)
+            assert found.clock.now() - start == pytest.approx(tokens / 10)
+
+
+def test_what_is_replayed_in_real_time_takes_it_only_if_live(tmp_path: Path) -> None:
+    class Slept(RealClock):
+        time = 0.0
+
+        def now(self) -> float:
+            return self.time
+
+        async def sleep(self, delay: float) -> None:
+            self.time += delay
+
+    class Timed(Scripted):
+        hand = Slept()
+
+        def clock(self, problem: Problem) -> Clock:
+            return self.hand
+
+    def draw(generator: Generator) -> float:
+        start = Timed.hand.time
+        asyncio.run(self_consistency(search(generator), n=2))
+        return Timed.hand.time - start
+
+    path = tmp_path / "j.jsonl"
+    for took in (4.0, 0.0):  # drawn, then known from the file
+        kept = Journal(Timed(["a b c d"], token_seconds=0.5), path=path)
+        assert draw(kept.of("s")) == took
+        assert draw(kept.of("s")) == 0.0
+        assert draw(kept.of("s", live=True)) > 0.0
+        kept.close()
+
+
+def test_lines_of_other_versions_are_drawn_again_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_text('{"problem": "toy", "key": "k", "sample": {"text": "a", "finish": "end"}}\n')
+    kept = Journal(Scripted(["a"]), path=path)
+    asyncio.run(search(kept).draw(search(kept).root))
+    assert kept.paid_calls == 1
+    assert not caplog.records
+    kept.close()
+    assert reopened(path).paid_calls == 0
+
+
+def test_top_logprobs_survive_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+
+    def draw(kept: Journal) -> Any:
+        found = search(kept)
+        node = asyncio.run(found.draw(found.root, top_logprobs=3))
+        kept.close()
+        assert node is not None
+        return node.sample.to_json(digits=None)
+
+    first = draw(Journal(Scripted(["a b c"]), path=path))
+    assert "top_logprobs" in first
+    assert draw(reopened(path, Scripted(["never said"]))) == first
+
+
+def test_parts_of_a_sample_are_known_apart(tmp_path: Path) -> None:
+    """Under a limit a sample comes in two calls; a rerun gives both for nothing."""
+    path = tmp_path / "j.jsonl"
+    trees = []
+    for generator in (Scripted(said), Dead()):
+        kept = Journal(generator, path=path)
+        problem = MODEL.problem
+        found = Search(problem, kept, sampling=Sampling(max_tokens=40), budget=Budget(sum(LENGTHS)))
+        asyncio.run(self_consistency(found, n=7))
+        trees.append(found.tree.to_jsonl())
+        kept.close()
+    assert trees[0] == trees[1]
+    assert "boxed{6}" in trees[0]
+    assert found.usage.calls > 7
+
+
+def test_keys_of_long_paths_are_made_once() -> None:
+    """A path of n steps is hashed once for each step, not once for each call and step."""
+    told = 0
+
+    def counted(sample: Sample) -> bytes:
+        nonlocal told
+        told += 1
+        return by_tokens(sample)
+
+    kept = Journal(Scripted(["word"]))
+    kept._places = Places(counted)
+    found = search(kept)
+
+    async def work() -> None:
+        node = found.root
+        for _ in range(50):
+            await found.draws(node, 2)
+            node = found.write(node, "on ")
+
+    asyncio.run(work())
+    assert kept.paid_calls == 100
+    assert told == 49
+
+
+# ------------------------------------------------------------------------------------ tools
+
+
+def test_a_tool_is_called_once_for_each_place_and_strategy(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    async def add(a: int, b: int) -> dict[str, Any]:
+        calls.append(a)
+        return {"sum": a + b, "parts": (a, b)}
+
+    path = tmp_path / "j.jsonl"
+    for name, made in (("one", 2), ("one", 2), ("two", 4)):
+        kept = Journal(Scripted(["a"]), path=path)
+        found = search(kept.of(name))
+
+        async def work(found: Search = found) -> list[Any]:
+            return [await found.call(add, 1, 2), await found.call(add, 3, 4)]
+
+        assert asyncio.run(work()) == [
+            {"sum": 3, "parts": [1, 2]},
+            {"sum": 7, "parts": [3, 4]},
+        ]
+        assert len(calls) == made
+        kept.close()
+
+
+def test_tools_that_give_what_cannot_be_kept_are_named() -> None:
+    async def opaque() -> object:
+        return object()
+
+    async def nothing(x: object) -> None:
+        del x
+
+    found = search(Journal(Scripted(["a"])))
+    with pytest.raises(RecipeError, match=r"opaque: its result cannot be kept.*text, num"):
+        asyncio.run(found.call(opaque))
+    with pytest.raises(RecipeError, match=r"tool .*nothing: its arguments"):
+        asyncio.run(found.call(nothing, {1, 2}))
+    assert asyncio.run(found.call(nothing, [1, 2])) is None

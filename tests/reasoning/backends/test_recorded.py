@@ -179,6 +179,27 @@ def test_what_else_a_sample_may_hold() -> None:
     assert replayed({"text": "", "answer": None}, 9).generated_tokens == 1
 
 
+def test_what_is_stored_of_every_token_is_given(tmp_path: Path) -> None:
+    tops = {"texts": [["a", "b"], ["c", "d"]], "logprobs": [[-0.5, -1.0], [-0.25, -2.0]]}
+    row = stored(2, logprobs=[-0.5, -2.0], confidence=[1.0, 2.0], top_logprobs=tops)
+    generator = recorded(path=write(tmp_path / "a.jsonl", row))
+    found = search(generator)
+    node = asyncio.run(found.draw(found.root, until="end", top_logprobs=2, max_tokens=1))
+    assert node is not None
+    sample = node.sample
+    assert sample.logprobs is not None
+    assert sample.logprobs.tolist() == [-0.5]
+    assert sample.confidence is not None
+    assert sample.confidence.tolist() == [1.0]
+    assert sample.top_logprobs is not None
+    assert sample.top_logprobs.texts == (("a", "b"),)
+    bare = search(recorded(path=write(tmp_path / "b.jsonl", stored(2))))
+    refused: list[dict[str, Any]] = [{"top_logprobs": 2}, {"min_tokens": 1}]
+    for field in refused:
+        with pytest.raises(RecipeError, match="generator recorded cannot do"):
+            asyncio.run(bare.draw(bare.root, until="end", **field))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.backends.scripted import Scripted, cut, scripted, words
-from reasoning.errors import GenerationError
+from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.search import Search
 from reasoning.seeds import fold
 from reasoning.testing.contracts import check_sample
 from reasoning.tree import RolloutTree, Sample
@@ -131,5 +132,59 @@ def test_it_fails_on_demand() -> None:
         with pytest.raises(GenerationError, match="told to fail"):
             await fake.generate(prompt(), params, seed=2, meter=lambda _: None)
         assert fake.live == 0
+
+    asyncio.run(work())
+
+
+async def said(fake: Scripted, slot: int = 0, seed: int = 1, **fields: Any) -> Sample:
+    params = Sampling(**{"max_tokens": 9, **fields})
+    fake.refuse(params)
+    return await fake.generate(prompt(slot), params, seed=seed, meter=lambda _: None)
+
+
+def test_what_it_can_do_of_sampling() -> None:
+    async def work() -> None:
+        fake = Scripted(["one two. three", "yes"])
+        assert {(await said(fake, seed=i, choice=("yes", "no"))).text for i in range(9)} == {
+            "yes",
+            "no",
+        }
+        assert (await said(fake, 1, choice=("yes", "no"))).text == "yes", "as it is told"
+        assert (await said(fake, stop=(".",))).text == "one two."
+        longer = await said(fake, stop=(".",), min_tokens=2)
+        assert (longer.text, longer.finish) == ("one two. three", "end")
+        longer = await said(fake, min_tokens=5)
+        assert (longer.text, longer.generated_tokens) == ("one two. three more more", 5)
+        tops = (await said(fake, top_logprobs=3)).top_logprobs
+        assert tops is not None
+        assert [row[0] for row in tops.texts] == ["one", " two.", " three"]
+        assert (np.exp(tops.logprobs).sum(axis=1) <= 1 + 1e-5).all()
+        assert (np.diff(tops.logprobs, axis=1) <= 0).all()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"min_p": 0.1}, {"logit_bias": {"a": 1.0}}, {"presence_penalty": 1.0}, {"regex": "a+"}],
+    ids=lambda field: next(iter(field)),
+)
+def test_what_it_cannot_do_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=f"sampling.{next(iter(field))} .*generator scripted"):
+        scripted().refuse(Sampling(max_tokens=9, **field))
+
+
+def test_a_probe_is_seen_by_the_script() -> None:
+    fake = Scripted(lambda asked, _: "yes" if asked.text.endswith("right?") else "no")
+    found = Search(Problem("p", "q"), fake)
+
+    async def work() -> None:
+        path = found.write(found.root, "It is 4.")
+        probe = await found.probe(path, " Is that right?")
+        assert probe is not None
+        assert (probe.sample.text, probe.sample.finish) == ("yes", "probe")
+        drawn = await found.draw(path)
+        assert drawn is not None
+        assert drawn.sample.text == "no"
 
     asyncio.run(work())

@@ -15,7 +15,7 @@ from reasoning.errors import EngineError, GenerationError, TransientError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search, Step
-from reasoning.tree import RolloutTree, Sample
+from reasoning.tree import RolloutTree, Sample, Turn
 
 PROBLEM = Problem("p", "What is it?", system="Be brief.")
 
@@ -30,8 +30,8 @@ class Listener(Scripted):
     def reply(self, prompt: Prompt, params: Sampling, seed: int) -> Sample:
         self.seen.append(
             (
-                prompt.problem.prompt,
-                prompt.problem.system,
+                prompt.messages[-1].content,
+                next((m.content for m in prompt.messages if m.role == "system"), None),
                 prompt.text,
                 prompt.token_ids,
                 params.max_tokens,
@@ -42,6 +42,7 @@ class Listener(Scripted):
 
 def make(generator: Any, **setting: Any) -> Search:
     setting = {"sampling": Sampling(max_tokens=10), "step": Step(max_tokens=4), **setting}
+    setting.setdefault("clock", generator.clock(PROBLEM))
     return Search(PROBLEM, generator, **setting)
 
 
@@ -50,16 +51,16 @@ def test_a_message_starts_the_text_over() -> None:
     search = make(listener)
 
     async def go() -> None:
-        step = await search.extend(search.root, 0)
+        step = await search.draw(search.root)
         assert step
-        fresh = await search.extend(step, 0, message="Try again.")
+        fresh = await search.draw(step, turn=Turn.user("Try again.", afresh=True))
         assert fresh
-        assert fresh.message == "Try again."
-        assert (step.message, step.text) == (None, "one two\n\n")
+        assert fresh.turn == Turn.user("Try again.", afresh=True)
+        assert (step.turn, step.text) == (None, "one two\n\n")
         assert (fresh.text, fresh.before) == ("one two\n\n", "")
-        last = await search.extend(fresh, 0, until="end")
+        last = await search.draw(fresh, until="end")
         assert last
-        assert last.message is None
+        assert last.turn is None
         assert last.before == fresh.text
         assert last.text == "one two\n\none two\n\nthree \\boxed{4}"
         assert last.token_ids == fresh.sample.token_ids + last.sample.token_ids  # type: ignore[operator]
@@ -78,7 +79,7 @@ def test_a_message_starts_the_text_over() -> None:
 def test_scores_and_answers_are_the_attempts_own() -> None:
     tree = RolloutTree("p")
     first = tree.add(tree.root, 0, Sample("so \\boxed{1}"))
-    second = tree.add(first, 0, Sample("no box here"), "Again.")
+    second = tree.add(first, 0, Sample("no box here"), Turn.user("Again.", afresh=True))
     first.scores["v"], second.scores["v"] = (0.1,), (0.2, 0.3)
     assert second.step_scores("v") == (0.2, 0.3)
     search = make(Scripted([""]))
@@ -91,25 +92,25 @@ def test_scores_and_answers_are_the_attempts_own() -> None:
 def test_messages_are_stored() -> None:
     tree = RolloutTree("p", 3)
     first = tree.add(tree.root, 0, Sample("a"))
-    tree.add(first, 1, Sample("b"), "Again, \u00e9.\n")
+    tree.add(first, 1, Sample("b"), Turn.user("Again, \u00e9.\n", afresh=True))
     text = tree.to_jsonl()
-    assert text.count("message") == 1
+    assert text.count("messages") == 1
     again = RolloutTree.from_jsonl(text.splitlines())
-    assert again[(0, 1)].message == "Again, \u00e9.\n"
-    assert again[(0,)].message is None
+    assert again[(0, 1)].turn == Turn.user("Again, \u00e9.\n", afresh=True)
+    assert again[(0,)].turn is None
     assert again.to_jsonl() == text
 
 
 def test_a_journal_knows_messages_apart() -> None:
     async def go(journal: Journal, message: str) -> str:
         search = make(journal)
-        first = await search.extend(search.root, 0, until="end")
+        first = await search.draw(search.root, until="end")
         assert first
-        second = await search.extend(first, 0, until="end", message=message)
+        second = await search.draw(first, until="end", turn=Turn.user(message, afresh=True))
         assert second
         return second.text
 
-    listener = Listener(lambda prompt, _: f"about {prompt.problem.prompt}")
+    listener = Listener(lambda prompt, _: f"about {prompt.messages[-1].content}")
     journal = Journal(listener)
     texts = [asyncio.run(go(journal, message)) for message in ("x", "y", "x")]
     assert texts == ["about x", "about y", "about x"]
@@ -120,7 +121,7 @@ def test_a_journal_knows_messages_apart() -> None:
 
 
 def draw(search: Search) -> Any:
-    return asyncio.run(search.extend(search.root, 0))
+    return asyncio.run(search.draw(search.root))
 
 
 def test_likelihood_is_paid_in_prompt_tokens_and_not_from_the_budget() -> None:
@@ -146,8 +147,7 @@ def test_likelihood_fails_alone() -> None:
         scripted = Scripted(["one two"])
         search = make(scripted)
         node = draw(search)
-        scripted.failure = lambda _, __, error=error: error  # type: ignore[misc]
-        search.clock = scripted.clock(PROBLEM)
+        scripted.failure = lambda _, __, error=error: error
         assert asyncio.run(search.likelihood(node)) is None
         assert search.usage.failed_calls == 1
         assert "reading (0,)" in search.failures[0]
@@ -163,7 +163,6 @@ def test_likelihood_is_tried_again() -> None:
     node = draw(search)
     errors: list[Exception | None] = [TransientError("busy", retry_after=3.0), None]
     scripted.failure = lambda _, __: errors.pop(0)
-    search.clock = scripted.clock(PROBLEM)
     assert asyncio.run(search.likelihood(node)) is not None
     assert search.clock.now() == 3.0
     assert search.usage.retried_calls == 1
@@ -174,7 +173,6 @@ def test_a_cancelled_likelihood_leaves_nothing_behind() -> None:
     search = make(scripted)
     node = draw(search)
     scripted.delay = lambda _: 5.0
-    search.clock = scripted.clock(PROBLEM)
 
     async def go() -> None:
         async with Deadline(search.clock, 1.0):
