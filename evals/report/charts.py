@@ -57,7 +57,7 @@ _RC = {
 
 
 def families(lines: Sequence[Line]) -> list[str]:
-    """Strategies that differ in numbers only are one series, with one place in every chart."""
+    """Strategies on one curve are one series, with one place in every chart."""
     return list(dict.fromkeys(line.strategy.family for line in lines))
 
 
@@ -117,17 +117,16 @@ def _sweep(ax: Axes, members: Sequence[Line], axis: str, i: int, family: str, ma
 
 
 def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
-    """Tokens a problem, stacked: generated (used, wasted), prompt (read, cached), verifier."""
+    """Tokens a problem, stacked: generated (used, wasted), prompts, verifier."""
     parts = {
         "generated and used": [_cost(n, "generated_tokens", "wasted_tokens") for n in lines],
         "generated and wasted": [n.cost.get("wasted_tokens", 0.0) for n in lines],
-        "prompt, read": [_cost(n, "prompt_tokens", "cached_tokens") for n in lines],
-        "prompt, from cache": [n.cost.get("cached_tokens", 0.0) for n in lines],
+        "prompts": [n.cost.get("prompt_tokens", 0.0) for n in lines],
         "verifier": [n.cost.get("verifier_tokens", 0.0) for n in lines],
     }
     figure, ax = _figure(1.4 + 0.36 * len(lines))
     base = [0.0] * len(lines)
-    fills = {"generated and wasted": "////", "prompt, from cache": "...."}
+    fills = {"generated and wasted": "////"}
     for i, (name, values) in enumerate(parts.items()):
         if any(values):
             ax.barh(

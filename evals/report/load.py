@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from evals.report.families import families
 from reasoning.errors import RecipeError, StoreError
 from reasoning.runs.store import Store
 
-_SWEEP = re.compile(r"-[A-Za-z_]\w*=-?[\d.][\w.+]*(?=-|$)")  # the -n=16 of a strategy's name
+ONCE_INDEPENDENT = ("sample", "self_consistency", "best_of_n")
+"""Searchers whose samples are independent, in runs that do not say so of their strategies."""
 
 
 @dataclass(slots=True)
@@ -33,7 +35,11 @@ class Problem:
 
 @dataclass(slots=True)
 class Row:
-    """One strategy on one problem; `offset` is where its line starts in results.jsonl."""
+    """One strategy on one problem; `offset` is where its line starts in results.jsonl.
+
+    `models` has the part of `usage` of every model but the one asked by default. `processed` is
+    what `evals.statistics.compute.processed` finds, once somebody has asked.
+    """
 
     problem: str
     correct: bool | None
@@ -41,6 +47,8 @@ class Row:
     stop: str
     usage: dict[str, float]
     offset: int
+    models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    processed: dict[str, float] | Literal["not asked"] | None = "not asked"
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +86,8 @@ class Run:
 class Strategy:
     """One strategy of one run with its results by problem.
 
-    `label` is unique in the report; strategies of one `family` differ in numbers only (a sweep).
+    `label` is unique in the report; strategies of one `family` are points of one curve. Of those
+    that are `independent` the samples say nothing of each other: curves over k are theirs alone.
     `scores` and `graded` are those of all candidates that a verifier scored, `owners` their
     problems; `most_samples` is the largest number of candidates of a problem.
     """
@@ -87,6 +96,7 @@ class Strategy:
     name: str
     run: Run
     family: str
+    independent: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
     scores: list[float] = field(default_factory=list)
     graded: list[bool] = field(default_factory=list)
@@ -226,8 +236,7 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
         name = str(line["strategy"])
         if name not in found:
             label = name if alone else f"{run.label}: {name}"
-            family = _SWEEP.sub("", name) or name
-            found[name] = Strategy(label, name, run, family if alone else f"{run.label}: {family}")
+            found[name] = Strategy(label, name, run, name, _independent(run, name))
         if row.problem not in found[name].rows:
             _know(problems, run, row.problem, line)
             found[name].rows[row.problem] = row
@@ -236,6 +245,8 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
         run.troubles.append(f"damaged lines of results.jsonl, left out: {damaged}")
     if not found:
         raise StoreError(f"{run.folder} holds no finished result yet; nothing to report")
+    for name, family in families(found).items():
+        found[name].family = family if alone else f"{run.label}: {family}"
     counts = {len(s.rows) for s in found.values()}
     if len(counts) > 1:
         run.troubles.append(
@@ -246,6 +257,17 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
     return sorted(found.values(), key=lambda s: known.get(s.name, len(known)))
 
 
+def _independent(run: Run, name: str) -> bool:
+    """Whether the run says that the strategy's samples are independent; never told from them."""
+    entries = (run.summary or {}).get("strategies") or ()
+    entry: Mapping[str, Any] = next((e for e in entries if e.get("name") == name), {})
+    told = run.manifest.get("independent")
+    known = entry.get("independent", told.get(name) if isinstance(told, Mapping) else None)
+    if isinstance(known, bool):
+        return known
+    return (entry.get("searcher") or name.partition("-")[0]) in ONCE_INDEPENDENT
+
+
 def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
     """The numbers of a stored line; None if it is not what a run writes."""
     try:
@@ -254,7 +276,9 @@ def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
         return None
     assert line is not None
     usage, correct, answer = line["usage"], line.get("correct"), line.get("answer")
-    numbers = {k: float(v) for k, v in usage.items() if isinstance(v, (int, float))}
+    numbers = _numbers(usage)
+    models = usage.get("models")
+    shares = models if isinstance(models, Mapping) else {}
     return Row(
         str(line["problem"]),
         correct if isinstance(correct, bool) else None,
@@ -262,7 +286,12 @@ def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
         str(line.get("stop_reason", "")),
         numbers,
         offset,
+        {str(k): _numbers(v) for k, v in shares.items() if isinstance(v, Mapping)},
     )
+
+
+def _numbers(data: Mapping[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in data.items() if isinstance(v, (int, float))}
 
 
 def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, Any]) -> None:

@@ -7,23 +7,29 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
 from evals.report.load import Row, Runs, Strategy
+from evals.report.trees import read_calls
 from evals.statistics.calibration import Bin, auroc_interval, brier, ece, reliability
-from evals.statistics.compute import AXES, costs, parameters_of, pareto
+from evals.statistics.compute import AXES, costs, parameters_of, pareto, processed
 from evals.statistics.equal_compute import AtCost, Points, at_equal_cost
 from evals.statistics.intervals import Interval, accuracy
-from evals.statistics.paired import Comparison, compare, holm
+from evals.statistics.paired import Comparison, compare, holm, mcnemar
+from reasoning.runs.store import Store
 
-MANY_PAIRS = 66  # all pairs of up to 12 strategies; of more, each against the first
+MANY_PAIRS = 66  # all pairs of up to 12 strategies are shown; of more, those with the first
 GROUPS = range(2, 13)  # labels with so many different values make a table
 
 
 @dataclass(slots=True)
 class Line:
-    """A strategy in the summary table. `cost` holds means over its problems."""
+    """A strategy in the summary table. `cost` holds means over its problems.
+
+    `failed` counts searches that an error ended: they are wrong, and never left out.
+    """
 
     strategy: Strategy
     problems: int
@@ -32,6 +38,7 @@ class Line:
     cost: dict[str, float]
     wasted: float
     unanswered: int
+    failed: int
     stops: Counter[str]
 
 
@@ -46,6 +53,24 @@ class Calibration:
     bins: list[Bin] | None
     ece: float | None
     brier: float | None
+
+
+class Compared(NamedTuple):
+    """Comparisons to show, whose p-values are adjusted over a family of so many `together`.
+
+    `baseline` is what that family is compared with, None for all pairs.
+    """
+
+    shown: list[Comparison]
+    together: int
+    baseline: str | None
+
+    @property
+    def family(self) -> str:
+        """What Holm's correction is over, in words."""
+        if self.baseline is None:
+            return f"Holm over all {self.together:,} pairs of strategies"
+        return f"Holm over {self.together:,} comparisons with {self.baseline}"
 
 
 def summary_lines(runs: Runs) -> list[Line]:
@@ -70,6 +95,7 @@ def _line(strategy: Strategy) -> Line:
         cost,
         cost.get("wasted_tokens", 0.0) / max(1e-9, cost.get("generated_tokens", 0.0)),
         sum(row.answer is None for row in rows),
+        sum(row.stop == "failed" for row in rows),
         Counter(row.stop for row in rows),
     )
 
@@ -84,11 +110,25 @@ def axes(lines: Sequence[Line]) -> dict[str, str]:
 
 
 def cost_of(strategy: Strategy, row: Row, axis: str) -> float | None:
-    """What one answer cost on `axis`; None for operations of models whose size is unknown."""
+    """What one answer cost on `axis`; None for operations of models whose size is unknown.
+
+    Operations come from the stored tree, which is read for them once.
+    """
     manifest, name = strategy.run.manifest, strategy.name
+    if axis != "flops":
+        return costs(row.usage).get(axis)
+    sizes = {"": parameters_of(manifest, name)}
+    sizes |= {model: parameters_of(manifest, name, model) for model in row.models}
+    if all(size is None for size in sizes.values()):
+        return None
+    if row.processed == "not asked":
+        calls = read_calls(Store(strategy.run.folder).tree_path(name, row.problem))
+        usage = {**row.usage, "models": row.models}
+        row.processed = None if calls is None else processed(usage, calls)
     return costs(
         row.usage,
-        parameters=parameters_of(manifest, name),
+        tokens=row.processed,
+        parameters=sizes,
         verifier_parameters=parameters_of(manifest, name, "verifier"),
     ).get(axis)
 
@@ -100,25 +140,33 @@ def front(lines: Sequence[Line], axis: str) -> list[Line]:
     return [known[i] for i in pareto([line.cost.get(axis, 0.0) for line in known], values)]
 
 
-def comparisons(runs: Runs, *, baseline: str | None = None) -> list[Comparison]:
-    """All pairs of strategies over the problems they all share, Holm-corrected together.
+def comparisons(runs: Runs, *, baseline: str | None = None) -> Compared:
+    """Pairs of strategies over the problems they all share, Holm-corrected together.
 
-    Of more than 12 strategies, and where a baseline is named, each is compared with that only.
+    All pairs are one family, and all are shown of up to 12 strategies; of more, those with the
+    first. Where a baseline is named, the family is what is compared with that.
     """
     shared = runs.common
     if not shared or len(runs.strategies) < 2:
-        return []
+        return Compared([], 0, None)
     values = {s.label: grades(s, shared) for s in runs.strategies}
     pairs = list(combinations(values, 2))
-    if baseline is not None or len(pairs) > MANY_PAIRS:
-        first = baseline or next(iter(values))
-        pairs = [(first, label) for label in values if label != first]
+    if baseline is not None:
+        pairs = [(baseline, label) for label in values if label != baseline]
+    adjusted = dict(
+        zip(pairs, holm([mcnemar(values[a], values[b]).p_value for a, b in pairs]), strict=True)
+    )
+    shown = pairs
+    if len(pairs) > MANY_PAIRS:
+        shown = [pair for pair in pairs if pair[0] == pairs[0][0]]
     found = [
-        compare(values[a], values[b], names=(a, b), resamples=_resamples(len(shared)))
-        for a, b in pairs
+        replace(
+            compare(values[a], values[b], names=(a, b), resamples=_resamples(len(shared))),
+            adjusted=adjusted[a, b],
+        )
+        for a, b in shown
     ]
-    adjusted = holm([c.p_value for c in found])
-    return [replace(c, adjusted=p) for c, p in zip(found, adjusted, strict=True)]
+    return Compared(found, len(pairs), baseline)
 
 
 def grades(strategy: Strategy, problems: Iterable[str]) -> list[float]:

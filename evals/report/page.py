@@ -102,7 +102,8 @@ def _sections(
         "Summary": sections.summary(lines),
         "Accuracy against compute": sections.against_compute(lines),
     }
-    if compared := numbers.comparisons(runs, baseline=baseline):
+    compared = numbers.comparisons(runs, baseline=baseline)
+    if compared.shown:
         found["Paired differences"] = sections.pairs(compared, runs)
     found["At equal compute"] = sections.equal_compute(runs, numbers.axes(lines), baseline)
     found["Accuracy against the number of samples"] = sections.samples(drawn)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evals.report.families import families
+
 
 def accuracy_plot(summary: Mapping[str, Any], path: str | Path) -> bool:
     """Draw accuracy (95 % interval) over generated tokens a problem; False if nothing is graded.
 
-    Strategies that differ in numbers only (a sweep over n) share a colour and a line.
+    Strategies that differ in one knob of compute only (a sweep over n) share a colour and a line.
     """
     rows = [s for s in summary["strategies"] if s["accuracy"] is not None]
     if not rows:
@@ -21,10 +23,11 @@ def accuracy_plot(summary: Mapping[str, Any], path: str | Path) -> bool:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    families: dict[str, list[Mapping[str, Any]]] = {}
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    names = families(row["name"] for row in rows)
     for row in rows:
-        families.setdefault(f"{row['searcher']} / {row['aggregator']}", []).append(row)
-    for family, members in families.items():
+        curves.setdefault(names[row["name"]], []).append(row)
+    for family, members in curves.items():
         members.sort(key=_tokens)
         x = [_tokens(m) for m in members]
         y = [m["accuracy"] for m in members]

@@ -39,7 +39,7 @@ class Sampled:
 
 
 def sampled(runs: Runs) -> list[Sampled]:
-    """Of each run the strategy with most samples, and that with most scored ones."""
+    """Of each run the strategy with most independent samples, and that with most scored ones."""
     return [found for run in runs.runs for found in _of_run(run, runs.strategies)]
 
 
@@ -49,7 +49,7 @@ def _of_run(run: Run, strategies: Sequence[Strategy]) -> list[Sampled]:
     found: list[Sampled] = []
     for strategy in order:
         scored = bool(strategy.scores)
-        if (found and not scored) or strategy.most_samples < 2:
+        if not strategy.independent or (found and not scored) or strategy.most_samples < 2:
             continue
         if problems := _samples(strategy):
             found.append(_curves(strategy, problems, scored))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from evals.report import charts, numbers
 from evals.report.html import Html, Part, breakable, element, join, table
 from evals.report.load import Run, Runs
-from evals.report.numbers import Calibration, Line
+from evals.report.numbers import Calibration, Compared, Line
 from evals.report.sampled import Sampled
 from evals.report.text import visible
 from evals.statistics.compute import SHORT
@@ -73,8 +73,8 @@ def summary(lines: Sequence[Line]) -> Html:
     )
     if wanted["operations"]:
         caption += (
-            " Operations: 2 x parameters x tokens, of the generator (generated ones, and those of "
-            "prompts that no cache held) and of the verifier (all it read)."
+            " Operations: 2 x parameters x tokens, of the models that generate (generated ones, "
+            "and every prefix they read once in a search) and of the verifier (all it read)."
         )
     return table(list(heads), rows, caption=caption)
 
@@ -145,13 +145,14 @@ def breakdown(lines: Sequence[Line]) -> Html:
     counts = problems_told([n.problems for n in lines])
     text = join(
         f"Mean tokens a problem, {counts}. Wasted: produced by calls that were cancelled or "
-        "failed. From cache: prompt tokens the engine did not compute again."
+        "failed. Prompts: as they were sent, whatever a cache held of them."
     )
     return _figure("costs", charts.inline_svg(figure, "costs"), text)
 
 
-def pairs(found: Sequence[Comparison], runs: Runs) -> Html:
+def pairs(compared: Compared, runs: Runs) -> Html:
     """Differences between strategies on the same problems, one baseline shown at a time."""
+    found = compared.shown
     names = [s.label for s in runs.strategies]
     first = {c.a for c in found}
     options = [n for n in names if n in first or len(found) == len(names) * (len(names) - 1) // 2]
@@ -171,8 +172,8 @@ def pairs(found: Sequence[Comparison], runs: Runs) -> Html:
     tests = " and ".join(dict.fromkeys(c.test for c in found))
     caption = (
         f"Difference in accuracy over the {found[0].problems:,} problems that all strategies "
-        f"share; 95 % paired bootstrap intervals; p: {tests}, two-sided; adjusted: Holm over "
-        f"{len(found)} comparisons."
+        f"share; 95 % paired bootstrap intervals; p: {tests}, two-sided; adjusted: "
+        f"{compared.family}."
     )
     head: list[Part] = ["strategy", "difference", "95 % interval", "only baseline right"]
     head += ["only this right", "p", "p adjusted"]

@@ -17,7 +17,6 @@ from evals.report.charts import number
 from evals.report.load import Runs, Strategy, load
 from evals.report.text import one_line, visible
 from evals.report.trees import State, Tree, TreeNode, read_tree, votes
-from evals.statistics.paired import Comparison
 from reasoning.cli.show import Name
 from reasoning.errors import RecipeError, StoreError, unknown
 from reasoning.runs.store import Store
@@ -142,9 +141,9 @@ def show_comparison(folders: Sequence[Path], baseline: str | None, console: Cons
     if baseline is not None and baseline not in labels:
         raise RecipeError(unknown("strategy", baseline, labels))
     console.print(_strategies(runs))
-    found = numbers.comparisons(runs, baseline=baseline or labels[0])
-    if found:
-        console.print(_differences(found))
+    found = numbers.comparisons(runs, baseline=baseline)
+    if found.shown:
+        console.print(_differences(found, baseline or labels[0]))
     else:
         console.print("No problem has a graded result of every strategy: nothing to pair.")
     for run in runs.runs:
@@ -199,13 +198,14 @@ def _table(title: str, caption: str) -> Table:
     return table
 
 
-def _differences(found: Sequence[Comparison]) -> Table:
+def _differences(compared: numbers.Compared, baseline: str) -> Table:
+    found = [c for c in compared.shown if c.a == baseline]
     first = found[0]
     tests = " and ".join(dict.fromkeys(c.test for c in found))
     table = _table(
         f"Difference in accuracy to {visible(first.a)}, {first.problems:,} common problems",
         "95 % paired bootstrap intervals; won, lost: problems that only this strategy or only the "
-        f"other got right; p: {tests}, two-sided; adjusted: Holm over {len(found)} comparisons",
+        f"other got right; p: {tests}, two-sided; adjusted: {visible(compared.family)}",
     )
     for head in ("difference (95 %)", "won", "lost", "p", "adjusted"):
         table.add_column(head, justify="right", no_wrap=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from evals.report.text import folded, visible
+from evals.statistics.reading import Call
 
 State: TypeAlias = Literal[
     "grown", "chosen", "candidate", "ended", "cut", "limit", "cancelled", "failed"
@@ -27,7 +28,10 @@ STATES: Mapping[State, str] = {
 }
 
 # Long arrays that no report shows. In JSON a quote within a text has a backslash before it.
-_ARRAYS = re.compile(rb'(?<!\\)"(?:token_ids|logprobs|confidence)": \[[^\]]*\](?:, )?')
+_ARRAYS = re.compile(
+    rb'(?<!\\)"top_logprobs": \{"texts": .*?\]\], "logprobs": \[\[[^"]*?\]\]\}(?:, )?'
+    rb'|(?<!\\)"(?:token_ids|logprobs|confidence)": \[[^\]]*\](?:, )?'
+)
 _ENDING = re.compile(rb", *\}\s*$")
 
 
@@ -90,6 +94,32 @@ def _node(raw: bytes, places: Mapping[tuple[int, ...], int]) -> TreeNode | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def read_calls(file: Path) -> list[Call] | None:
+    """What the stored tree says about reading; None if any of it is missing."""
+    try:
+        with file.open("rb") as lines:
+            next(lines, None)
+            return [_call(_without_arrays(raw)) for raw in lines]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _call(line: Mapping[str, Any]) -> Call:
+    turn = line.get("turn")
+    asked = json.dumps(turn["messages"]) if turn else line.get("message")
+    return Call(
+        tuple(line["path"]),
+        line["finish"],
+        line.get("prompt_tokens", 0),
+        line.get("generated_tokens", 0),
+        line.get("model", ""),
+        asked,
+        bool(turn["afresh"]) if turn else asked is not None,
+        (line.get("info") or {}).get("suffix") or "",
+        bool(line["text"]),
+    )
 
 
 def _without_arrays(raw: bytes) -> Any:

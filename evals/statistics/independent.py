@@ -1,8 +1,9 @@
 """The samples of a stored run that curves over k may be made of: drawn alike, none of them chosen.
 
-A strategy qualifies if it drew the same number of whole solutions for every problem, one beside the
-other, and waited for all of them: races, adaptive stopping and token limits keep samples by what
-they turned out to be, and a mean over subsets of those is no estimate of fresh ones.
+A strategy qualifies if its searcher declares that its samples are independent (that is never told
+from what it drew: to have stopped at the same n on every problem is no proof), and if it has the
+same number of whole solutions for every problem: token limits, for one, keep samples by what they
+turned out to be, and a mean over subsets of those is no estimate of fresh ones.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Drawn:
 def drawn(result: Mapping[str, Any]) -> Drawn | None:
     """The graded whole solutions of a stored result; None if they are not independent."""
     usage, found = result["usage"], result.get("candidates") or ()
+    found = [c for c in found if not c.get("written")]  # what the search wrote, no model drew
     cut = usage.get("cancelled_calls") or result.get("stop_reason") != "finished"
     if result.get("correct") is None or cut:
         return None

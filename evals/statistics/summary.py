@@ -23,6 +23,8 @@ TOTALS = (
     "verifier_tokens",
     "seconds",
 )
+SOME = ("probe_tokens", "tool_calls", "money")
+"""Totals of what only some searches have, left out of a table where there is none."""
 
 
 def summarise(
@@ -35,13 +37,14 @@ def summarise(
     """Tables per strategy over `problem_ids`, whatever order the results come in.
 
     `accuracy` is the share of graded problems answered rightly, `ci95` its Wilson interval.
-    Strategies that draw as many whole solutions for every problem, independently, also get
-    `pass_at_k` and `majority_at_k`: unbiased estimates over all subsets of the samples at hand.
-    With `avg_at_n`, `avg_at_n` is the mean accuracy of single samples with a bootstrap interval
-    over problems.
+    `failed_searches` counts those that an error ended: wrong answers, never left out. Strategies
+    that are `independent` and have as many whole solutions for every problem also get `pass_at_k`
+    and `majority_at_k`: unbiased estimates over all subsets of the samples at hand. With
+    `avg_at_n`, `avg_at_n` is the mean accuracy of single samples with a bootstrap interval over
+    problems.
     """
     order = {problem: i for i, problem in enumerate(problem_ids)}
-    tallies = {s["name"]: _Tally(len(order)) for s in strategies}
+    tallies = {s["name"]: _Tally(len(order), s.get("independent") is True) for s in strategies}
     for result in results:
         tally, position = tallies.get(result["strategy"]), order.get(result["problem"])
         if tally is not None and position is not None:
@@ -53,12 +56,14 @@ def summarise(
 class _Tally:
     """What is kept of one strategy's results: a few numbers a problem."""
 
-    def __init__(self, problems: int) -> None:
+    def __init__(self, problems: int, independent: bool) -> None:
+        self.independent = independent
         self.correct: list[bool | None] = [None] * problems
         self.present = [False] * problems
         self.totals: Counter[str] = Counter()
         self.seconds = [0.0] * problems
         self.critical = [0] * problems
+        self.models: dict[str, Counter[str]] = {}
         self.stops: Counter[str] = Counter()
         self.unanswered = 0
         self.failures: dict[int, str] = {}
@@ -76,7 +81,12 @@ class _Tally:
         self.critical[position] = usage["critical_tokens"]
         for name in TOTALS:
             self.totals[name] += usage[name]
-        self.drawn[position] = drawn(result)
+        for name in SOME:
+            self.totals[name] += usage.get(name) or 0
+        for model, share in (usage.get("models") or {}).items():
+            self.models.setdefault(model, Counter()).update(share)
+        if self.independent:
+            self.drawn[position] = drawn(result)
 
     def close(self, avg_at_n: bool) -> dict[str, Any]:
         graded = [c for c in self.correct if c is not None]
@@ -87,13 +97,18 @@ class _Tally:
             "accuracy": sum(graded) / len(graded) if graded else None,
             "ci95": list(wilson(sum(graded), len(graded))) if graded else None,
             "unanswered": self.unanswered,
+            "failed_searches": self.stops["failed"],
             **{name: self.totals[name] for name in TOTALS},
+            # To the billionth, which is what money is counted in, whatever the order.
+            **{name: round(self.totals[name], 9) for name in SOME if self.totals[name]},
             # Summed in the order of the problems, so that a resumed run gives the same digits.
             "seconds": round(sum(self.seconds), 6),
             "critical_tokens": round(sum(self.critical) / done, 3) if done else 0,
             "stop_reasons": dict(sorted(self.stops.items())),
             "failures": [message for _, message in sorted(self.failures.items())[:3]],
         }
+        if self.models:
+            table["models"] = {model: dict(self.models[model]) for model in sorted(self.models)}
         graded_ones = [d for d, c in zip(self.drawn, self.correct, strict=True) if c is not None]
         if samples := alike(graded_ones):
             n = len(samples[0].keys)

@@ -123,6 +123,12 @@ def steps(searcher: Any) -> bool:
     return getattr(_module(searcher), "STEPS", False) is True
 
 
+def independent(searcher: Any) -> bool:
+    """Whether the searcher's file says INDEPENDENT = True: its samples say nothing of each other,
+    and how many there are does not depend on them."""
+    return getattr(_module(searcher), "INDEPENDENT", False) is True
+
+
 def _module(searcher: Any) -> ModuleType | None:
     function = searcher.func if isinstance(searcher, functools.partial) else searcher
     return sys.modules.get(getattr(function, "__module__", ""))

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from reasoning.aggregators import Candidate
 from reasoning.answers.grading import equivalent
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
@@ -393,6 +394,7 @@ async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[
                 "weight": c.weight,
                 "rank": c.rank,
                 "steps": list(c.steps),
+                **({"written": True} if _written(c) else {}),
             }
             for c in result.candidates
         ],
@@ -405,6 +407,11 @@ async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[
             if isinstance(v, (int, float)) or (isinstance(v, str) and len(v) <= 80)
         },
     }
+
+
+def _written(candidate: Candidate) -> bool:
+    """Whether the search has written the end of the candidate's text itself."""
+    return candidate.node is not None and candidate.node.sample.finish == "written"
 
 
 def _unwatched(progress: Progress) -> None:
@@ -422,6 +429,7 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
                 "searcher": s.searcher,
                 "params": dict(s.params),
                 "aggregator": s.aggregator,
+                "independent": names.independent(s.run),
                 **({"sweep": dict(s.sweep)} if s.sweep else {}),
             }
             for s in todo.strategies
@@ -447,6 +455,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
         },
         "notes": todo.notes,
         "parameters": sizes(todo),
+        "independent": {s.name: names.independent(s.run) for s in todo.strategies},
         "command": list(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],

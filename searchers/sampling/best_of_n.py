@@ -10,6 +10,7 @@ from reasoning.search import Search
 from reasoning.tree import Node
 
 AGGREGATOR = "best"
+INDEPENDENT = True
 
 
 async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reasoning.search import Search
 
 AGGREGATOR = "first"
+INDEPENDENT = True
 
 
 async def sample(search: Search, *, temperature: float | None = None) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from reasoning.search import Search
 
 AGGREGATOR = "majority"
+INDEPENDENT = True
 
 
 async def self_consistency(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:

@@ -22,7 +22,8 @@ def flat_tree(problem: str, answers: list[str], score: float) -> RolloutTree:
     """Whole solutions side by side, and a cancelled one."""
     tree = RolloutTree(problem)
     for slot, answer in enumerate(answers):
-        sample = Sample(f"So \\boxed{{{answer}}}.", token_ids=(1, 2), generated_tokens=9 + slot)
+        text = f"So \\boxed{{{answer}}}."
+        sample = Sample(text, token_ids=(1, 2), prompt_tokens=5, generated_tokens=9 + slot)
         node = tree.add(tree.root, slot, sample)
         node.scores, node.emitted = {"prm": (score, score / 2)}, (1.0, 0.0)
     tree.add(tree.root, len(answers), Sample("", finish="cancelled", generated_tokens=9))
@@ -32,7 +33,9 @@ def flat_tree(problem: str, answers: list[str], score: float) -> RolloutTree:
 def deep_tree(problem: str, text: str) -> RolloutTree:
     """Steps: one branch that ends, one cut, one stopped by the limit, one failed."""
     tree = RolloutTree(problem)
-    first = tree.add(tree.root, 0, Sample("One. ", finish="stop", generated_tokens=5))
+    first = tree.add(
+        tree.root, 0, Sample("One. ", finish="stop", prompt_tokens=5, generated_tokens=5)
+    )
     last = tree.add(first, 0, Sample(text, finish="end", generated_tokens=7))
     tree.add(first, 2, Sample("Cut. ", finish="stop", generated_tokens=4))
     tree.add(tree.root, 1, Sample("Long " * 300, finish="length", generated_tokens=300))
@@ -83,7 +86,7 @@ def write_run(folder: Path, *, name: str = "small", task: str = "sums", problems
             answer = HOSTILE if i == 1 else "2"
             line = result(i, "deep", candidates([[0, 0]], [answer], score))
             store.append(line, deep_tree(f"p{i}", answer))
-    names = [{"name": s} for s in ("vote-n=2", "vote-n=3", "deep")]
+    names = [{"name": s, "independent": s != "deep"} for s in ("vote-n=2", "vote-n=3", "deep")]
     store.write_json("summary.json", {"notes": ["verifier oracle looks"], "strategies": names})
     return folder
 

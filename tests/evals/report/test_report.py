@@ -85,7 +85,7 @@ def test_the_page_stands_alone_and_nothing_in_it_acts(page: str) -> None:
 def test_the_page_says_what_was_measured(page: str) -> None:
     assert "Keep in mind" in page
     assert "verifier oracle looks" in page
-    for words in ("Wilson", "exact McNemar", "Holm over 3 comparisons", "6 problems", "AUROC"):
+    for words in ("Wilson", "exact McNemar", "Holm over all 3 pairs", "6 problems", "AUROC"):
         assert words in page
     for head in ("Summary", "Paired differences", "Calibration of the verifier", "By level"):
         assert f">{head}</h2>" in page
@@ -122,10 +122,12 @@ def test_numbers_of_a_small_run(small_run: Path) -> None:
         "deep",
         "vote-n=3",
     ]
-    first = numbers.comparisons(runs)[0]
+    first = numbers.comparisons(runs).shown[0]
     assert (first.a, first.b, first.problems) == ("vote-n=2", "vote-n=3", 6)
     assert (first.difference, first.only_a, first.only_b) == (0.5, 0, 3)
-    assert {(c.a, c.b) for c in numbers.comparisons(runs, baseline="deep")} == {
+    named = numbers.comparisons(runs, baseline="deep")
+    assert named.family == "Holm over 2 comparisons with deep"
+    assert {(c.a, c.b) for c in named.shown} == {
         ("deep", "vote-n=2"),
         ("deep", "vote-n=3"),
     }
@@ -296,6 +298,23 @@ def test_compare_in_the_terminal(make_run: MakeRun, small_run: Path, tmp_path: P
     (other / "results.jsonl").write_text(renamed)
     with pytest.raises(RecipeError, match="no problem in common"):
         show_comparison([small_run, other], None, Console())
+
+
+def test_adjusted_p_values_are_the_same_in_compare_and_report(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = load([small_run])
+    family = numbers.comparisons(runs)
+    text = printed(lambda console: show_comparison([small_run], None, console))
+    assert "Holm over all 3 pairs" in " ".join(text.split())
+    for c in family.shown[:2]:
+        rows = map(str.strip, text.split("Difference")[1].splitlines())
+        line = next(row for row in rows if row.startswith(c.b))
+        assert line.split()[-1] == f"{c.adjusted:.3f}"
+    monkeypatch.setattr(numbers, "MANY_PAIRS", 2)
+    few = numbers.comparisons(runs)
+    assert few.shown == family.shown[:2], "what is not shown is part of the family"
+    assert few.together == 3
 
 
 def test_the_commands(small_run: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from evals.report import numbers, write
 from evals.report.load import load
 from evals.report.sampled import sampled
 from evals.report.terminal import show_comparison
-from evals.statistics.compute import flops
 from evals.statistics.independent import alike, drawn
 from evals.statistics.summary import summarise
 
@@ -51,6 +50,7 @@ def test_samples_have_their_last_score() -> None:
         {"candidates": [{"path": [0, 1], "key": "2", "correct": True}]},
         {"candidates": [{"path": [0]}]},
         {"usage": {"cancelled_calls": 1}},
+        {"candidates": [{"path": [0], "key": "2", "correct": True, "written": True}]},
     ],
 )
 def test_what_was_chosen_or_cut_is_no_sample(change: dict[str, Any]) -> None:
@@ -115,10 +115,13 @@ def test_the_summary_has_curves_of_fixed_samples_only() -> None:
         lines = [result(a, f"p{i}", answer="2", failures=[]) for i, a in enumerate(answers)]
         return [{**x, "usage": {**dict.fromkeys(names, 0), **x["usage"]}} for x in lines]
 
-    def table(*answers: str) -> dict[str, Any]:
+    def table(*answers: str, independent: bool = True) -> dict[str, Any]:
         ids = [f"p{i}" for i in range(len(answers))]
         found = summarise(
-            rows(*answers), strategies=[{"name": "s"}], problem_ids=ids, avg_at_n=True
+            rows(*answers),
+            strategies=[{"name": "s", "independent": independent}],
+            problem_ids=ids,
+            avg_at_n=True,
         )
         line: dict[str, Any] = found["strategies"][0]
         return line
@@ -128,6 +131,8 @@ def test_the_summary_has_curves_of_fixed_samples_only() -> None:
     assert fixed["majority_at_k"] == {"1": 0.25, "2": 0.25}
     assert (fixed["avg_at_n"]["n"], fixed["avg_at_n"]["mean"]) == (2, 0.25)
     assert not {"pass_at_k", "avg_at_n"} & table("23", "3").keys()
+    chosen = table("23", "33", independent=False)
+    assert not {"pass_at_k", "avg_at_n"} & chosen.keys(), "it happened to stop at the same n"
 
 
 def sized(run: Path, target: Path, sizes: dict[str, float | None]) -> Path:
@@ -141,17 +146,17 @@ def sized(run: Path, target: Path, sizes: dict[str, float | None]) -> Path:
 def test_operations_are_an_axis_where_sizes_are_known(small_run: Path, tmp_path: Path) -> None:
     run = sized(small_run, tmp_path / "run", {"generator": 1e9, "verifier": 5e8})
     lines = numbers.summary_lines(load([run]))
-    usage = {"generated_tokens": 60, "verifier_tokens": 50}
-    assert lines[0].cost["flops"] == flops(usage, 1e9, 5e8) == 170e9
+    # 60 tokens were generated, and the opening prompt of 5 tokens was read once.
+    assert lines[0].cost["flops"] == 2 * (1e9 * 65 + 5e8 * 50) == 180e9
     written = write([run], tmp_path / "r.html", figures=tmp_path / "figures")
     assert "accuracy_by_flops.svg" in {path.name for path in written.figures}
     page = (tmp_path / "r.html").read_text()
-    assert ">170 G</td>" in page
+    assert ">180 G</td>" in page
     assert "2 x parameters x tokens" in page
     console = Console(width=80)
     with console.capture() as capture:
         show_comparison([run], None, console)
-    assert "170G" in capture.get()
+    assert "180G" in capture.get()
     assert max(map(len, capture.get().splitlines())) <= 80
 
 

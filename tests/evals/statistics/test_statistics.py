@@ -316,15 +316,23 @@ def test_compute_axes() -> None:
         "critical_tokens": 60,
         "seconds": 1.5,
     }
-    assert flops(usage, 1e9, 2e9) == 2 * (1e9 * 110 + 2e9 * 30)
+    tokens, sizes = {"": 110.0, "small": 7.0}, {"": 1e9, "small": 1e8}
+    work = 1e9 * 110 + 1e8 * 7
+    counted = flops(tokens, sizes, verifier_tokens=30, verifier_parameters=2e9)
+    assert counted == 2 * (work + 2e9 * 30)
     assert "flops" not in costs(usage)
-    assert "flops" not in costs(usage, parameters=1e9), "the verifier's size is unknown"
-    assert costs(usage, parameters=1e9, verifier_parameters=0)["flops"] == 2 * 1e9 * 110
+    assert "flops" not in costs(usage, tokens=tokens, parameters=sizes), "the verifier's size"
+    assert "flops" not in costs(usage, tokens=tokens, parameters={"": 1e9}, verifier_parameters=0)
+    assert "flops" not in costs(usage, tokens=None, parameters=sizes, verifier_parameters=0)
+    known = costs(usage, tokens=tokens, parameters=sizes, verifier_parameters=0)
+    assert known["flops"] == 2 * work
     assert costs(usage)["critical_tokens"] == 60
-    sizes = {"vote": {"generator": 7e9, "verifier": None}, "bad": {"generator": "big"}}
-    assert parameters_of({"parameters": sizes}, "vote") == 7e9
-    assert parameters_of({"parameters": sizes}, "vote", "verifier") is None
-    assert parameters_of({"parameters": sizes}, "bad") is None
+    vote = {"generator": 7e9, "verifier": None, "models": {"small": 1e8}}
+    told = {"vote": vote, "bad": {"generator": "big"}}
+    assert parameters_of({"parameters": told}, "vote") == 7e9
+    assert parameters_of({"parameters": told}, "vote", "verifier") is None
+    assert parameters_of({"parameters": told}, "vote", "small") == 1e8
+    assert parameters_of({"parameters": told}, "bad") is None
     assert parameters_of({}, "vote") is None
 
 
@@ -421,7 +429,7 @@ def test_bins_hold_every_sample_once(samples: list[tuple[float, bool]]) -> None:
         lambda: interpolate([1], [1], 0),
         lambda: pareto([1], []),
         lambda: pareto([math.nan], [1]),
-        lambda: flops({"generated_tokens": 1}, 0),
+        lambda: flops({"": 1}, {"": 0}),
         lambda: auroc([0.5], [True, False]),
         lambda: auroc([math.nan], [True]),
         lambda: auroc_interval([0.5, 0.6], [True, False], ["a"]),
