@@ -169,6 +169,10 @@ class _Wish:
     future: asyncio.Future[Lease | None]
 
 
+_NOBODY: deque[_Wish] = deque()
+"""The queue of every purse that nobody has waited for yet; it stays empty."""
+
+
 class Purse:
     """A limit on one kind of spending; None means no limit. `within` is the purse it draws on.
 
@@ -189,7 +193,7 @@ class Purse:
         self.spent = 0
         self.reserved = 0
         self.exhausted = False
-        self._queue: deque[_Wish] = deque()
+        self._queue: deque[_Wish] = _NOBODY
         self._time = 0  # serial tokens: when the last lease ended
         self._due = False  # a round of even wishes is about to be served
         self._parts: Parts | None = None  # those it shares out a purse with
@@ -235,8 +239,9 @@ class Purse:
         """A lease of this purse alone."""
         if self.limit is None or (even is None and not self._queue and self._fits(amount)):
             return self._grant(amount)
-        loop = asyncio.get_running_loop()
-        wish = _Wish(amount, even, loop.create_future())
+        wish = _Wish(amount, even, asyncio.get_running_loop().create_future())
+        if self._queue is _NOBODY:
+            self._queue = deque()
         self._queue.append(wish)
         self._serve_soon()
         try:

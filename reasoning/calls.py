@@ -199,7 +199,9 @@ class Caller:
         if begun is not None:
             prompt = replace(prompt, begun=begun)
             seed = fold(seed, "more", begun.generated_tokens)
-        granted = replace(call.params, max_tokens=lease.amount)
+        granted = call.params
+        if lease.amount != granted.max_tokens:
+            granted = replace(granted, max_tokens=lease.amount)
         try:
             sample = await generator.generate(prompt, granted, seed=seed, meter=lease.meter)
         except asyncio.CancelledError:

@@ -91,6 +91,7 @@ class Search:
         )
         self._emitted: dict[Node, None] = {}
         self._slots: dict[Node, int] = {}
+        self._drawn: dict[tuple[int, Until, int, str], Sampling] = {}
         self._scoring: dict[tuple[Node, str], asyncio.Future[None]] = {}
         self._probes: dict[tuple[object, ...], asyncio.Event | Node] = {}
         self._meanings = _Meanings(problem)
@@ -279,10 +280,9 @@ class Search:
             model=model,
             urgency=urgency,
         )
-        params = self._params(prompt, until, sampling, suffix is not None)
+        params = self._params(generator, prompt, until, sampling, suffix is not None)
         if params is None:
             return None
-        generator.refuse(params)
         return await self._caller.draw(
             generator,
             prompt,
@@ -294,19 +294,35 @@ class Search:
         )
 
     def _params(
-        self, prompt: Prompt, until: Until, sampling: Mapping[str, Any], probing: bool
+        self,
+        generator: Generator,
+        prompt: Prompt,
+        until: Until,
+        sampling: Mapping[str, Any],
+        probing: bool,
     ) -> Sampling | None:
-        """How the call draws; None if the path has used up its tokens."""
+        """How the call draws, which the generator can; None if the path has used up its tokens."""
         room = self.sampling.max_tokens - prompt.written
-        changes = {name: value for name, value in sampling.items() if value is not None}
         if probing:
-            room = changes["max_tokens"]
-        most = min(room, changes.get("max_tokens", room))
+            room = sampling["max_tokens"]
+        most = min(room, sampling.get("max_tokens") or room)
         if until == "step":
             most = min(most, self.step.max_tokens)
-            changes["stop"] = (*changes.get("stop", self.sampling.stop), *self.step.stop)
         if most < 1:
             return None
+        key = (id(generator), until, most, repr(sampling) if sampling else "")
+        if (known := self._drawn.get(key)) is None:
+            known = self._drawn[key] = self._changed(until, most, sampling)
+            generator.refuse(known)
+        return known
+
+    def _changed(self, until: Until, most: int, sampling: Mapping[str, Any]) -> Sampling:
+        """The search's own sampling with what one call changes."""
+        changes = {name: value for name, value in sampling.items() if value is not None}
+        if until == "end" and not changes and most == self.sampling.max_tokens:
+            return self.sampling
+        if until == "step":
+            changes["stop"] = (*changes.get("stop", self.sampling.stop), *self.step.stop)
         try:
             return replace(self.sampling, **{**changes, "max_tokens": most})
         except TypeError:
