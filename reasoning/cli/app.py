@@ -7,7 +7,6 @@ Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import shlex
 import sys
@@ -260,7 +259,9 @@ def compare(
 
 def _evals(module: str) -> Any:
     """A module of `evals`, found when it is needed: evals build on reasoning."""
-    return importlib.import_module(f"evals.{module}")
+    from reasoning.runs import names
+
+    return names.ours(f"evals.{module}")
 
 
 @app.command()
@@ -304,9 +305,7 @@ def replay(
 
     Example: reasoning replay runs/math500 --strategy self_consistency --strategy esc-window=4
     """
-    import importlib
-
-    importlib.import_module("evals.replay.show").main(
+    _evals("replay.show").main(
         source,
         strategies=strategy or (),
         budgets=budget,

@@ -7,7 +7,6 @@ that share a GPU share its memory.
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 import re
@@ -244,10 +243,8 @@ def _own(spec: Mapping[str, Any]) -> set[str]:
 
 def _judging(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Where the reward model's family judges a step, and what makes a reward model of it."""
-    families: Any = importlib.import_module(
-        "verifiers.engines.prm_families"
-    )  # by name: it builds on us
-    prm: Any = importlib.import_module("verifiers.vllm_prm")
+    families: Any = names.ours("verifiers.engines.prm_families")
+    prm: Any = names.ours("verifiers.vllm_prm")
     source = spec.get("tokenizer") or spec["model"]
     name = spec.get("family") or families.family_of(source)
     if name not in families.FAMILIES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,8 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from reasoning.runs import names
 
 if TYPE_CHECKING:
     from reasoning.runs.run import Plan
@@ -85,7 +86,7 @@ def facts_line(progress: RunProgress) -> str:
 
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """The table of a run, its notes, and where its files are."""
-    plot = importlib.import_module("evals.report.plot")  # by name: evals build on reasoning
+    plot: Any = names.ours("evals.report.plot")
     console.print(summary_table(summary))
     for note in summary["notes"]:
         console.print(f"note: {escape(note)}")

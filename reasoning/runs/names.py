@@ -12,7 +12,9 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
@@ -31,6 +33,18 @@ PACKAGES: Mapping[Kind, str] = {
     "task": "evals.tasks",
     "aggregator": "reasoning.aggregators",
 }
+HERE = Path(__file__).resolve().parents[2]
+"""Where `reasoning` and the packages beside it stand."""
+
+OURS = ("searchers", "verifiers", "evals")
+"""The packages beside it, which find their way into a program by name."""
+
+_PRODUCTS: Mapping[Kind, tuple[str, str]] = {  # what a factory makes has this, and is this
+    "generator": ("generate", "a generator"),
+    "verifier": ("score", "a verifier"),
+    "task": ("problems", "a task"),
+}
+_trusted: ContextVar[frozenset[str] | None] = ContextVar("trusted", default=None)
 _AGGREGATORS = ("first", "best", "majority", "weighted_majority")
 _EXAMPLES = {  # of what has no default and is no number
     "base_url": "http://localhost:8000/v1",
@@ -55,8 +69,18 @@ def find(kind: Kind, name: str) -> Callable[..., Any]:
     if name not in known(kind):
         raise RecipeError(unknown(kind, name, known(kind)))
     module = PACKAGES[kind] if kind == "aggregator" else _modules(kind)[name]
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    function: Callable[..., Any] = getattr(ours(module), name)
     return function
+
+
+@contextmanager
+def trusting(names: Iterable[str]) -> Iterator[None]:
+    """Import no foreign name but these meanwhile; see `reasoning.runs.consent`."""
+    before = _trusted.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _trusted.reset(before)
 
 
 def build(kind: Kind, spec: object) -> Any:
@@ -72,7 +96,14 @@ def build(kind: Kind, spec: object) -> Any:
         size(spec, None)
         spec = {key: value for key, value in spec.items() if key != "parameters"}
     factory, options = _split(kind, spec)
-    return factory(**options)
+    made = factory(**options)
+    needed, what = _PRODUCTS[kind]
+    if ":" in str(spec["name"]) and not hasattr(made, needed):
+        raise RecipeError(
+            f"{kind} {spec['name']!r} gave {type(made).__name__}, which has no {needed!r}; name a "
+            f"function that returns {what}"
+        )
+    return made
 
 
 def size(spec: object, part: object) -> float | None:
@@ -214,44 +245,115 @@ def _modules(kind: Kind) -> dict[str, str]:
 
     Told from their text: no import, no cost.
     """
-    package = _our_package(PACKAGES[kind])
+    package = ours(PACKAGES[kind]).__name__
     found: dict[str, str] = {}
-    for root in map(Path, package.__path__):
-        for file in sorted(root.rglob("*.py")):
-            parts = file.relative_to(root).with_suffix("").parts
-            package_like = parts[-1] == "__init__"
-            name = parts[-2] if len(parts) > 1 and package_like else parts[-1]
-            if name[0] == "_" or (package_like and len(parts) == 1):
-                continue
-            text = file.read_text(encoding="utf-8")
-            if any(f"\n{word} {name}(" in text for word in ("def", "async def")):
-                inner = parts[:-1] if package_like else parts
-                found[name] = ".".join([package.__name__, *inner])
+    root = HERE.joinpath(*package.split("."))
+    for file in sorted(root.rglob("*.py")):
+        parts = file.relative_to(root).with_suffix("").parts
+        package_like = parts[-1] == "__init__"
+        name = parts[-2] if len(parts) > 1 and package_like else parts[-1]
+        if name[0] == "_" or (package_like and len(parts) == 1):
+            continue
+        text = file.read_text(encoding="utf-8")
+        if any(f"\n{word} {name}(" in text for word in ("def", "async def")):
+            inner = parts[:-1] if package_like else parts
+            found[name] = ".".join([package, *inner])
     return found
 
 
-def _our_package(name: str) -> ModuleType:
-    """Import one of our packages; refuse a stranger of the same name."""
-    module = importlib.import_module(name)
-    here = Path(__file__).resolve().parents[2]
-    origins = [Path(p).resolve() for p in getattr(module, "__path__", [])]
-    if not any(origin.is_relative_to(here) for origin in origins):
+def ours(name: str) -> ModuleType:
+    """A module of one of our packages, whatever else of that name stands on `sys.path`.
+
+    They lie beside `reasoning` and are loaded from there; a stranger's modules are found behind
+    them. Raises RecipeError if the program has loaded a stranger of the same name already.
+    """
+    top = name.partition(".")[0]
+    for package in OURS:
+        if package not in sys.modules:
+            _load(package)
+    if top in OURS and str(HERE / top) not in _folders(sys.modules[top]):
         raise RecipeError(
-            f"the package {name!r} that Python finds is not ours but {origins or module}; "
-            f"uninstall it or move it behind {here} on sys.path"
+            f"the package {top!r} that this program has loaded is not ours but "
+            f"{_folders(sys.modules[top]) or sys.modules[top]}; give it another name"
         )
-    return module
+    return importlib.import_module(name)
+
+
+def _load(package: str) -> None:
+    """Put the package that lies beside `reasoning` into `sys.modules`."""
+    folder = HERE / package
+    spec = importlib.util.spec_from_file_location(
+        package, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[package] = module
+    spec.loader.exec_module(module)
+    _with_strangers(package)
+
+
+def _folders(module: ModuleType) -> list[str]:
+    return [str(Path(folder).resolve()) for folder in getattr(module, "__path__", ())]
 
 
 def _foreign(kind: Kind, name: str) -> Callable[..., Any]:
+    """The function behind `module:function`, seen to be a plug-in before anybody calls it."""
+    trusted = _trusted.get()
+    if trusted is not None and name not in trusted:
+        raise RecipeError(f"{kind} {name!r} is code that nobody has agreed to; say --trust")
     module_name, _, attribute = name.partition(":")
+    top = module_name.partition(".")[0]
     try:
+        if top in OURS:
+            ours(top)
+            _with_strangers(top)
         function = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # whatever a foreign module raises while it is imported
-        raise RecipeError(f"{kind} {name!r} cannot be imported: {error}") from error
+        cure = f"; {top!r} is a package of the framework: give yours another name"
+        raise RecipeError(
+            f"{kind} {name!r} cannot be imported: {error}{cure if top in OURS else ''}"
+        ) from error
     if not callable(function):
         raise RecipeError(f"{kind} {name!r} is not a function")
+    if fault := _no_plug_in(kind, function):
+        raise RecipeError(f"{kind} {name!r} is no plug-in: {fault}")
     return function  # type: ignore[no-any-return]
+
+
+def _with_strangers(package: str) -> None:
+    """Let submodules be found in other folders of our package's name, too, behind our own."""
+    path = sys.modules[package].__path__
+    others = [str(Path(entry or ".").resolve() / package) for entry in sys.path]
+    path.extend(o for o in dict.fromkeys(others) if Path(o).is_dir() and o not in path)
+    importlib.invalidate_caches()
+
+
+def _no_plug_in(kind: Kind, function: Callable[..., Any]) -> str | None:
+    """Why a callable cannot be what a recipe names as `kind`; None if it can."""
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return "its parameters cannot be read; wrap it in a function of your own"
+    positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    if kind == "searcher":
+        calls = (inspect.unwrap(function), type(function).__call__)
+        if isinstance(function, type) or not any(map(inspect.iscoroutinefunction, calls)):
+            return "a searcher is a coroutine function, async def mine(search, *, ...)"
+        return None if positional else "its first parameter is the search"
+    if kind == "aggregator":
+        if isinstance(function, type) or len(needed) > 1 or not positional:
+            return "an aggregator is a function of the candidates, def mine(candidates, *, ...)"
+        return None
+    attribute, what = _PRODUCTS[kind]
+    if isinstance(function, type):
+        declared = [*vars(function), *(n for c in function.__mro__ for n in vars(c))]
+        declared += [n for c in function.__mro__ for n in inspect.get_annotations(c)]
+        return None if attribute in declared else f"the class has no {attribute!r}"
+    if any(p.kind is p.VAR_POSITIONAL for p in found) or needed:
+        return f"it returns {what} and takes keywords alone, def mine(*, ...)"
+    return None
 
 
 def help_lines(functions: Iterable[Callable[..., Any]]) -> list[tuple[str, str]]:

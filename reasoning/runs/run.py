@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 import platform
@@ -420,7 +419,7 @@ def _unwatched(progress: Progress) -> None:
 
 def summarise(todo: Plan, store: Store) -> dict[str, Any]:
     """The numbers of the run from what is stored of it."""
-    evals = importlib.import_module("evals.statistics.summary")
+    evals: Any = names.ours("evals.statistics.summary")
     summary: dict[str, Any] = evals.summarise(
         store.results(),
         strategies=[

@@ -7,6 +7,8 @@ import functools
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,25 @@ async def searcher(
 ) -> None:
     """Does nothing. At length."""
     del search, n, ratio, mode
+
+
+@functools.wraps(searcher)
+def decorated(*args: Any, **params: Any) -> Any:
+    return searcher(*args, **params)
+
+
+def made(threshold: float = 0.5, *, n: int = 2) -> Scripted:
+    del threshold, n
+    return Scripted(["a"])
+
+
+def no_verifier() -> datetime:
+    return datetime(2020, 1, 1)
+
+
+@dataclass
+class Tasks:
+    problems: list[str] = field(default_factory=list)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +96,8 @@ def test_unknown_names_get_the_nearest(kind: names.Kind, name: str, hint: str) -
 
 
 def test_foreign_functions() -> None:
-    assert names.find("searcher", "os.path:join") is os.path.join
+    mine = f"{best.__module__}:best"
+    assert names.find("aggregator", mine) is best
     for name, message in {
         "no_such_package:f": "cannot be imported",
         "os.path:no_such_function": "cannot be imported",
@@ -83,6 +105,49 @@ def test_foreign_functions() -> None:
     }.items():
         with pytest.raises(RecipeError, match=message):
             names.find("searcher", name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "why"),
+    [
+        ("searcher", "os.path:join", "a searcher is a coroutine function"),
+        ("searcher", "subprocess:Popen", "a searcher is a coroutine function"),
+        ("aggregator", "subprocess:Popen", "a function of the candidates"),
+        ("aggregator", "shutil:move", "a function of the candidates"),
+        ("generator", "subprocess:Popen", "the class has no 'generate'"),
+        ("verifier", "subprocess:Popen", "the class has no 'score'"),
+        ("task", "subprocess:Popen", "the class has no 'problems'"),
+        ("generator", "subprocess:run", "takes keywords alone"),
+        ("verifier", "os:system", "takes keywords alone"),
+        ("task", "webbrowser:open", "takes keywords alone"),
+    ],
+)
+def test_what_is_no_plug_in_is_not_called(kind: names.Kind, name: str, why: str) -> None:
+    with pytest.raises(RecipeError, match=why):
+        names.find(kind, name)
+
+
+def test_plug_ins_of_every_shape_are_taken() -> None:
+    here = f"{__name__}:"
+    assert names.find("searcher", here + "searcher") is searcher
+    assert names.find("searcher", here + "decorated") is decorated
+    assert isinstance(names.build("generator", here + "made"), Scripted)
+    assert isinstance(names.build("task", here + "Tasks"), Tasks)
+
+
+def test_what_a_foreign_factory_gives_is_looked_at() -> None:
+    with pytest.raises(RecipeError, match=r"gave datetime, which has no 'score'.*a verifier"):
+        names.build("verifier", f"{__name__}:no_verifier")
+
+
+def test_only_what_is_trusted_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    with names.trusting(["os.path:sep"]):
+        with pytest.raises(RecipeError, match=r"'os\.path:sep' is not a function"):
+            names.find("task", "os.path:sep")
+        with pytest.raises(RecipeError, match="'this:s' is code that nobody has agreed to"):
+            names.find("task", "this:s")
+    assert "this" not in sys.modules
 
 
 @pytest.mark.parametrize("name", [":join", ".path:join"])
@@ -159,30 +224,60 @@ def test_objects_are_built_from_names_mappings_and_themselves() -> None:
         names.build("generator", {"replies": ["a"]})
 
 
-@pytest.mark.parametrize("package", ["evals", "verifiers"])
-def test_a_stranger_of_our_name_is_found_out(tmp_path: Path, package: str) -> None:
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").write_text("")
-    kind = {"evals": "task", "verifiers": "verifier"}[package]
-    code = (
-        "from reasoning.runs import names\n"
-        "from reasoning.errors import RecipeError\n"
-        "try:\n"
-        f"    names.known({kind!r})\n"
-        "except RecipeError as error:\n"
-        "    print(error)\n"
-    )
+def python(code: str, folder: Path) -> str:
+    """What a program prints that runs in `folder`, whose modules come before ours."""
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert f"the package '{package}' that Python finds is not ours" in done.stdout
-    assert str(tmp_path) in done.stdout
-    assert "uninstall it or move it behind" in done.stdout
+    return done.stdout
+
+
+def test_strangers_of_our_names_stop_nothing(tmp_path: Path) -> None:
+    """Folders with and without __init__.py; their own modules are found behind ours."""
+    for package in ("evals", "verifiers", "searchers"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "mine.py").write_text("async def mine(search): 'Mine.'\n")
+    (tmp_path / "verifiers" / "__init__.py").write_text("raise SystemExit('a stranger')")
+    said = python(
+        "from reasoning.runs import names\n"
+        "print(*map(len, map(names.known, ('searcher', 'verifier', 'task'))))\n"
+        "print(names.find('searcher', 'searchers.mine:mine').__doc__)\n"
+        "import evals.mine, evals.tasks, searchers.kernels\n"
+        "print(evals.mine.__file__)\n",
+        tmp_path,
+    )
+    counts = [len(names.known(kind)) for kind in ("searcher", "verifier", "task")]
+    assert said.split() == [*map(str, counts), "Mine.", str(tmp_path / "evals" / "mine.py")]
+
+
+def test_a_stranger_that_is_loaded_already_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals" / "__init__.py").write_text("")
+    said = python(
+        "import evals\n"
+        "from reasoning.runs import names\n"
+        "from reasoning.errors import RecipeError\n"
+        "print(len(names.known('verifier')))\n"
+        "try:\n"
+        "    names.known('task')\n"
+        "except RecipeError as error:\n"
+        "    print(error)\n",
+        tmp_path,
+    )
+    assert said.startswith(str(len(names.known("verifier"))))
+    assert "the package 'evals' that this program has loaded is not ours" in said
+    assert str(tmp_path) in said
+    assert "give it another name" in said
+
+
+def test_a_foreign_name_that_ours_hides_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="'evals' is a package of the framework: give yours"):
+        names.find("task", "evals.tasks:mine")
 
 
 def test_help_lines() -> None:
