@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reasoning.runs.store import file_name
+from reasoning.runs.files import file_name
 from reasoning.tree import RolloutTree, Sample
 
 

@@ -107,6 +107,8 @@ async def solve_async(
     vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
     source: Generator = names.build("generator", generator)
     scorer: Verifier | None = None if verifier is None else names.build("verifier", verifier)
+    if scorer is None:
+        names.refuse_unscored("the search", vote)
     bounds = made(Limits, limits, Limits())
     search = Search(
         problem,

@@ -145,7 +145,7 @@ def evaluate(
 
     Samples are permuted `orders` times with a seed of their problem's own: a problem's orders
     depend on nothing but `seed`, its id and how many samples it has. With 0 only the stored order
-    counts. Raises RecipeError for a budget that is not there.
+    counts. Raises RecipeError for a budget that is not there, or that no strategy has.
     """
     wanted = powers_of_two(recording.n) if budgets is None else sorted(set(budgets))
     if not wanted or not 1 <= wanted[0] <= wanted[-1] <= recording.n:
@@ -153,6 +153,9 @@ def evaluate(
     if orders < 0:
         raise RecipeError(f"orders must be 0 or more, got {orders}")
     sizes = [tuple(s.budgets(wanted)) for s in strategies]
+    if strategies and not any(sizes):
+        has = "; ".join(f"{s.label} has {s.span(recording.n)}" for s in strategies)
+        raise RecipeError(f"no strategy has the budget {', '.join(map(str, wanted))}: {has}")
     tables = [np.zeros((4, len(recording.problems), max(1, orders), len(b))) for b in sizes]
     stored = [np.zeros((len(recording.problems), len(b))) for b in sizes]
     for i, problem in enumerate(recording.problems):

@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from evals.replay.evaluate import Replayed, choose, default_labels, evaluate, report, supported
 from evals.replay.grades import Grades
 from evals.replay.sources import load
-from reasoning.cli.show import Name
+from evals.report.text import no_mathtext
+from reasoning.cli.show import Name, plain
 from reasoning.errors import RecipeError, StoreError
 
 console = Console()
@@ -60,7 +60,14 @@ def main(
         )
         chosen = chosen or choose(default_labels(recording))
         able, reasons = supported(chosen, recording)
+        if not able:
+            told = "; ".join(f"{label} {reason}" for label, reason in reasons.items())
+            raise RecipeError(f"nothing can be replayed: {told}")
         results = evaluate(recording, able, budgets=budgets, orders=orders, seed=seed, watch=watch)
+    replayed = [result.strategy for result in results]
+    for strategy in able:
+        if strategy not in replayed and budgets:
+            reasons[strategy.label] = f"has budgets {strategy.span(recording.n)}"
     found = report(recording, results, reasons, orders=orders, seed=seed)
     show(found)
     _write(found, results, folder)
@@ -86,7 +93,7 @@ def _write(found: Mapping[str, Any], results: Sequence[Replayed], folder: Path) 
         raise StoreError(
             f"{folder} cannot be written: {error.strerror or error}; choose another --out"
         ) from error
-    console.print(f"{escape(str(folder))}: {', '.join(files)}", soft_wrap=True)
+    console.print(f"{plain(str(folder))}: {', '.join(files)}", soft_wrap=True)
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -95,7 +102,7 @@ def show(found: Mapping[str, Any]) -> None:
     if found["cost"] == "samples":
         console.print("note: tokens are unknown, so strategies are compared by samples drawn")
     for note in found["notes"]:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {plain(note)}")
     for reduction, entry in found["verifier"].items():
         if area := entry.get("auroc"):
             low, high = area["ci95"]
@@ -109,14 +116,14 @@ def show(found: Mapping[str, Any]) -> None:
         reasons.setdefault(reason, []).append(label)
     for reason, labels in reasons.items():
         text = f"not replayed: {', '.join(labels)} ({reason})"
-        console.print(escape(text), style="yellow", highlight=False)
+        console.print(plain(text), style="yellow", highlight=False)
 
 
 def table(found: Mapping[str, Any]) -> Table:
     """One row for each strategy and budget; costs are means over problems and orders."""
     counted = found["cost"] == "tokens"
     title = f"{found['source']}: {found['problems']:,} problems, {found['orders']} orders"
-    view = Table(title=escape(title), caption="* nothing cheaper is as good", box=SIMPLE_HEAD)
+    view = Table(title=plain(title), caption="* nothing cheaper is as good", box=SIMPLE_HEAD)
     view.padding = (0, 1, 0, 0)
     view.add_column("strategy", overflow="fold", min_width=20)
     heads = ["n", "accuracy (95 %)", "stored", "samples"]
@@ -168,7 +175,7 @@ def plot(found: Mapping[str, Any], results: Sequence[Replayed], path: Path) -> b
             markersize=4,
             color=f"C{names.index(result.strategy.name) % 10}",
             linestyle=styles[alike.index(result) % len(styles)],
-            label=result.strategy.label,
+            label=no_mathtext(result.strategy.label),
         )
         low, high = zip(*(row["ci95"] for row in rows), strict=True)
         color = f"C{names.index(result.strategy.name) % 10}"
@@ -177,7 +184,8 @@ def plot(found: Mapping[str, Any], results: Sequence[Replayed], path: Path) -> b
     unit = "generated tokens a problem, cancelled ones included"
     axes.set_xlabel(unit if axis == "tokens" else "samples a problem")
     axes.set_ylabel("accuracy, 95 % band")
-    axes.set_title(f"{found['source']}: {found['problems']} problems, {found['orders']} orders")
+    title = f"{found['source']}: {found['problems']} problems, {found['orders']} orders"
+    axes.set_title(no_mathtext(title))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=130, metadata={"Software": None})

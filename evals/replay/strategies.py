@@ -396,6 +396,12 @@ class Chosen:
     offline: Offline
     params: Mapping[str, Any]
 
+    def span(self, most: int) -> str:
+        """The budgets it has where there are `most` samples a problem, in words."""
+        least = int(self.params.get(self.offline.least or "", 1))
+        most = min(most, self.offline.most or most)
+        return f"{least}" if least == most else f"{least} to {most}"
+
     def budgets(self, budgets: Sequence[int]) -> list[int]:
         """Those of `budgets` that mean something for this strategy."""
         least = int(self.params.get(self.offline.least or "", 1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evals.report.numbers import Calibration, Line, front
 from evals.report.sampled import Sampled
-from evals.report.text import one_line
+from evals.report.text import no_mathtext
 from evals.statistics.compute import SHORT
 from evals.statistics.curves import Kind
 
@@ -104,7 +104,7 @@ def _sweep(ax: Axes, members: Sequence[Line], axis: str, i: int, family: str, ma
     color, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
     line, caps, columns = ax.errorbar(
         x, y, yerr=bars, color=color, marker=marker, markersize=5, capsize=2.5, elinewidth=1,
-        linestyle="-" if i < len(SERIES) else "--", label=one_line(family, 60),
+        linestyle="-" if i < len(SERIES) else "--", label=no_mathtext(family, 60),
     )  # fmt: skip
     parts = [line, *caps, *columns]
     for part in parts[1:]:
@@ -135,7 +135,7 @@ def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
             )  # fmt: skip
             base = [b + v for b, v in zip(base, values, strict=True)]
     for place, line in enumerate(lines):  # above its bar, where a long name has room
-        ax.text(0, place - 0.3, one_line(line.strategy.label, 60), fontsize=8)
+        ax.text(0, place - 0.3, no_mathtext(line.strategy.label, 60), fontsize=8)
     ax.set_yticks([])
     ax.set_ylim(len(lines) - 0.5, -0.9)
     ax.xaxis.set_major_formatter(number)
@@ -247,7 +247,7 @@ def _finish(figure: Drawn, ax: Axes, title: str, *, legend: bool = True) -> None
     import matplotlib as mpl
 
     with mpl.rc_context(_RC):
-        ax.set_title(one_line(title, 80), fontsize=9, loc="left")
+        ax.set_title(no_mathtext(title, 80), fontsize=9, loc="left")
         ax.grid(visible=True, linewidth=0.6)
         ax.set_axisbelow(True)
         handles, labels = ax.get_legend_handles_labels()

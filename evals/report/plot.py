@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.report.families import families
+from evals.report.text import no_mathtext
 
 
 def accuracy_plot(summary: Mapping[str, Any], path: str | Path) -> bool:
@@ -35,16 +36,16 @@ def accuracy_plot(summary: Mapping[str, Any], path: str | Path) -> bool:
             [m["accuracy"] - m["ci95"][0] for m in members],
             [m["ci95"][1] - m["accuracy"] for m in members],
         ]
-        axes.errorbar(x, y, yerr=spread, marker="o", capsize=3, label=family)
+        axes.errorbar(x, y, yerr=spread, marker="o", capsize=3, label=no_mathtext(family))
     axes.set_xscale("log", base=2)
     axes.set_xlabel("generated tokens a problem, wasted ones included")
     axes.set_ylabel("accuracy, 95 % interval")
     problems = max(row["problems"] for row in rows)
-    axes.set_title(f"{summary['name']}: {summary['task']}, {problems} problems")
+    axes.set_title(no_mathtext(f"{summary['name']}: {summary['task']}, {problems} problems"))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     if notes := summary.get("notes"):
-        figure.supxlabel("; ".join(notes), fontsize=7, wrap=True)
+        figure.supxlabel(no_mathtext("; ".join(notes)), fontsize=7, wrap=True)
     figure.savefig(path, dpi=130, metadata={"Software": None})
     return True
 

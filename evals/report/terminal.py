@@ -62,7 +62,7 @@ def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -
         console.print(f"{tree.damaged} damaged lines of the tree are left out", style="yellow")
     others = [s.name for s in having if s is not chosen]
     if strategy is None and others:
-        console.print(Text(f"Other strategies: {', '.join(others)}", style="dim"))
+        console.print(Text(visible(f"Other strategies: {', '.join(others)}"), style="dim"))
 
 
 def _drawn(tree: Tree, result: Mapping[str, Any], strategy: Strategy, width: int) -> RenderableType:
@@ -148,7 +148,7 @@ def show_comparison(folders: Sequence[Path], baseline: str | None, console: Cons
         console.print("No problem has a graded result of every strategy: nothing to pair.")
     for run in runs.runs:
         for note in (*run.troubles, *run.notes):
-            console.print(Text(f"note: {run.label}: {visible(note)}"))
+            console.print(Text(visible(f"note: {run.label}: {note}")))
 
 
 def _strategies(runs: Runs) -> Table:

@@ -1,12 +1,11 @@
 """The command line: run, solve, check, launch, report, tree, compare, replay, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
-130 interrupted. Everything finished is on disk in every case.
+130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import sys
@@ -16,7 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reasoning.cli import stored
+from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.errors import CallError, EngineError, UserError, cause
+from reasoning.text import visible
 
 if TYPE_CHECKING:
     from reasoning.runs.names import Kind
@@ -35,18 +37,26 @@ Start with `reasoning run quickstart`: several strategies side by side on the em
 
 _INTERRUPTED = "interrupted; what is finished is stored, the same command continues"
 
+Recipes = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
+]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. task.limit=50."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
+]
+
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Let the recipe import code and send keys; read it first.")
 ]
 
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    recipe: Recipes,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [runs/NAME].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems.")] = None,
     sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Run a recipe: every strategy on every problem, with a table, a plot and files.
 
@@ -63,16 +73,16 @@ def run(
 
         strategies: [{searcher: self_consistency, n: [1, 4, 16]}, {searcher: best_of_n, n: 16}]
     """
+    from reasoning.cli.consent import trusted
     from reasoning.cli.show import ProgressLine, show_summary
     from reasoning.runs import run as runner
-    from reasoning.runs.recipe import load
 
-    loaded = load(recipe, sets or ())
-    folder = out or Path("runs") / loaded.name
-    with ProgressLine(loaded.name) as line:
-        summary = asyncio.run(
-            runner.run(loaded, folder, limit=limit, watch=line.update, command=sys.argv)
-        )
+    with trusted(recipe, sets or (), trust) as loaded:
+        folder = out or Path("runs") / loaded.name
+        with ProgressLine(loaded.name) as line:
+            summary = awaited(
+                runner.run(loaded, folder, limit=limit, watch=line.update, command=sys.argv)
+            )
     show_summary(summary, folder)
 
 
@@ -124,26 +134,28 @@ def solve(
         raise typer.BadParameter(
             "solve takes one strategy; use `run` for a sweep", param_hint="--set"
         )
-    result = asyncio.run(_solve(question, recipe, strategy))
+    result = awaited(_solve(question, recipe, strategy))
     show_result(result)
     raise typer.Exit(0 if result.answer is not None else 1)
 
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    recipe: Recipes,
     sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Check a recipe without running it: names, parameters, files; show what would run.
 
     A server that the recipe names is asked what it can do; without an answer the exit code is 3.
     """
+    from reasoning.cli.consent import trusted
     from reasoning.cli.show import show_description, show_plan
     from reasoning.runs import run as runner
-    from reasoning.runs.recipe import load
 
-    plan = runner.plan(load(recipe, sets or ()))
-    known = asyncio.run(_described(plan.plugins))
+    with trusted(recipe, sets or (), trust) as loaded:
+        plan = runner.plan(loaded)
+        known = awaited(_described(plan.plugins))
     for facts in known:
         show_description(facts)
     show_plan(plan)
@@ -155,7 +167,7 @@ def check(
 
 @app.command()
 def launch(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    recipe: Recipes,
     run: Annotated[bool, typer.Option("--run", help="Start them, until interrupted.")] = False,
     gpus: Annotated[int, typer.Option(min=1, help="How many GPUs there are.")] = 1,
     cpu: Annotated[
@@ -166,6 +178,7 @@ def launch(
         typer.Option(metavar="KEY=VALUE", help="An engine option of the generator by its name."),
     ] = None,
     sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Print the `vllm serve` commands that fit a recipe, one a line; comments begin with #.
 
@@ -175,148 +188,27 @@ def launch(
     Example: reasoning launch math500 --gpus 2 --engine max_model_len=8192
     """
     from reasoning.cli import launch as servers
-    from reasoning.runs.recipe import load, with_sets
+    from reasoning.cli.consent import trusted
+    from reasoning.runs.recipe import with_sets
 
-    loaded = load(recipe, sets or ())
+    with trusted(recipe, sets or (), trust) as loaded:
+        pass  # what follows imports nothing of others
     more = with_sets({}, engine or ())
     cpu = servers.on_cpu() if cpu is None else cpu
     found = servers.servers(loaded, gpus=gpus, cpu=cpu, more=more)
     command = servers.program()
     for server in found:
-        typer.echo(f"# {server.role}: {server.url}\n{server.line(command)}")
+        typer.echo(visible(f"# {server.role}: {server.url}\n{server.line(command)}"))
     then = shlex.join(["reasoning", "run", recipe, *servers.changes(loaded, found)])
-    typer.echo(f"# then: {then}")
+    typer.echo(visible(f"# then: {then}"))
     if run:
         from reasoning.cli import serving
 
         serving.run(found, typer.echo)
 
 
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
-    figures: Annotated[
-        Path | None, typer.Option(help="A folder for the charts as PNG and SVG files.")
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Compare with this strategy only [all pairs].")
-    ] = None,
-    size: Annotated[float, typer.Option(min=0.5, help="Keep the page near so many MB.")] = 5.0,
-) -> None:
-    """Write one HTML page about runs: numbers with intervals, charts, every rollout tree.
-
-    The page needs no server and no network. Texts are shortened to keep its size, those of problems
-    where the strategies agree first. An unfinished run is reported as far as it is.
-
-    Example: reasoning report runs/quickstart --out quickstart.html --figures figures
-    """
-    from reasoning.cli.show import console
-
-    written = _evals("report").write(runs, out, figures=figures, baseline=baseline, megabytes=size)
-    for note in written.notes:
-        console.print(f"note: {note}", markup=False)
-    console.print(
-        f"{written.path}: {written.problems} problems, {written.strategies} strategies, "
-        f"{written.size / 1e6:.1f} MB",
-        markup=False,
-        soft_wrap=True,
-    )
-
-
-@app.command()
-def tree(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    problem: Annotated[str, typer.Argument(help="The name of a problem in it.")],
-    strategy: Annotated[
-        str | None, typer.Option(help="A strategy of the run [the first one].")
-    ] = None,
-) -> None:
-    """Print a problem's rollout tree: what was grown, scored, cut, cancelled and chosen.
-
-    Example: reasoning tree runs/quickstart nano-test-0-0 --strategy best_of_n-n=4
-    """
-    from reasoning.cli.show import console
-
-    _evals("report.terminal").show_tree(run, problem, strategy, console)
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    baseline: Annotated[
-        str | None, typer.Option(help="The strategy to compare with [the first one].")
-    ] = None,
-) -> None:
-    """Put runs of one task side by side: strategies, paired differences, intervals, p-values.
-
-    Example: reasoning compare runs/before runs/after
-    """
-    from reasoning.cli.show import console
-
-    _evals("report.terminal").show_comparison(runs, baseline, console)
-
-
-def _evals(module: str) -> Any:
-    """A module of `evals`, found when it is needed: evals build on reasoning."""
-    from reasoning.runs import names
-
-    return names.ours(f"evals.{module}")
-
-
-@app.command()
-def replay(
-    source: Annotated[
-        str, typer.Argument(help="A run's folder, or a .jsonl(.gz) file of recorded samples.")
-    ],
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME or NAME-key=value, e.g. short_m_at_k-m=1 [all there are]."),
-    ] = None,
-    budget: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Samples a problem [powers of two up to what is stored]."),
-    ] = None,
-    orders: Annotated[
-        int, typer.Option(min=0, help="Permutations of each problem's samples.")
-    ] = 20,
-    seed: Annotated[int, typer.Option(help="Same seed, same orders.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for results [runs/replay-NAME].")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="Only such samples of a file: run=data/n16."),
-    ] = None,
-    samples_of: Annotated[
-        str | None, typer.Option(help="The strategy of a run whose samples are used [the fullest].")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
-    ] = None,
-    logit: Annotated[
-        bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
-    ] = (False),
-) -> None:
-    """Try other strategies on samples that are stored already: no model, no new tokens.
-
-    Every strategy that needs no new generation, at every budget, in many orders: self_consistency,
-    best_of_n, weighted_majority, best_of_majority, first_finish, short_m_at_k,
-    adaptive_consistency, esc, and, where log-probabilities are stored, perplexity, cisc, deepconf.
-    The folder gets `replay.json`, `replay.png` and `grades.jsonl`, which saves grading twice.
-
-    Example: reasoning replay runs/math500 --strategy self_consistency --strategy esc-window=4
-    """
-    _evals("replay.show").main(
-        source,
-        strategies=strategy or (),
-        budgets=budget,
-        orders=orders,
-        seed=seed,
-        out=out,
-        where=where or (),
-        samples_of=samples_of,
-        max_tokens=max_tokens,
-        logit=logit,
-    )
+for _command in (stored.report, stored.tree, stored.compare, stored.replay):
+    app.command()(_command)
 
 
 @app.command("list")
@@ -391,14 +283,14 @@ def main() -> None:
         typer.secho(_INTERRUPTED, err=True)
         sys.exit(130)
     except SystemExit as stop:
-        if stop.code == 130:  # typer has caught the interruption
+        if stop.code in INTERRUPTED:  # typer has caught Ctrl-C, and `awaited` the other signals
             typer.secho(_INTERRUPTED, err=True)
         raise
     except (UserError, EngineError, ExceptionGroup) as error:
         reason = cause(error)
         if not isinstance(reason, (UserError, EngineError)):
             raise
-        typer.secho(f"error: {reason}", fg="red", err=True)
+        typer.secho(f"error: {visible(str(reason))}", fg="red", err=True)
         sys.exit(2 if isinstance(reason, UserError) else 3)
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning.runs import names
+from reasoning.text import visible
 
 if TYPE_CHECKING:
     from reasoning.runs.run import Plan
@@ -34,7 +35,7 @@ class ProgressLine:
     def __init__(self, name: str) -> None:
         self._console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn(escape(name)),
+            TextColumn(plain(name).replace("{", "{{").replace("}", "}}")),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
@@ -60,7 +61,7 @@ class ProgressLine:
     def update(self, progress: RunProgress) -> None:
         facts = facts_line(progress)
         self._bar.update(
-            self._task, total=progress.problems, completed=progress.done, facts=escape(facts)
+            self._task, total=progress.problems, completed=progress.done, facts=plain(facts)
         )
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said > _EVERY:
@@ -89,9 +90,9 @@ def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     plot: Any = names.ours("evals.report.plot")
     console.print(summary_table(summary))
     for note in summary["notes"]:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {plain(note)}")
     for message in dict.fromkeys(m for s in summary["strategies"] for m in s["failures"]):
-        console.print(f"failed: {escape(message)}", style="yellow", soft_wrap=True)
+        console.print(f"failed: {plain(message)}", style="yellow", soft_wrap=True)
     if failed := sum(s["failed_calls"] for s in summary["strategies"]):
         console.print(
             f"{failed:,} calls failed, and what is above was found without them: see the trees. A "
@@ -101,7 +102,7 @@ def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     files = ["summary.json", "results.jsonl", "trees/", "manifest.json"]
     if plot.accuracy_plot(summary, folder / "accuracy.png"):
         files.insert(0, "accuracy.png")
-    console.print(f"{escape(str(folder))}: {', '.join(files)}", soft_wrap=True)
+    console.print(f"{plain(str(folder))}: {', '.join(files)}", soft_wrap=True)
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -112,7 +113,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         "failed\ncalls": any(s["failed_calls"] for s in rows),
         "avg@n": any("avg_at_n" in s for s in rows),
     }
-    table = Table(title=f"{summary['name']}: {summary['task']}, {summary['problems']} problems")
+    title = f"{summary['name']}: {summary['task']}, {summary['problems']} problems"
+    table = Table(title=plain(title))
     table.add_column("strategy", overflow="fold", min_width=10)
     table.add_column("accuracy (95 %)", justify="right", no_wrap=True)
     for head in ("tokens", "wasted", *(head for head, wanted in optional.items() if wanted)):
@@ -142,7 +144,7 @@ class Name:
     """A strategy's name in a table: it breaks behind hyphens, then underscores, then anywhere."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = visible(text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         longest = max(map(cell_len, re.split(r"(?<=[-_])", self.text)))
@@ -162,7 +164,7 @@ class Name:
 def show_result(result: Result) -> None:
     """The answer, and what it cost."""
     answer = "no answer" if result.answer is None else result.answer
-    console.print(escape(answer), style="bold", soft_wrap=True)
+    console.print(plain(answer), style="bold", soft_wrap=True)
     usage = result.usage
     console.print(
         f"{len(result.candidates)} candidates, {usage.generated_tokens:,} tokens generated "
@@ -171,34 +173,40 @@ def show_result(result: Result) -> None:
         style="dim",
     )
     for failure in result.failures[:3]:
-        console.print(f"failed: {escape(failure)}", style="yellow")
+        console.print(f"failed: {plain(failure)}", style="yellow")
 
 
 def show_plan(plan: Plan) -> None:
     """What a recipe would run."""
     recipe = plan.recipe
-    table = Table(title=f"{recipe.name}: {plan.task.name}, {len(plan.problems)} problems")
+    title = f"{recipe.name}: {plan.task.name}, {len(plan.problems)} problems"
+    table = Table(title=plain(title))
     for head in ("strategy", "searcher", "parameters", "aggregator"):
         table.add_column(head, overflow="fold")
     for s in plan.strategies:
         params = ", ".join(f"{k}={v}" for k, v in s.params.items())
-        table.add_row(Name(s.name), *map(escape, (s.searcher, params, s.aggregator)))
+        table.add_row(Name(s.name), *map(plain, (s.searcher, params, s.aggregator)))
     console.print(table)
     for kind, spec in (("generator", recipe.generator), ("verifier", recipe.verifier)):
-        console.print(f"{kind}: {escape(str(spec))}")
+        console.print(f"{kind}: {plain(str(spec))}")
     for note in plan.notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {plain(note)}")
 
 
 def show_description(facts: Mapping[str, str]) -> None:
     """What a generator or verifier says of itself."""
     for name, value in facts.items():
-        console.print(f"{escape(name)}: {escape(value)}", soft_wrap=True, highlight=False)
+        console.print(f"{plain(name)}: {plain(value)}", soft_wrap=True, highlight=False)
+
+
+def plain(text: str) -> str:
+    """`text` as it is, where markup is read and escape codes would act."""
+    return escape(visible(text))
 
 
 def show_names(title: str, lines: Iterable[tuple[str, str]]) -> None:
     """Names with their parameters and what they do."""
     console.print(f"[bold]{title}[/bold]")
     for signature, text in lines:
-        console.print(f"  {escape(signature)}", soft_wrap=True, highlight=False)
-        console.print(f"      {escape(text)}", style="dim", highlight=False)
+        console.print(f"  {plain(signature)}", soft_wrap=True, highlight=False)
+        console.print(f"      {plain(text)}", style="dim", highlight=False)

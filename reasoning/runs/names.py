@@ -20,7 +20,9 @@ from types import ModuleType
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
 
 from reasoning.errors import RecipeError, unknown
+from reasoning.generate import Generator
 from reasoning.plugin import Plugin
+from reasoning.verify import Verifier
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,11 +41,7 @@ HERE = Path(__file__).resolve().parents[2]
 OURS = ("searchers", "verifiers", "evals")
 """The packages beside it, which find their way into a program by name."""
 
-_PRODUCTS: Mapping[Kind, tuple[str, str]] = {  # what a factory makes has this, and is this
-    "generator": ("generate", "a generator"),
-    "verifier": ("score", "a verifier"),
-    "task": ("problems", "a task"),
-}
+_BASES: Mapping[str, type] = {"generator": Generator, "verifier": Verifier}
 _trusted: ContextVar[frozenset[str] | None] = ContextVar("trusted", default=None)
 _AGGREGATORS = ("first", "best", "majority", "weighted_majority")
 _EXAMPLES = {  # of what has no default and is no number
@@ -91,18 +89,23 @@ def build(kind: Kind, spec: object) -> Any:
     if isinstance(spec, str):
         spec = {"name": spec}
     if not isinstance(spec, Mapping):
-        return spec
+        return _fitting(kind, spec, type(spec).__name__)
     if kind in ("generator", "verifier"):
         size(spec, None)
         spec = {key: value for key, value in spec.items() if key != "parameters"}
     factory, options = _split(kind, spec)
-    made = factory(**options)
-    needed, what = _PRODUCTS[kind]
-    if ":" in str(spec["name"]) and not hasattr(made, needed):
+    return _fitting(kind, factory(**options), spec["name"])
+
+
+def _fitting(kind: Kind, made: Any, name: str) -> Any:
+    """`made`, if it is what `kind` is. Raises RecipeError."""
+    if (base := _BASES.get(kind)) and not isinstance(made, base):
         raise RecipeError(
-            f"{kind} {spec['name']!r} gave {type(made).__name__}, which has no {needed!r}; name a "
-            f"function that returns {what}"
+            f"{kind} {name!r} is {made!r}, and no reasoning.{base.__name__}: derive its class from "
+            "that, or give the name of one"
         )
+    if kind == "task" and not hasattr(made, "problems"):
+        raise RecipeError(f"task {name!r} is {made!r}, which has no problems; return a Task")
     return made
 
 
@@ -142,6 +145,16 @@ def bind_aggregator(spec: object) -> Any:
         return spec
     function, options = _split("aggregator", spec)
     return functools.partial(function, **options)
+
+
+def refuse_unscored(who: str, vote: Any) -> None:
+    """Raise RecipeError if `vote` chooses by score, for strategies without a verifier."""
+    function = vote.func if isinstance(vote, functools.partial) else vote
+    if function in (find("aggregator", "best"), find("aggregator", "weighted_majority")):
+        raise RecipeError(
+            f"{who} chooses by score and there is no verifier; name one, say verifier: logprob "
+            "(`reasoning list verifiers` shows all)"
+        )
 
 
 def default_aggregator(searcher: Any) -> str:
@@ -346,13 +359,13 @@ def _no_plug_in(kind: Kind, function: Callable[..., Any]) -> str | None:
         if isinstance(function, type) or len(needed) > 1 or not positional:
             return "an aggregator is a function of the candidates, def mine(candidates, *, ...)"
         return None
-    attribute, what = _PRODUCTS[kind]
     if isinstance(function, type):
-        declared = [*vars(function), *(n for c in function.__mro__ for n in vars(c))]
-        declared += [n for c in function.__mro__ for n in inspect.get_annotations(c)]
-        return None if attribute in declared else f"the class has no {attribute!r}"
+        if (base := _BASES.get(kind)) and not issubclass(function, base):
+            return f"the class does not derive from reasoning.{base.__name__}"
+        said = {n for c in function.__mro__ for n in (*vars(c), *inspect.get_annotations(c))}
+        return None if kind != "task" or "problems" in said else "the class has no problems"
     if any(p.kind is p.VAR_POSITIONAL for p in found) or needed:
-        return f"it returns {what} and takes keywords alone, def mine(*, ...)"
+        return f"what makes a {kind} takes keywords alone, def mine(*, ...)"
     return None
 
 

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +43,14 @@ from reasoning.search import Searcher, Step
 from reasoning.session import Limits, made
 
 Spec = dict[str, Any]
+
+MOST = 100_000
+"""Values in a recipe: more are a mistake or an attack."""
+
+MOST_STRATEGIES = 10_000
+"""Strategies that a recipe may stand for."""
+
+_SHIPPED = names.HERE / "recipes"
 
 
 def _named(value: Any) -> Any:
@@ -122,9 +132,9 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError naming the value, the rule and the cure.
     """
-    path = _locate(str(source))
+    path = located(str(source))
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        data = _yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -136,9 +146,23 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
 
 def with_sets(data: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     """`data` changed by `key=value`s, where dots lead into mappings and lists."""
-    for item in sets:
-        _set(data, item)
+    for item, (key, value) in zip(sets, changes(sets), strict=True):
+        _assign(data, key, value, f"--set {item}")
     return data
+
+
+def changes(sets: Sequence[str]) -> list[tuple[str, Any]]:
+    """The key and the value, read as YAML, of each `a.b=value`. Raises RecipeError."""
+    found = []
+    for item in sets:
+        key, eq, text = item.partition("=")
+        if not eq or not key:
+            raise RecipeError(f"--set takes key=value, for example seed=1, not {item!r}")
+        try:
+            found.append((key, _yaml(text)))
+        except (yaml.YAMLError, RecursionError) as error:
+            raise RecipeError(f"--set {item}: the value is not valid YAML: {error}") from error
+    return found
 
 
 def parse(data: Mapping[str, Any]) -> Recipe:
@@ -160,26 +184,37 @@ def strategies(recipe: Recipe) -> list[Strategy]:
     """
     found = [
         replace(s, name=_label(s.name, _short(sweep)), sweep=sweep)
-        for variant, sweep in _variants(recipe)
+        for variant, sweep in variants(recipe)
         for spec in variant.strategies
         for s in _expand(spec, variant)
     ]
-    doubles = {s.name for s in found if sum(t.name == s.name for t in found) > 1}
+    doubles = [name for name, times in Counter(s.name for s in found).items() if times > 1]
     if doubles:
         raise RecipeError(
             f"two strategies are called {sorted(doubles)[0]!r}; give one of them a name of its own"
         )
     for s in found:
-        if s.recipe.verifier is None and s.aggregator in ("best", "weighted_majority"):
-            raise RecipeError(
-                f"strategy {s.name!r} chooses by score and the recipe has no verifier; add, "
-                "for example, verifier: logprob (`reasoning list verifiers` shows all)"
-            )
+        if s.recipe.verifier is None:
+            names.refuse_unscored(f"strategy {s.name!r}", s.vote)
     return found
 
 
-def _variants(recipe: Recipe) -> Iterator[tuple[Recipe, dict[str, Any]]]:
-    """The recipe under each combination of its sweep, and that combination."""
+def _countable(recipe: Recipe) -> None:
+    """Raises RecipeError where lists in the recipe multiply to more strategies than anybody has."""
+    count = sum(
+        math.prod(len(v) for v in (spec.model_extra or {}).values() if isinstance(v, list) and v)
+        for spec in recipe.strategies
+    ) * math.prod(map(len, recipe.sweep.values()))
+    if count > MOST_STRATEGIES:
+        raise RecipeError(
+            f"the lists of the recipe multiply to {count:,} strategies; {MOST_STRATEGIES:,} is the "
+            "most: shorten one of them"
+        )
+
+
+def variants(recipe: Recipe) -> Iterator[tuple[Recipe, dict[str, Any]]]:
+    """The recipe under each combination of its sweep, and that combination. Raises RecipeError."""
+    _countable(recipe)
     for key, values in recipe.sweep.items():
         if key.split(".")[0] in ("task", "sweep", "strategies"):
             raise RecipeError(
@@ -239,18 +274,6 @@ def _takes_list(parameter: inspect.Parameter) -> bool:
     return any(word in str(parameter.annotation) for word in ("list", "Sequence", "tuple"))
 
 
-def _set(data: dict[str, Any], item: str) -> None:
-    """Apply one `--set a.b=value`; the value is read as YAML."""
-    key, eq, text = item.partition("=")
-    if not eq or not key:
-        raise RecipeError(f"--set takes key=value, for example task.limit=50, not {item!r}")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {item}: the value is not valid YAML: {error}") from error
-    _assign(data, key, value, f"--set {item}")
-
-
 def _assign(data: dict[str, Any], key: str, value: Any, what: str) -> None:
     """Put `value` where the dotted `key` leads; a part that is a bare name gets options."""
     *parents, last = key.split(".")
@@ -283,15 +306,20 @@ def _index(what: str, part: str, place: list[Any]) -> int:
     return int(part)
 
 
-def _locate(source: str) -> Path:
+def located(source: str) -> Path:
+    """The file of a recipe: one at hand, else a shipped one of that name. Raises RecipeError."""
     path = Path(source)
-    if path.exists() or path.suffix in (".yaml", ".yml"):
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
         return path
-    ours = Path(__file__).resolve().parents[2] / "recipes"
-    shipped = ours / f"{source}.yaml"
-    if shipped.exists():
-        return shipped
-    raise RecipeError(unknown("recipe", source, [p.stem for p in ours.glob("*.yaml")]))
+    found = _SHIPPED / f"{source}.yaml"
+    if shipped(found) and found.exists():
+        return found
+    raise RecipeError(unknown("recipe", source, [p.stem for p in _SHIPPED.glob("*.yaml")]))
+
+
+def shipped(path: Path) -> bool:
+    """Whether a recipe's file is one of ours."""
+    return path.resolve().parent == _SHIPPED
 
 
 def _explain(error: ValidationError) -> str:
@@ -303,6 +331,39 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the recipe lacks {where}; add it, see `reasoning run --help` for an example"
     return f"recipe: {where}={first.get('input')!r} does not fit: {first['msg']}"
+
+
+def _yaml(text: str) -> Any:
+    """What a YAML document holds. Raises YAMLError, also where anchors make it grow beyond MOST."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(_bounded(node))
+    finally:
+        loader.dispose()
+
+
+def _bounded(root: yaml.Node) -> yaml.Node:
+    """`root`, if it has no more than MOST nodes where shared ones count at each place they stand.
+
+    Linear in the text, because each node is counted once and added where it is referred to.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = MOST  # within itself it has no end
+            values = node.value if isinstance(node, yaml.CollectionNode) else ()
+            inner = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)]
+
+    if size(root) > MOST:
+        raise yaml.MarkedYAMLError(
+            problem=f"it holds more than {MOST:,} values with its anchors written out; shorten it",
+            problem_mark=root.start_mark,
+        )
+    return root
 
 
 class _Loader(yaml.SafeLoader):

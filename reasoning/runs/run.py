@@ -137,6 +137,8 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
         variant = strategy.recipe
         generator = build("generator", variant.generator)
         verifier = build("verifier", variant.verifier) if variant.verifier else None
+        if generator is None:
+            continue  # which is told already
         with _noted(mistakes):
             arm = Arm(
                 strategy,
@@ -246,6 +248,7 @@ class _Run:
         self.progress = Progress(len(plan.problems))
         self.live_tokens = 0  # of generators without a journal
         self.barren: list[tuple[dict[str, Any], RolloutTree]] = []
+        self.kept = False
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
         for part in plan.plugins:
@@ -273,6 +276,8 @@ class _Run:
             async with TaskGroup() as group:
                 for _ in range(min(self.plan.recipe.concurrency, len(self.plan.problems))):
                     group.create_task(work())
+            if self.barren and not (done or self.kept):
+                raise EngineError(f"every call failed, {self._last()}")
             self.keep_all()
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
@@ -342,15 +347,17 @@ class _Run:
         )
         self.barren.append((record, result.tree))
         if failed and len(self.barren) >= BARREN:
-            raise EngineError(
-                f"in {BARREN} searches in a row every call failed, the last with: "
-                f"{result.failures[-1]}. They are not stored; the same command repeats them"
-            )
+            raise EngineError(f"in {BARREN} searches in a row every call failed, {self._last()}")
         if not failed:
             self.keep_all()
 
+    def _last(self) -> str:
+        why = self.barren[-1][0]["failures"][-1]
+        return f"the last with: {why}. They are not stored; the same command repeats them"
+
     def keep_all(self) -> None:
         """Store what has been held back."""
+        self.kept = self.kept or bool(self.barren)
         for record, tree in self.barren:
             self.store.append(record, tree)
         self.barren.clear()
@@ -439,6 +446,9 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
     lost = {name: store.lost(name) for name in LOST}
     spent = " and ".join(f"{lost[name]:,} {what}" for name, what in LOST.items() if lost[name])
     more = [f"interruptions cost up to {spent} more, which are in no row"] if spent else []
+    if killed := store.lost("killed"):
+        who = "a run of it was killed" if killed == 1 else f"{killed} runs of it were killed"
+        more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
     notes = [*todo.notes, *more]
     return {"name": todo.recipe.name, "task": todo.task.name, "notes": notes, **summary}
 

@@ -5,23 +5,23 @@ results.jsonl     one line for each problem and strategy, in order of completion
 trees/STRATEGY/PROBLEM.jsonl
 summary.json      numbers, written at the end
 journal.jsonl     calls of problems in progress; gone when the run is complete
-interrupted.jsonl what was spent on searches that were interrupted and begun again, if any were
+interrupted.jsonl what was spent on searches that were interrupted and begun again, if any were,
+                  and that a run was killed before it could say
+
+Folders come from others, too: what is read may be anything, and nothing is written but in here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from hashlib import blake2b
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from reasoning.errors import StoreError
+from reasoning.runs import files
 from reasoning.tree import RolloutTree
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._lock: IO[str] | None = None
         self._results: IO[str] | None = None
 
     def journal(self, number: int = 0) -> Path:
@@ -50,51 +49,53 @@ class Store:
 
         Raises StoreError if the folder cannot be written, holds another run, or is in use.
         """
-        with _plain_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / ".lock").open("w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise StoreError(
-                    f"another run is writing to {self.folder}; wait for it or choose another --out"
-                ) from None
-        try:
+        with ExitStack() as stack:
+            with _plain_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                files.refuse_links(self.folder)
+                try:
+                    killed = stack.enter_context(files.locked(self._file(".lock")))
+                except BlockingIOError:
+                    raise StoreError(
+                        f"another run is writing to {self.folder}; wait for it or choose another "
+                        "--out"
+                    ) from None
             self._claim(manifest)
             with _plain_errors(self.folder):
-                self._mend()
-                self._results = self._file("results.jsonl").open(
-                    "a", encoding="utf-8", errors="replace"
-                )
-            yield self
-        finally:
-            for file in (self._results, self._lock):
-                if file is not None:
-                    with suppress(OSError):  # a full disk has been reported where it was met
-                        file.close()
-            (self.folder / ".lock").unlink(missing_ok=True)
+                if killed:
+                    self._note({"killed": 1})
+                files.end_line(self._file("results.jsonl"))
+                self._results = files.appending(self._file("results.jsonl"))
+            try:
+                yield self
+            finally:
+                with suppress(OSError):  # a full disk has been reported where it was met
+                    self._results.close()
 
     def append(self, result: Mapping[str, Any], tree: RolloutTree) -> None:
         """Store one result and its tree. The result's line is what makes it finished."""
         assert self._results is not None
         with _plain_errors(self.folder):
-            self._replace(self.tree_path(result["strategy"], result["problem"]), tree.to_jsonl())
+            files.replace(self._tree(result["strategy"], result["problem"]), tree.to_jsonl())
             self._results.write(json.dumps(result, ensure_ascii=False) + "\n")
             self._results.flush()
 
     def lose(self, strategy: str, problem: str, spent: Mapping[str, int]) -> None:
         """Note what an unfinished search has spent that going on with it will not make good."""
-        with _plain_errors(self.folder), self._file("interrupted.jsonl").open("a") as file:
-            file.write(json.dumps({"strategy": strategy, "problem": problem, **spent}) + "\n")
+        with _plain_errors(self.folder):
+            self._note({"strategy": strategy, "problem": problem, **spent})
+
+    def _note(self, what: Mapping[str, Any]) -> None:
+        with files.appending(self._file("interrupted.jsonl")) as file:
+            file.write(json.dumps(what) + "\n")
 
     def lost(self, name: str) -> int:
-        """The sum of `name` over all that was lost."""
+        """The sum of `name` over all that was lost; of `killed`, how many runs could not say."""
         path, total = self._file("interrupted.jsonl"), 0
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 with suppress(ValueError, LookupError, TypeError):  # a line may be torn
-                    total += int(json.loads(line)[name])
+                    total += int(files.parsed(line)[name])
         return total
 
     def results(self) -> Iterator[dict[str, Any]]:
@@ -106,8 +107,10 @@ class Store:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    result = json.loads(line)
+                    result = files.parsed(line)
                     key = (result["strategy"], result["problem"])
+                    if not all(isinstance(name, str) for name in key):
+                        raise ValueError("names are text")
                 except (ValueError, KeyError, TypeError):
                     log.warning("%s, line %d is damaged and left out", path, number)
                     continue
@@ -118,13 +121,15 @@ class Store:
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a file of the folder in one piece."""
         with _plain_errors(self.folder):
-            self._replace(self._file(name), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            files.replace(self._file(name), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A file of the folder, None if there is none. Raises StoreError if it is damaged."""
         path = self._file(name)
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            data = files.parsed(path.read_text(encoding="utf-8"))
+            if not isinstance(data, dict):
+                raise ValueError("it holds no mapping of keys")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -132,8 +137,15 @@ class Store:
         return data
 
     def tree_path(self, strategy: str, problem: str) -> Path:
-        """Where the tree of one result is kept."""
-        return self.folder / "trees" / file_name(strategy) / f"{file_name(problem)}.jsonl"
+        """Where the tree of one result is kept, by an earlier version perhaps."""
+        path = self._tree(strategy, problem)
+        old = files.old_file_name
+        earlier = self.folder / "trees" / old(strategy) / f"{old(problem)}.jsonl"
+        return earlier if earlier.exists() and not path.exists() else path
+
+    def _tree(self, strategy: str, problem: str) -> Path:
+        name = files.file_name(problem)
+        return self.folder / "trees" / files.file_name(strategy) / f"{name}.jsonl"
 
     def _file(self, name: str) -> Path:
         return self.folder / name
@@ -148,37 +160,14 @@ class Store:
             self.write_json("manifest.json", manifest)
             return
         ours, theirs = json.loads(json.dumps(manifest["run"])), present.get("run", {})
+        if not isinstance(theirs, dict):
+            raise StoreError(f"{self.folder}/manifest.json is no run's; choose another --out")
         if ours != theirs:
             changed = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
             raise StoreError(
                 f"{self.folder} holds a run with another {', '.join(changed)}; "
                 "choose another --out or remove that folder"
             )
-
-    def _mend(self) -> None:
-        """End a line that a killed run left torn, so that the next one starts afresh."""
-        path = self._file("results.jsonl")
-        if path.exists() and path.stat().st_size:
-            with path.open("rb+") as file:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    file.write(b"\n")
-
-    @staticmethod
-    def _replace(path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.tmp")
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        draft.replace(path)
-
-
-def file_name(name: str) -> str:
-    """A safe file name for any name, different for different names."""
-    safe = re.sub(r"[^A-Za-z0-9._=,-]", "_", name)[:80]
-    if safe == name and not name.startswith("."):
-        return safe
-    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-    return f"{safe.lstrip('.')}-{digest}"
 
 
 @contextmanager

@@ -326,6 +326,8 @@ def test_without_orders_only_the_stored_one_counts() -> None:
         ([], None, "name a strategy"),
         (["sample"], [0], "budgets must be from 1 to 3"),
         (["sample"], [4], "budgets must be from 1 to 3"),
+        (["sample"], [2, 3], "no strategy has the budget 2, 3: sample has 1"),
+        (["esc-window=2"], [1], "the budget 1: esc-window=2 has 2 to 3"),
     ],
 )
 def test_mistakes(labels: list[str], budgets: list[int] | None, match: str) -> None:

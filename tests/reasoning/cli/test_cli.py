@@ -65,6 +65,7 @@ def test_check_shows_the_plan_and_runs_nothing(recipe: Path, tmp_path: Path) -> 
         (["solve", " ", "--generator", "scripted"], "empty"),
         (["run", "quickstart", "--limit", "0"], "limit"),
         (["solve", "Q", "--generator", "scripted", "--set", "k=3"], "parameter"),
+        (["solve", "Q", "--generator", "scripted"], "chooses by score and there is no verifier"),
         (["solve", "Q", "--verifier", "judge"], "for example generator: nano"),
         (["solve", "Q", "--verifier", "oracle"], "no problem has one"),
         (["solve", "Q", "--generator", "{name: nano"], "not valid YAML"),
@@ -123,7 +124,9 @@ def test_functions_of_a_file_at_hand(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.py").write_text(
-        "class Half:\n    name = 'half'\n    async def score(self, problem, node, *, meter):\n"
+        "from reasoning import Verifier\n\n"
+        "class Half(Verifier):\n    name = 'half'\n"
+        "    async def score(self, problem, node, *, meter):\n"
         "        raise ValueError('not today')\n\ndef half():\n    return Half()\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -140,8 +143,11 @@ def test_help_teaches() -> None:
     assert "strategies:" in reasoning("run", "--help").stdout
 
 
-def test_ctrl_c_keeps_what_is_finished(recipe: Path, tmp_path: Path) -> None:
-    """Interrupted after its second result; the same command completes the rest."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruptions_keep_what_is_finished(
+    recipe: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """After its second result; the same command completes the rest."""
     out = tmp_path / "run"
     script = f"""
 import os, signal, sys
@@ -153,7 +159,7 @@ def append(self, *args):
     original(self, *args)
     done.append(1)
     if len(done) == 2:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), {int(number)})
 runner.Store.append = append
 sys.argv = ["reasoning", "run", {str(recipe)!r}, "--out", {str(out)!r}]
 cli.main()
@@ -161,9 +167,58 @@ cli.main()
     stopped = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
     )
-    assert stopped.returncode in (130, -signal.SIGINT), stopped.stderr
+    assert stopped.returncode == 128 + number, stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "the same command continues" in stopped.stderr
     assert 2 <= len((out / "results.jsonl").read_text().splitlines()) < 10
     assert reasoning("run", recipe, "--out", out).returncode == 0
     assert len((out / "results.jsonl").read_text().splitlines()) == 10
+
+
+def test_a_run_in_which_every_call_fails_ends_with_3(recipe: Path, tmp_path: Path) -> None:
+    done = reasoning(
+        "run", recipe, "--out", tmp_path / "run", "--limit", "2", "--set", "generator.fail_every=1"
+    )
+    assert done.returncode == 3
+    assert "every call failed, the last with: " in done.stderr
+    assert "accuracy" not in done.stdout
+
+
+def test_folders_of_our_names_stop_no_command(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("evals", "verifiers", "searchers"):
+        (tmp_path / package).mkdir()
+    (tmp_path / "evals" / "__init__.py").write_text("raise SystemExit('a stranger')")
+    (tmp_path / "searchers" / "mine.py").write_text(
+        "async def mine(search, *, n):\n"
+        "    for node in await search.draws(search.root, n):\n"
+        "        search.emit(node)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    mine = "strategies=[{searcher: searchers.mine:mine, n: 2}]"
+    for args in (
+        ["list", "searchers"],
+        ["solve", "Q", "--generator", "scripted", "--searcher", "sample"],
+        ["run", recipe, "--out", "r", "--limit", "1", "--set", mine],
+        ["report", "r"],
+    ):
+        done = reasoning(*args)
+        assert done.returncode == 0, done.stderr
+        assert "a stranger" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "check", "launch"])
+def test_a_stranger_s_recipe_does_nothing_without_consent(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "evil.py").write_text("open('harm', 'w').close()\ndef task(): pass\n")
+    recipe.write_text(recipe.read_text().replace("{name: jsonl", "{name: 'evil:task'"))
+    monkeypatch.chdir(tmp_path)
+    done = reasoning(command, recipe)
+    assert done.returncode == 2
+    assert "your consent to import and call evil:task. Read it, then say --trust" in done.stderr
+    assert not (tmp_path / "harm").exists()
+    trusted = reasoning(command, recipe, "--trust")
+    assert "consent" not in trusted.stderr
+    assert (tmp_path / "harm").exists() is (command != "launch")

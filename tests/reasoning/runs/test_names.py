@@ -18,6 +18,7 @@ from pydantic import Field
 from reasoning.aggregators import best
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
+from reasoning.plugin import Plugin
 from reasoning.runs import names
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,9 +115,9 @@ def test_foreign_functions() -> None:
         ("searcher", "subprocess:Popen", "a searcher is a coroutine function"),
         ("aggregator", "subprocess:Popen", "a function of the candidates"),
         ("aggregator", "shutil:move", "a function of the candidates"),
-        ("generator", "subprocess:Popen", "the class has no 'generate'"),
-        ("verifier", "subprocess:Popen", "the class has no 'score'"),
-        ("task", "subprocess:Popen", "the class has no 'problems'"),
+        ("generator", "subprocess:Popen", "does not derive from reasoning.Generator"),
+        ("verifier", "subprocess:Popen", "does not derive from reasoning.Verifier"),
+        ("task", "subprocess:Popen", "the class has no problems"),
         ("generator", "subprocess:run", "takes keywords alone"),
         ("verifier", "os:system", "takes keywords alone"),
         ("task", "webbrowser:open", "takes keywords alone"),
@@ -136,7 +137,9 @@ def test_plug_ins_of_every_shape_are_taken() -> None:
 
 
 def test_what_a_foreign_factory_gives_is_looked_at() -> None:
-    with pytest.raises(RecipeError, match=r"gave datetime, which has no 'score'.*a verifier"):
+    with pytest.raises(RecipeError, match=r"is <function.*no reasoning\.Verifier"):
+        names.build("verifier", no_verifier)
+    with pytest.raises(RecipeError, match=r"is datetime.*no reasoning.Verifier: derive its class"):
         names.build("verifier", f"{__name__}:no_verifier")
 
 
@@ -299,7 +302,7 @@ def test_help_lines() -> None:
 def test_the_recipe_may_say_how_large_a_model_is(
     spec: object, own: int | None, expected: float | None
 ) -> None:
-    class Part:
+    class Part(Plugin):
         parameters = own
 
     assert names.size(spec, Part()) == expected

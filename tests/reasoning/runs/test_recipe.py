@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoning.errors import RecipeError
-from reasoning.runs.recipe import load, parse, strategies
+from reasoning.runs.recipe import changes, load, located, parse, shipped, strategies
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 GOOD: dict[str, Any] = {
@@ -186,3 +186,64 @@ def test_yes_and_no_are_words(tmp_path: Path) -> None:
         "name": "judge", "generator": "nano", "both": True, "yes": "Right", "no": "Wrong"
     }  # fmt: skip
     assert found.share_samples is False
+
+
+def bomb(levels: int, wide: int, *, merge: bool = False) -> str:
+    """Anchors whose values double and double again; `merge` by `<<`."""
+    lines = ["task: nano", "generator: scripted", "strategies: [{searcher: sample}]", "step:"]
+    lines.append("  a0: &a0 {k: 1}" if merge else "  a0: &a0 [x]")
+    for level in range(1, levels):
+        before = ", ".join([f"*a{level - 1}"] * wide)
+        value = f"{{<<: [{before}], k{level}: 1}}" if merge else f"[{before}]"
+        lines.append(f"  a{level}: &a{level} {value}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [bomb(40, 10), bomb(40, 10, merge=True), "a: &a [*a]", "task: {x: &x {y: *x}}"],
+    ids=["lists", "merged", "itself", "within"],
+)
+def test_anchors_that_blow_up_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bomb.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match="more than 100,000 values with its anchors written out"):
+        load(file)
+    with pytest.raises(RecipeError, match="more than 100,000 values"):
+        changes([f"step={text}" if "\n" in text else "a=&a [*a]"])
+
+
+def test_anchors_that_do_not_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "x: &x {name: nano, n: 3}\n".replace("x: &x", "task: &x")
+        + "generator: scripted\nstrategies: [{searcher: sample}]\nsweep: {limits: [{}, {}]}\n"
+    )
+    assert load(file).task == {"name": "nano", "n": 3}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"sweep": {f"limits.{k}": list(range(1, 101)) for k in ("tokens", "seconds", "seed")}},
+        {"strategies": [{"searcher": "short_m_at_k", "k": [*range(1, 200)], "m": [*range(200)]}]},
+    ],
+)
+def test_lists_that_multiply_are_refused(more: dict[str, Any]) -> None:
+    data = {"task": "nano", "generator": "nano", "strategies": [{"searcher": "sample"}], **more}
+    with pytest.raises(RecipeError, match=r"multiply to [0-9,]+ strategies; 10,000 is the most"):
+        strategies(parse(data))
+
+
+def test_a_folder_of_a_recipe_s_name_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quickstart").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load("quickstart").name == "quickstart"
+    assert shipped(located("quickstart"))
+    (tmp_path / "quickstart").rmdir()
+    (tmp_path / "quickstart").write_text("{}")
+    assert not shipped(located("quickstart"))
+    with pytest.raises(RecipeError, match="unknown recipe"):
+        located("../recipes/../pyproject")

@@ -18,6 +18,7 @@ from reasoning.errors import EngineError, GenerationError, RecipeError, StoreErr
 from reasoning.runs import run as runner
 from reasoning.runs.recipe import parse
 from reasoning.tree import RolloutTree, Sample
+from reasoning.verify import Verifier
 from verifiers.logprob import Logprob
 
 STRATEGIES: list[dict[str, Any]] = [
@@ -185,7 +186,7 @@ def test_what_an_interruption_cut_off_is_told(
             meter(1)
             return Sample("\\boxed{1}", generated_tokens=3)
 
-    class Scores:
+    class Scores(Verifier):
         name = "scores"
 
         async def score(self, problem: Any, node: Any, *, meter: Any) -> Any:
@@ -231,6 +232,7 @@ asyncio.run(runner.run(load({str(tmp_path / "r.yaml")!r}), {str(tmp_path / "run"
         done = subprocess.run([sys.executable, "-c", script, str(count)], check=False)
         assert done.returncode == (0 if count == 1000 else -signal.SIGKILL)
     killed = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "2 runs of it were killed, and what they lost is not known" in killed["notes"].pop()
     assert killed == go(recipe(questions, name="r"), tmp_path / "whole") | {"name": "t"}
     assert not (tmp_path / "run" / "journal.jsonl").exists()
 
@@ -447,10 +449,13 @@ def test_an_engine_that_fails_every_call_stops_the_run(
     )
 
 
-def test_a_few_searches_without_a_call_that_succeeds_are_results(
-    questions: Path, tmp_path: Path
-) -> None:
+def test_a_run_in_which_nothing_succeeds_is_none(questions: Path, tmp_path: Path) -> None:
+    """However short it is; where anything has succeeded, failures are results."""
     failing = {"name": "scripted", "fail_every": 1}
-    one = recipe(questions, generator=failing, strategies=[{"searcher": "sample"}])
-    assert go(one, tmp_path / "run")["strategies"][0]["failed_calls"] == 12
-    assert len(list(runner.Store(tmp_path / "run").results())) == 12
+    one = {"strategies": [{"searcher": "sample"}], "share_samples": False}
+    with pytest.raises(EngineError, match=r"every call failed, the last with: .*repeats them"):
+        go(recipe(questions, generator=failing, **one), tmp_path / "run")
+    assert list(runner.Store(tmp_path / "run").results()) == []
+    some = recipe(questions, generator={"name": "scripted", "fail_every": 2}, **one)
+    assert go(some, tmp_path / "other")["strategies"][0]["failed_calls"]
+    assert len(list(runner.Store(tmp_path / "other").results())) == 12

@@ -1,0 +1,131 @@
+"""The commands about what is stored already: report, tree, compare, replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    figures: Annotated[
+        Path | None, typer.Option(help="A folder for the charts as PNG and SVG files.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this strategy only [all pairs].")
+    ] = None,
+    size: Annotated[float, typer.Option(min=0.5, help="Keep the page near so many MB.")] = 5.0,
+) -> None:
+    """Write one HTML page about runs: numbers with intervals, charts, every rollout tree.
+
+    The page needs no server and no network. Texts are shortened to keep its size, those of problems
+    where the strategies agree first. An unfinished run is reported as far as it is.
+
+    Example: reasoning report runs/quickstart --out quickstart.html --figures figures
+    """
+    from reasoning.cli.show import console
+
+    written = _evals("report").write(runs, out, figures=figures, baseline=baseline, megabytes=size)
+    for note in written.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(
+        f"{written.path}: {written.problems} problems, {written.strategies} strategies, "
+        f"{written.size / 1e6:.1f} MB",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def tree(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    problem: Annotated[str, typer.Argument(help="The name of a problem in it.")],
+    strategy: Annotated[
+        str | None, typer.Option(help="A strategy of the run [the first one].")
+    ] = None,
+) -> None:
+    """Print a problem's rollout tree: what was grown, scored, cut, cancelled and chosen.
+
+    Example: reasoning tree runs/quickstart nano-test-0-0 --strategy best_of_n-n=4
+    """
+    from reasoning.cli.show import console
+
+    _evals("report.terminal").show_tree(run, problem, strategy, console)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    baseline: Annotated[
+        str | None, typer.Option(help="The strategy to compare with [the first one].")
+    ] = None,
+) -> None:
+    """Put runs of one task side by side: strategies, paired differences, intervals, p-values.
+
+    Example: reasoning compare runs/before runs/after
+    """
+    from reasoning.cli.show import console
+
+    _evals("report.terminal").show_comparison(runs, baseline, console)
+
+
+def replay(
+    source: Annotated[
+        str, typer.Argument(help="A run's folder, or a .jsonl(.gz) file of recorded samples.")
+    ],
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME or NAME-key=value, e.g. short_m_at_k-m=1 [all there are]."),
+    ] = None,
+    budget: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Samples a problem [powers of two up to what is stored]."),
+    ] = None,
+    orders: Annotated[
+        int, typer.Option(min=0, help="Permutations of each problem's samples.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Same seed, same orders.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for results [runs/replay-NAME].")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Only such samples of a file: run=data/n16."),
+    ] = None,
+    samples_of: Annotated[
+        str | None, typer.Option(help="The strategy of a run whose samples are used [the fullest].")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
+    ] = None,
+    logit: Annotated[
+        bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
+    ] = (False),
+) -> None:
+    """Try other strategies on samples that are stored already: no model, no new tokens.
+
+    Every strategy that needs no new generation, at every budget, in many orders: self_consistency,
+    best_of_n, weighted_majority, best_of_majority, first_finish, short_m_at_k,
+    adaptive_consistency, esc, and, where log-probabilities are stored, perplexity, cisc, deepconf.
+    The folder gets `replay.json`, `replay.png` and `grades.jsonl`, which saves grading twice.
+
+    Example: reasoning replay runs/math500 --strategy self_consistency --strategy esc-window=4
+    """
+    _evals("replay.show").main(
+        source,
+        strategies=strategy or (),
+        budgets=budget,
+        orders=orders,
+        seed=seed,
+        out=out,
+        where=where or (),
+        samples_of=samples_of,
+        max_tokens=max_tokens,
+        logit=logit,
+    )
+
+
+def _evals(module: str) -> Any:
+    """A module of `evals`, found when it is needed: evals build on reasoning."""
+    from reasoning.runs import names
+
+    return names.ours(f"evals.{module}")
