@@ -413,11 +413,16 @@ class RolloutTree:
             return cls.from_jsonl(lines)
 
     def to_networkx(self) -> nx.DiGraph[Path]:
-        """A graph whose nodes are paths, with `text`, `finish`, `tokens` and `scores` attached."""
+        """A graph whose nodes are paths, with `text`, `finish`, `tokens` and `scores` attached.
+
+        `model` is who was asked, `turn` what the node answers (None: its parent's text goes on).
+        Edges lead from parents, those with `source` from nodes whose text was read.
+        """
         import networkx as nx
 
         graph: nx.DiGraph[Path] = nx.DiGraph(problem=self.problem_id, seed=self.seed)
-        graph.add_node((), text="", finish="stop", tokens=0, scores={}, emitted=False)
+        nothing: dict[str, Any] = {"text": "", "tokens": 0, "scores": {}, "model": "", "turn": None}
+        graph.add_node((), finish="stop", emitted=False, **nothing)
         for node in self:
             path, sample = node.path, node.sample
             graph.add_node(
@@ -427,10 +432,13 @@ class RolloutTree:
                 tokens=sample.generated_tokens,
                 scores=dict(node.scores),
                 emitted=node.emitted is not None,
+                model=sample.model,
+                turn=None if node.turn is None else node.turn.to_json(),
             )
             graph.add_edge(path[:-1], path)
             for source in node.sources:
-                graph.add_edge(source, path, source=True)
+                if source != path[:-1]:
+                    graph.add_edge(source, path, source=True)
         return graph
 
 

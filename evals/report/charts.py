@@ -27,6 +27,7 @@ SERIES = (
 MARKERS = "os^DvPX"  # one fewer than colours, so that no two series share both
 GLYPHS = "●■▲◆▼✚✖"
 WIDTH = 4.3  # inches; narrow, so that letters are large enough on a phone
+WIDE = 8.6  # of what has the page to itself, and scrolls on a phone
 MANY = 5  # sweeps; of more, bands would hide each other
 NAMES_AT_K: Mapping[Kind, str] = {
     "pass": "pass@k: any is right",
@@ -124,7 +125,7 @@ def cost_breakdown(lines: Sequence[Line], title: str) -> Drawn:
         "prompts": [n.cost.get("prompt_tokens", 0.0) for n in lines],
         "verifier": [n.cost.get("verifier_tokens", 0.0) for n in lines],
     }
-    figure, ax = _figure(1.4 + 0.36 * len(lines))
+    figure, ax = _figure(1.4 + 0.36 * len(lines), WIDE)
     base = [0.0] * len(lines)
     fills = {"generated and wasted": "////"}
     for i, (name, values) in enumerate(parts.items()):
@@ -232,13 +233,13 @@ def _save(figure: Drawn, file: Any, kind: str) -> None:
         figure.savefig(file, format=kind, dpi=160, metadata=metadata, transparent=clear)
 
 
-def _figure(height: float) -> tuple[Drawn, Axes]:
+def _figure(height: float, width: float = WIDTH) -> tuple[Drawn, Axes]:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_RC):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure, figure.subplots()
 

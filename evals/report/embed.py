@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evals.report.load import Problem, Runs, Strategy
+from evals.report.load import Problem, Row, Runs, Strategy
 from evals.report.numbers import by_interest
 from evals.report.text import folded, visible
-from evals.report.trees import Texts, pack, read_tree, short, votes
+from evals.report.trees import Texts, abstained, pack, read_tree, short, votes
 from reasoning.runs.store import Store
 
 QUESTION = 4_000  # characters of a question, gold answer or answer that are kept
@@ -168,8 +168,29 @@ def _result(strategy: Strategy, problem: str) -> dict[str, Any] | None:
         "stop": visible(row.stop),
         "u": [short(row.usage.get(kind, 0.0)) for kind in spent],
         "votes": [_vote(group) for group in votes(result)[:MOST_VOTES]],
-        **({"failures": _failures(result)} if result.get("failures") else {}),
+        **_more(row, result),
     }
+
+
+def _more(row: Row, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What only some results have."""
+    found: dict[str, Any] = {
+        "failures": failures(result),
+        "more": [[visible(name), short(value)] for name, value in spent_besides(row)],
+        "none": abstained(result),
+    }
+    confidence = result.get("confidence")
+    if isinstance(confidence, (int, float)) and math.isfinite(confidence):
+        found["conf"] = short(confidence)
+    return {key: value for key, value in found.items() if value or key == "conf"}
+
+
+def spent_besides(row: Row) -> list[tuple[str, float]]:
+    """What only some searches spend, in words, where this one did."""
+    names = {"probe_tokens": "probe tokens", "tool_calls": "tool calls", "money": "money"}
+    found = [(told, row.usage[name]) for name, told in names.items() if row.usage.get(name)]
+    tokens = [(f"tokens of {m}", part.get("generated_tokens", 0)) for m, part in row.models.items()]
+    return [*found, *tokens]
 
 
 def _vote(group: Mapping[str, Any]) -> list[Any]:
@@ -178,9 +199,17 @@ def _vote(group: Mapping[str, Any]) -> list[Any]:
     return [text, group["n"], short(group["weight"]), group["ok"], score]
 
 
-def _failures(result: Mapping[str, Any]) -> list[str]:
-    found: Sequence[Any] = result["failures"]
-    return [folded(visible(str(failure)), 300) for failure in found[:5]]
+def failures(result: Mapping[str, Any]) -> list[str]:
+    """What went wrong: of a search that an error ended, the traceback stands first."""
+    found: list[Any] = list(result.get("failures") or ())
+    if result.get("traceback"):
+        found.insert(0, result["traceback"])
+    tracebacks = [text for text in map(str, found) if "\n" in text.strip()]
+    ordered = [*tracebacks[:1], *(text for text in map(str, found) if text not in tracebacks[:1])]
+    return [
+        folded(visible(text.strip()), QUESTION if "\n" in text.strip() else 300)
+        for text in ordered[:5]
+    ]
 
 
 def _plain(value: Any) -> Any:

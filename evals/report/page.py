@@ -87,6 +87,8 @@ def _notes(runs: Runs) -> list[str]:
     for run in runs.runs:
         rows = [row for s in runs.strategies if s.run is run for row in s.rows.values()]
         failed = sum(row.usage.get("failed_calls", 0) for row in rows)
+        if lost := sum(row.stop == "failed" for row in rows):
+            said.append(f"{run.label}: {lost:,} searches failed; they count as wrong")
         if failed:
             said.append(f"{run.label}: {failed:,.0f} calls failed; their tokens count as wasted")
     if len(runs.strategies) > 1 and not runs.common:
@@ -99,8 +101,8 @@ def _sections(
 ) -> Html:
     """Everything but the problems."""
     found: dict[str, Html | None] = {
-        "Summary": sections.summary(lines),
         "Accuracy against compute": sections.against_compute(lines),
+        "Summary": sections.summary(lines),
     }
     compared = numbers.comparisons(runs, baseline=baseline)
     if compared.shown:

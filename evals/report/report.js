@@ -8,6 +8,7 @@ const STATES = [
   ["candidate", "candidate, another answer"], ["ended", "ended, not a candidate"],
   ["cut", "cut: not continued"], ["limit", "token limit"],
   ["cancelled", "cancelled"], ["failed", "call failed"],
+  ["written", "written by the search"], ["probe", "probe: a look at what would come next"],
 ];
 const PAGE = 100;
 
@@ -190,6 +191,13 @@ function folding(text) {
   return el("div", {}, body, more);
 }
 
+// Of a traceback the last line, the rest behind it.
+function failure(text) {
+  const lines = text.split("\n");
+  if (lines.length < 2) return el("p", { class: "wrong text" }, text);
+  return el("details", { class: "wrong" }, el("summary", {}, lines.at(-1)), el("pre", {}, text));
+}
+
 function solution(problem, r) {
   const [tokens, wasted, calls, chain, seconds] = r.u;
   const rows = r.votes.map(([text, n, weight, ok, best]) => el("tr", {},
@@ -201,11 +209,14 @@ function solution(problem, r) {
     el("tbody", {}, ...rows)));
   view = null;
   const parts = [
-    el("div", { class: "facts" }, fact("answer", r.a ?? "none"), fact("tokens", number(tokens)),
+    el("div", { class: "facts" }, fact("answer", r.a ?? (r.none ? "none, by choice" : "none")),
+      r.conf != null ? fact("confidence", score(r.conf)) : null, fact("tokens", number(tokens)),
       fact("wasted", number(wasted)), fact("verifier calls", number(calls)),
-      fact("longest chain", number(chain)), fact("seconds", number(seconds, 1)), fact("ended", r.stop)),
+      fact("longest chain", number(chain)), fact("seconds", number(seconds, 1)),
+      ...(r.more ?? []).map(([name, value]) => fact(name, number(value, 6))),
+      fact("ended", r.stop === "failed" ? "by an error" : r.stop)),
     r.votes.length > 6 ? el("details", {}, el("summary", {}, `${r.votes.length} different answers`), votes) : votes,
-    ...(r.failures ?? []).map((failure) => el("p", { class: "wrong text" }, failure)),
+    ...(r.failures ?? []).map(failure),
   ];
   if (!r.tree) return [...parts, el("p", {}, "The tree is not in this page: see the notes at its top.")];
   view = new Tree(problem, r);
@@ -216,7 +227,8 @@ function solution(problem, r) {
 
 class Tree {
   constructor(problem, r) {
-    const { t, n, p, s, v, x, c, w, m } = r.tree;
+    const { t, n, p, s, v, x, c, w, m, r: read, g, b, win } = r.tree;
+    const written = new Set(b ?? []);
     this.texts = x ? problem.texts : null;
     this.r = r;
     this.root = { i: -1, kids: [], depth: 0, tokens: 0, total: 0, state: "root", scores: [], parent: null };
@@ -224,13 +236,15 @@ class Tree {
       i, kids: [], state: STATES[Number(code)][0], slot: s ? s[i] : i, tokens: n[i],
       scores: Object.entries(v ?? {}).map(([name, all]) => [name, [all[i] ?? []].flat()]).filter(([, all]) => all.length),
       text: x ? problem.texts[x[i]] : null, vote: c && c[i] >= 0 ? r.votes[c[i]] : null, weight: w ? w[i] : 1,
-      message: m && i in m ? problem.texts[m[i]] : null,
+      said: m && i in m ? m[i].slice(1).map(([role, place]) => [role, problem.texts[place]]) : [],
+      afresh: Boolean(m && i in m && m[i][0]), model: g?.[i], written: written.has(i), winner: win === i,
     }));
     this.nodes.forEach((node, i) => {
       node.parent = p && p[i] >= 0 ? this.nodes[p[i]] : this.root;
       node.depth = node.parent.depth + 1;
       node.total = node.parent.total + node.tokens;
       node.parent.kids.push(node);
+      node.sources = (read?.[i] ?? []).map((place) => this.nodes[place]);
     });
     this.flat = this.nodes.every((node) => node.depth === 1);
     this.byTokens = this.flat;
@@ -259,6 +273,10 @@ class Tree {
       const node = svg("g", { class: `node ${state}${bad ? " bad" : ""}`, transform: "translate(10 9)" }, ...shape(state));
       return el("li", {}, svg("svg", { width: 22, height: 18, "aria-hidden": true }, node), text);
     });
+    if (this.nodes.some((node) => node.sources.length)) {
+      const line = svg("path", { class: "edge read", d: "M1 9H21" });
+      items.push(el("li", {}, svg("svg", { width: 22, height: 18, "aria-hidden": true }, line), "its text was read"));
+    }
     if (this.nodes.some((node) => node.scores.length)) {
       items.push(el("li", {}, "score 0 ", el("span", { class: "scale" }), " 1"));
     }
@@ -301,6 +319,10 @@ class Tree {
     const all = [this.root, ...this.nodes];
     const edges = this.nodes.map((node) => svg("path", {
       class: `edge ${node.state}${won.has(node) ? " won" + bad : ""}`, d: this.edge(node) }));
+    for (const node of this.nodes) {
+      edges.push(...node.sources.filter((from) => from !== node.parent).map((from) => svg("path", {
+        class: "edge read", d: `M${from.x} ${from.y}Q${(from.x + node.x) / 2 + 24} ${(from.y + node.y) / 2} ${node.x} ${node.y}` })));
+    }
     for (const node of all) node.mark = this.mark(node, bad);
     this.picture = svg("svg", { width, height, role: "tree", "aria-label": "Rollout tree, arrow keys move",
       onkeydown: (event) => this.key(event), onclick: (event) => this.click(event) },
@@ -355,7 +377,9 @@ class Tree {
     if (!node.vote && node.state !== "grown") add(node.state === "limit" ? "limit" : node.state, "aside");
     const last = node.scores[0]?.[1].at(-1);
     if (last != null) add(score(last), "");
-    if (!node.kids.length) add(`${number(node.total)} tok`, "aside");
+    if (node.winner) add("← the answer", "aside");
+    if (node.model) add(brief(node.model, 12), "aside");
+    if (!node.kids.length && node.state !== "probe") add(`${number(node.total)} tok`, "aside");
     return text;
   }
 
@@ -363,6 +387,7 @@ class Tree {
     if (node === this.root) return "the question";
     const parts = [`step ${node.depth}, ${STATES.find(([state]) => state === node.state)[1]}`];
     if (node.vote) parts.push(`answer ${node.vote[0] ?? "none"}`);
+    if (node.model) parts.push(`model ${node.model}`);
     if (node.scores.length) parts.push(`score ${score(node.scores[0][1].at(-1))}`);
     return [...parts, `${node.tokens} tokens`].join(", ");
   }
@@ -420,17 +445,24 @@ class Tree {
     for (let at = node; at.parent; at = at.parent) path.unshift(at);
     const steps = (whole ? path : [node]).map((step) => el("div", { class: step === node ? "step here" : "step" },
       el("div", { class: "facts" }, fact(whole ? `step ${step.depth}` : "tokens", whole ? `${number(step.tokens)} tokens` : number(step.tokens)),
+        step.model ? fact("model", step.model) : null, step.written ? fact("written by", "the search") : null,
         ...step.scores.map(([name, all]) => fact(name, all.map(score).join(", ")))),
-      step.message != null ? el("div", { class: "text" }, el("small", {}, "asked anew: "), step.message) : null,
+      ...step.said.map(([role, text]) => el("div", { class: "text said" }, el("small", {}, `${role}${step.afresh ? ", anew" : ""}: `), text)),
+      step.sources.length ? el("small", {}, "read: " + step.sources.map((from) => this.slots(from)).join(", ")) : null,
       step.text != null ? (whole ? folding(step.text.trim()) : el("div", { class: "text fold", dir: "auto" }, step.text.trim() || "(no text)"))
         : el("small", {}, "its text is not in this page")));
     const state = STATES.find(([name]) => name === node.state)[1];
-    const slots = path.map((step) => step.slot).join(".");
     this.detail.replaceChildren(...(whole ? [this.closer()] : []),
       el("h3", {}, `${state[0].toUpperCase()}${state.slice(1)}`),
-      el("div", { class: "facts" }, fact("path", slots), fact("tokens so far", number(node.total)),
+      el("div", { class: "facts" }, fact("path", this.slots(node)), node.winner ? fact("chosen", "its text") : null, fact("tokens so far", number(node.total)),
         node.vote ? fact("answer", node.vote[0] ?? "none") : null, node.vote ? fact("weight", number(node.weight, 3)) : null),
       ...steps);
+  }
+
+  slots(node) {
+    const found = [];
+    for (let at = node; at.parent; at = at.parent) found.unshift(at.slot);
+    return found.join(".");
   }
 
   closer() {
@@ -450,7 +482,8 @@ function shape(state) {
     return [svg("rect", { class: "shape", x: -6, y: -6, width: 12, height: 12, rx: state === "ended" ? 0 : 3 }),
       ...(state === "ended" ? [line("M-6 6L6 -6")] : [])];
   }
-  const circle = svg("circle", { class: "shape", r: state === "grown" ? 6 : 5 });
+  if (state === "written") return [svg("path", { class: "shape", d: "M0 -7L7 0L0 7L-7 0Z" })];
+  const circle = svg("circle", { class: "shape", r: state === "grown" ? 6 : state === "probe" ? 3.5 : 5 });
   const glyphs = { cut: "M-7 -7L7 7M-7 7L7 -7", limit: "M9 -7V7", cancelled: "M-6 6L6 -6", failed: "M-4 -4L4 4M-4 4L4 -4" };
   return state in glyphs ? [circle, line(glyphs[state])] : [circle];
 }

@@ -21,6 +21,9 @@ ENDS = {
     "tokens": "token limit",
     "verifier_calls": "call limit",
     "seconds": "time limit",
+    "calls": "limit of calls",
+    "money": "limit of money",
+    "failed": "an error",
 }
 METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap over problems"}
 
@@ -39,10 +42,15 @@ def summary(lines: Sequence[Line]) -> Html:
         "problems": not alike,
         "operations": any(n.cost.get("flops") for n in lines),
         "verifier calls": any(n.cost.get("verifier_calls") for n in lines),
+        "failed searches": any(n.failed for n in lines),
+        "probe tokens": any(n.cost.get("probe_tokens") for n in lines),
+        "tool calls": any(n.cost.get("tool_calls") for n in lines),
+        "money": any(n.cost.get("money") for n in lines),
         "failed calls": any(n.cost.get("failed_calls") for n in lines),
     }
-    heads = ["strategy", "problems", "accuracy", "95 % interval", "tokens", "wasted", "operations"]
-    heads += ["verifier calls", "failed calls", "longest chain", "seconds", "no answer", "ended by"]
+    heads = ["strategy", "problems", "accuracy", "95 % interval", "failed searches", "tokens"]
+    heads += ["wasted", "probe tokens", "operations", "money", "verifier calls", "tool calls"]
+    heads += ["failed calls", "longest chain", "seconds", "no answer", "ended by"]
     heads = [head for head in heads if wanted.get(head, True)]
     rows: list[list[Part]] = []
     for n in lines:
@@ -57,6 +65,10 @@ def summary(lines: Sequence[Line]) -> Html:
             "wasted": f"{n.wasted:.0%}",
             "operations": charts.number(n.cost["flops"]) if "flops" in n.cost else "?",
             "verifier calls": f"{n.cost.get('verifier_calls', 0):,.1f}",
+            "failed searches": f"{n.failed:,}",
+            "probe tokens": f"{n.cost.get('probe_tokens', 0):,.0f}",
+            "tool calls": f"{n.cost.get('tool_calls', 0):,.1f}",
+            "money": f"{n.cost.get('money', 0):,.4g}",
             "failed calls": f"{n.cost.get('failed_calls', 0) * n.problems:,.0f}",
             "longest chain": f"{n.cost.get('critical_tokens', 0):,.0f}",
             "seconds": f"{n.cost.get('seconds', 0):,.1f}",
@@ -71,6 +83,8 @@ def summary(lines: Sequence[Line]) -> Html:
         f"depend on each other. Intervals: "
         f"{', '.join(sorted(methods)) or 'none, as nothing is graded'}."
     )
+    if wanted["failed searches"]:
+        caption += " A failed search was ended by an error: a wrong answer, never left out."
     if wanted["operations"]:
         caption += (
             " Operations: 2 x parameters x tokens, of the models that generate (generated ones, "
@@ -115,11 +129,12 @@ def against_compute(lines: Sequence[Line]) -> Html:
     if not figures:
         return element("p", "Nothing is graded, so there is no accuracy to draw.")
     choice = element("div", *buttons, cls="choice", role="group", aria_label="Axis of cost")
-    return join(choice, *figures, _key(charts.families(lines)))
+    shown_ones = element("div", *figures)
+    return join(choice, element("div", shown_ones, _key(charts.families(lines)), cls="beside"))
 
 
 def _key(names: Sequence[str]) -> Html:
-    """The legend of the charts above it; a press shows a series alone."""
+    """The legend of the charts beside it; a press shows a series alone."""
     items = [
         element(
             "button",
@@ -147,7 +162,7 @@ def breakdown(lines: Sequence[Line]) -> Html:
         f"Mean tokens a problem, {counts}. Wasted: produced by calls that were cancelled or "
         "failed. Prompts: as they were sent, whatever a cache held of them."
     )
-    return _figure("costs", charts.inline_svg(figure, "costs"), text)
+    return _figure("costs", charts.inline_svg(figure, "costs"), text, wide=True)
 
 
 def pairs(compared: Compared, runs: Runs) -> Html:
@@ -251,10 +266,8 @@ def samples(found: Sequence[Sampled]) -> Html | None:
             ]
             for curve, intervals in zip(s.curves, s.intervals, strict=True)
         ]
-        parts += [
-            _figure(name, svg, text),
-            table(head, rows, caption=f"Accuracy by the number of samples. {_law(s)}"),
-        ]
+        shares = table(head, rows, caption=f"Accuracy by the number of samples. {_law(s)}")
+        parts.append(element("div", _figure(name, svg, text), element("div", shares), cls="beside"))
     return join(*parts) if parts else None
 
 
@@ -354,9 +367,10 @@ def data_block(name: str, value: object) -> Html:
     return Html(f'<script type="application/json" id="{name}">{text}</script>')
 
 
-def _figure(name: str, svg: str, caption: Html, *, shown: bool = True) -> Html:
+def _figure(name: str, svg: str, caption: Html, *, shown: bool = True, wide: bool = False) -> Html:
     text = element("figcaption", caption, id=f"{name.replace('-', '')}-caption")
-    return element("figure", Html(svg), text, id=name, hidden=not shown)
+    kind = "wide" if wide else None
+    return element("figure", Html(svg), text, id=name, hidden=not shown, cls=kind)
 
 
 def _signed(value: float) -> str:

@@ -14,9 +14,10 @@ from rich.tree import Tree as RichTree
 
 from evals.report import numbers
 from evals.report.charts import number
+from evals.report.embed import failures, spent_besides
 from evals.report.load import Runs, Strategy, load
 from evals.report.text import one_line, visible
-from evals.report.trees import State, Tree, TreeNode, read_tree, votes
+from evals.report.trees import State, Tree, TreeNode, abstained, read_tree, votes
 from reasoning.cli.show import Name
 from reasoning.errors import RecipeError, StoreError, unknown
 from reasoning.runs.store import Store
@@ -30,6 +31,8 @@ MARKS: Mapping[State, tuple[str, str]] = {
     "limit": ("…", "yellow"),
     "cancelled": ("⊘", "dim yellow"),
     "failed": ("!", "red"),
+    "written": ("✎", "italic"),
+    "probe": ("?", "bright_black"),
 }
 
 
@@ -66,15 +69,7 @@ def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -
 
 
 def _drawn(tree: Tree, result: Mapping[str, Any], strategy: Strategy, width: int) -> RenderableType:
-    usage = result["usage"]
-    head = Text.assemble(
-        (visible(strategy.name), "bold"),
-        f"  answer {one_line(str(result.get('answer')), 40)}",
-        f" (gold {one_line(str(result.get('gold')), 40)})",
-        _grade(result.get("correct")),
-        f"  {usage.get('generated_tokens', 0):,} tokens, {usage.get('wasted_tokens', 0):,} wasted",
-    )
-    root = RichTree(head, guide_style="dim")
+    root = RichTree(_head(result, strategy), guide_style="dim")
     branches: dict[int, RichTree] = {-1: root}
     for place, node in enumerate(tree.nodes):
         room = max(20, width - 4 * len(node.path) - 2)
@@ -83,15 +78,41 @@ def _drawn(tree: Tree, result: Mapping[str, Any], strategy: Strategy, width: int
     return Group(root, legend, _votes(result))
 
 
+def _head(result: Mapping[str, Any], strategy: Strategy) -> Text:
+    """The strategy, its answer and what it spent; why it failed, if it did."""
+    usage, row = result["usage"], strategy.rows[result["problem"]]
+    none = "none, by choice" if abstained(result) else "None"
+    answer = none if result.get("answer") is None else one_line(str(result["answer"]), 40)
+    confidence = result.get("confidence")
+    sure = f", confidence {confidence:.2f}" if isinstance(confidence, (int, float)) else ""
+    head = Text.assemble(
+        (visible(strategy.name), "bold"),
+        f"  answer {answer}{sure}",
+        f" (gold {one_line(str(result.get('gold')), 40)})",
+        _grade(result.get("correct")),
+        f"  {usage.get('generated_tokens', 0):,} tokens, {usage.get('wasted_tokens', 0):,} wasted",
+        *(f", {visible(name)} {value:,.6g}" for name, value in spent_besides(row)),
+    )
+    if row.stop == "failed":
+        told = failures(result) or ["an error"]
+        head.append(f"\nthe search failed: {one_line(told[0].splitlines()[-1], 200)}", style="red")
+    return head
+
+
 def _label(node: TreeNode, width: int) -> Text:
-    """State, scores, tokens and answer, then the start of the text."""
+    """What it answers and reads; state, scores, tokens, answer, and the start of its text."""
     mark, style = MARKS[node.state]
     parts = [f"{mark} {'.'.join(map(str, node.path[-1:]))}"]
     if node.state not in ("grown", "chosen", "candidate"):
         parts.append(node.state)
+    if node.finish == "written" and node.state != "written":
+        parts.append("written")
+    if node.model:
+        parts.append(one_line(node.model, 30))
     for name, steps in node.scores.items():
         parts.append(f"{visible(name)} {', '.join(f'{s:.2f}' for s in steps[-6:])}")
-    parts.append(f"{node.tokens} tok")
+    if node.finish != "written":
+        parts.append(f"{node.tokens} tok")
     label = Text("  ".join(parts), style=style)
     if node.candidate is not None:
         answer = node.candidate.get("answer")
@@ -100,10 +121,26 @@ def _label(node: TreeNode, width: int) -> Text:
         weight = node.candidate.get("weight", 1.0)
         if weight != 1.0:
             label.append(f"  weight {weight:.3g}")
+    if node.winner:
+        label.append("  ← the answer")
     text = one_line(node.text or node.error or "", max(10, 2 * width - len(label)))
     if text:
         label.append(f"  {text}", style="dim")
-    return label
+    return Text("\n").join([*_before(node, width), label])
+
+
+def _before(node: TreeNode, width: int) -> list[Text]:
+    """A line for each message that the node answers, and one for the nodes it has read."""
+    lines = []
+    if node.asked is not None:
+        for role, content in node.asked.messages:
+            anew = ", anew" if node.asked.afresh else ""
+            said = one_line(f"{role}{anew}: {content}", 2 * width)
+            lines.append(Text(said, style="cyan"))
+    if node.sources:
+        paths = ", ".join(".".join(map(str, path)) for path in node.sources)
+        lines.append(Text(one_line(f"read: {paths}", 2 * width), style="cyan"))
+    return lines
 
 
 def _present(tree: Tree) -> list[State]:
@@ -157,6 +194,8 @@ def _strategies(runs: Runs) -> Table:
     counts = {line.problems for line in lines}
     heads = ["accuracy (95 %)", "tokens", "wasted", "calls", "chain", "s"]
     heads = [*(["n"] if len(counts) > 1 else []), *heads, *(["FLOP"] if sized else [])]
+    if any(line.failed for line in lines):
+        heads.insert(heads.index("tokens"), "failed")
     over = f"{min(counts):,} problems" if len(counts) == 1 else "n problems"
     operations = ", floating point operations (2 x parameters x tokens)" if sized else ""
     table = _table(
@@ -173,6 +212,7 @@ def _strategies(runs: Runs) -> Table:
             "accuracy (95 %)": f"{known.value:.3f} ({known.low:.2f}-{known.high:.2f})"
             if known
             else "-",
+            "failed": f"{line.failed:,}",
             "tokens": f"{line.cost.get('generated_tokens', 0):,.0f}",
             "wasted": f"{line.wasted:.0%}",
             "calls": f"{line.cost.get('verifier_calls', 0):,.1f}",

@@ -14,7 +14,16 @@ from evals.report.text import folded, visible
 from evals.statistics.reading import Call
 
 State: TypeAlias = Literal[
-    "grown", "chosen", "candidate", "ended", "cut", "limit", "cancelled", "failed"
+    "grown",
+    "chosen",
+    "candidate",
+    "ended",
+    "cut",
+    "limit",
+    "cancelled",
+    "failed",
+    "written",
+    "probe",
 ]
 STATES: Mapping[State, str] = {
     "grown": "step that was continued",
@@ -25,7 +34,10 @@ STATES: Mapping[State, str] = {
     "limit": "stopped by a token limit",
     "cancelled": "cancelled while it was written",
     "failed": "the call failed",
+    "written": "written by the search, not by a model",
+    "probe": "a look at what would come next, beside the path",
 }
+"""Their places are what a page knows them by."""
 
 # Long arrays that no report shows. In JSON a quote within a text has a backslash before it.
 _ARRAYS = re.compile(
@@ -35,9 +47,23 @@ _ARRAYS = re.compile(
 _ENDING = re.compile(rb", *\}\s*$")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a node answers instead of going on with its parent's text: (role, content) each.
+
+    `afresh`, it is the start of another conversation.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    afresh: bool
+
+
 @dataclass(slots=True, eq=False)
 class TreeNode:
-    """One sample. `parent` is an index into the tree's nodes, -1 for the root; tokens generated."""
+    """One sample. `parent` is an index into the tree's nodes, -1 for the root; tokens generated.
+
+    `sources` are the paths of nodes that its call has read; `winner` tells the chosen text.
+    """
 
     path: tuple[int, ...]
     parent: int
@@ -45,10 +71,13 @@ class TreeNode:
     finish: str
     tokens: int
     scores: Mapping[str, Sequence[float]]
-    message: str | None
+    asked: Asked | None
     error: str | None
+    model: str = ""
+    sources: tuple[tuple[int, ...], ...] = ()
     candidate: Mapping[str, Any] | None = None
     state: State = "cut"
+    winner: bool = False
 
 
 @dataclass(slots=True)
@@ -91,6 +120,8 @@ def _node(raw: bytes, places: Mapping[tuple[int, ...], int]) -> TreeNode | None:
             {str(k): [float(x) for x in v] for k, v in line.get("scores", {}).items()},
             _asked(line),
             (line.get("info") or {}).get("error"),
+            str(line.get("model", "")),
+            tuple(tuple(map(int, path)) for path in line.get("sources", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -130,6 +161,13 @@ def _without_arrays(raw: bytes) -> Any:
         return json.loads(raw)
 
 
+def abstained(result: Mapping[str, Any]) -> bool:
+    """Whether there were answers to choose from, and none was chosen."""
+    found = result.get("candidates") or ()
+    ended = result.get("stop_reason") != "failed" and result.get("answer") is None
+    return ended and any(c.get("answer") is not None for c in found)
+
+
 def chosen_key(result: Mapping[str, Any]) -> str | None:
     """What the votes for the answer of `result` are counted by."""
     for candidate in result.get("candidates") or ():
@@ -140,12 +178,13 @@ def chosen_key(result: Mapping[str, Any]) -> str | None:
 
 def _mark(nodes: Iterable[TreeNode], result: Mapping[str, Any]) -> None:
     candidates = {tuple(c.get("path") or ()): c for c in result.get("candidates") or ()}
-    chosen = chosen_key(result)
+    chosen, winner = chosen_key(result), result.get("node")
     nodes = list(nodes)
-    parents = {node.parent for node in nodes}
+    parents = {node.parent for node in nodes if node.finish != "probe"}
     for place, node in enumerate(nodes):
         node.candidate = candidates.get(node.path)
         node.state = _state(node, place in parents, chosen)
+        node.winner = isinstance(winner, list) and node.path == tuple(winner)
 
 
 def _state(node: TreeNode, grown: bool, chosen: str | None) -> State:
@@ -153,9 +192,13 @@ def _state(node: TreeNode, grown: bool, chosen: str | None) -> State:
         return "cancelled"
     if node.finish == "failed":
         return "failed"
+    if node.finish == "probe":
+        return "probe"
     if node.candidate is not None:
         key = node.candidate.get("key")
         return "chosen" if key is not None and str(key) == chosen else "candidate"
+    if node.finish == "written":
+        return "written"
     if grown:
         return "grown"
     if node.finish == "length":
@@ -200,7 +243,9 @@ def pack(tree: Tree, groups: Sequence[Mapping[str, Any]], texts: Texts | None) -
 
     `p` parents, `s` slots, `t` states (their places in STATES), `n` tokens, `v` scores of steps by
     verifier (only the last without `texts`), `x` places of texts, `c` the group of a candidate's
-    answer, `w` its weight. Columns that say nothing are left out.
+    answer, `w` its weight. By node: `m` what it answers ([afresh, [role, place of text], ...]),
+    `r` the nodes it read, `g` its model; `b` nodes that the search wrote, `win` the chosen one.
+    What says nothing is left out.
     """
     nodes, names = tree.nodes, list(STATES)
     place = {group["key"]: i for i, group in enumerate(groups)}
@@ -225,12 +270,34 @@ def pack(tree: Tree, groups: Sequence[Mapping[str, Any]], texts: Texts | None) -
         columns.setdefault("v", {})[visible(verifier)] = scores
     if texts is not None:
         columns["x"] = [texts.place(node.text or node.error or "") for node in nodes]
-        told = {i: texts.place(n.message) for i, n in enumerate(nodes) if n.message is not None}
+        told = {i: _packed(n.asked, texts) for i, n in enumerate(nodes) if n.asked is not None}
         if told:
             columns["m"] = told
+    columns |= _special(nodes)
     if tree.damaged:
         columns["damaged"] = tree.damaged
     return columns
+
+
+def _packed(asked: Asked, texts: Texts) -> list[Any]:
+    turns = [[visible(role), texts.place(content)] for role, content in asked.messages]
+    return [int(asked.afresh), *turns]
+
+
+def _special(nodes: Sequence[TreeNode]) -> dict[str, Any]:
+    """Columns of what few trees have."""
+    places = {node.path: i for i, node in enumerate(nodes)}
+    found: dict[str, Any] = {
+        "r": {
+            i: [places[path] for path in n.sources if path in places]
+            for i, n in enumerate(nodes)
+            if n.sources
+        },
+        "g": {i: visible(n.model) for i, n in enumerate(nodes) if n.model},
+        "b": [i for i, n in enumerate(nodes) if n.finish == "written"],
+    }
+    winners = [i for i, n in enumerate(nodes) if n.winner]
+    return {k: v for k, v in found.items() if v} | ({"win": winners[0]} if winners else {})
 
 
 def _last(kept: Iterable[Sequence[float]]) -> list[float | None]:
@@ -246,9 +313,12 @@ def short(value: Any) -> float | None:
     return int(number) if number == int(number) else number
 
 
-def _asked(line: Mapping[str, Any]) -> str | None:
-    """What the node answers instead of the problem's question; `message` is how it once stood."""
+def _asked(line: Mapping[str, Any]) -> Asked | None:
+    """What the node answers; a `message` is how one that starts afresh was once written."""
+    if "message" in line:
+        return Asked((("user", str(line["message"])),), True)
     turn = line.get("turn")
     if not isinstance(turn, Mapping):
-        return line.get("message")
-    return "\n\n".join(str(message.get("content", "")) for message in turn.get("messages", ()))
+        return None
+    said = tuple((str(m.get("role", "")), str(m.get("content", ""))) for m in turn["messages"])
+    return Asked(said, bool(turn.get("afresh")))

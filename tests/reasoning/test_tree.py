@@ -199,11 +199,18 @@ def test_to_networkx() -> None:
     graph = tree.to_networkx()
     assert set(graph.edges) == {((), (1,)), ((1,), (1, 0))}
     assert graph.nodes[(1,)] == {
-        "text": "a", "finish": "stop", "tokens": 2, "scores": {}, "emitted": False
+        "text": "a", "finish": "stop", "tokens": 2, "scores": {}, "emitted": False,
+        "model": "", "turn": None,
     }  # fmt: skip
     assert graph.nodes[(1, 0)]["scores"] == {"v": (0.5,)}
     assert graph.nodes[(1, 0)]["emitted"]
     assert graph.graph == {"problem": "p", "seed": 3}
+    tree.add(b, 0, Sample("c", model="big"), Turn.user("Sure?"), sources=((1, 0), (1,)))
+    graph = tree.to_networkx()
+    assert graph.nodes[(1, 0, 0)]["model"] == "big"
+    assert graph.nodes[(1, 0, 0)]["turn"]["messages"] == [{"role": "user", "content": "Sure?"}]
+    assert graph.edges[(1,), (1, 0, 0)] == {"source": True}
+    assert graph.edges[(1, 0), (1, 0, 0)] == {}, "its parent, which it goes on from anyway"
 
 
 def test_a_deep_chain_costs_as_much_a_node_as_a_shallow_one() -> None:
