@@ -15,6 +15,7 @@ from pydantic import Field
 from reasoning.aggregators import Aggregator, Candidate
 from reasoning.answers import Answer
 from reasoning.answers.grading import group
+from reasoning.answers.plain import Plain
 from reasoning.budget import Budget, Kind, Usage
 from reasoning.clock import Clock, Deadline, RealClock
 from reasoning.errors import CallError, EngineError, TransientError, cause
@@ -102,7 +103,7 @@ async def solve_async(
 
     Raises RecipeError for a name or parameter that does not exist, EngineError if the engine dies.
     """
-    problem = question if isinstance(question, Problem) else Problem("question", question)
+    problem = question if isinstance(question, Problem) else asked(question)
     strategy = names.bind_searcher(searcher, params)
     vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
     source: Generator = names.build("generator", generator)
@@ -130,6 +131,11 @@ async def solve_async(
         for part in parts:
             await start(part)
         return await run_search(search, strategy, vote, bounds.seconds)
+
+
+def asked(question: str) -> Problem:
+    """A question as people put it: whatever a chat model says to it is found."""
+    return Problem("question", question, answers=Plain())
 
 
 @functools.wraps(solve_async, assigned=("__doc__",))

@@ -26,15 +26,15 @@ class Oracle(Verifier):
     notes = ("verifier oracle looks at the gold answers: an upper bound, not a result",)
 
     def preflight(self, _: Sampling, problems: Sequence[Problem]) -> None:
-        """Some problems may have no gold answer, but not all of them."""
-        if problems and all(problem.gold is None for problem in problems):
+        """Some problems may have no gold answer (or no tests), but not all of them."""
+        if problems and not any(problem.answers.graded for problem in problems):
             raise RecipeError(
                 "verifier oracle goes by gold answers and no problem has one; use another verifier"
             )
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the problem has no gold answer."""
-        if problem.gold is None:
+        if not problem.answers.graded:
             raise VerificationError(
                 f"problem {problem.id!r} has no gold answer, which is all the oracle goes by; "
                 "use another verifier"

@@ -17,8 +17,15 @@ import numpy as np
 
 from evals.replay.grades import Grades
 from evals.replay.samples import Drawn, Recording, Stored, drawn_from, json_lines
-from evals.tasks import jsonl, math500
-from reasoning.answers import Answer, Fallback, after_answer_is, extract, last_number
+from reasoning.answers import (
+    Answer,
+    Fallback,
+    after_answer_is,
+    extract,
+    formula,
+    last_number,
+    stated,
+)
 from reasoning.backends.recorded import replayed
 from reasoning.errors import RecipeError, StoreError
 from reasoning.runs.store import Store
@@ -286,7 +293,7 @@ def _samples(
 def _answer(stored: Mapping[str, Any], row: Mapping[str, Any]) -> Answer | None:
     """What a sample answers: extracted from its text, or as recorded where there is none."""
     if stored.get("text") is None:
-        return Answer.of(str(stored["answer"])) if stored.get("answer") else None
+        return Answer.of(str(stored["answer"])) if stored.get("answer") not in (None, "") else None
     sample = stored["sample"]
     fallback = fallback_of(str(row.get("dataset"))) if sample.finish == "end" else None
     found = extract(sample.text, fallback)
@@ -299,7 +306,7 @@ def fallback_of(dataset: str) -> Fallback:
         return _expression
     if dataset.startswith(("gsm8k", "aime", "amc")):
         return last_number
-    return math500.stated if dataset.startswith("math") else jsonl.stated
+    return formula if dataset.startswith("math") else stated
 
 
 def _expression(text: str) -> str | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evals.tasks.loading import Hub, Row, Task, load
-from reasoning.answers import last_number
+from evals.tasks.loading import Kind, Task, load
+from evals.tasks.prompts import Template
+from evals.tasks.rows import Hub, Row
+from reasoning.answers import FallbackName, canonical
+from reasoning.answers.quantities import measure
 from reasoning.errors import TaskError
 
 PROMPT = (
@@ -19,15 +22,17 @@ HUB = Hub("HuggingFaceH4/aime_2024", None, "train", "2fe88a2f1091d5048c0f36abc87
 def aime24(
     *,
     path: str | Path | None = None,
-    prompt: str = PROMPT,
+    prompt: Template = PROMPT,
     system: str | None = None,
     limit: int | None = None,
     revision: str = HUB.revision,
+    answers: Kind = "math",
+    fallback: FallbackName | None = None,
 ) -> Task:
     """AIME 2024, 30 problems whose answers are integers from 0 to 999.
 
-    path: a local file instead of the hub's. prompt: the user message around {question}. limit: the
-    first problems only.
+    path: a local file instead of the hub's.
+    prompt, system, limit, answers, fallback: as in task jsonl.
     """
     return load(
         "aime24",
@@ -37,19 +42,22 @@ def aime24(
         prompt=prompt,
         system=system,
         limit=limit,
-        fallback=last_number,
+        answers=answers,
+        fallback=fallback,
+        default="last_number",
         adapt=_row,
         avg_at_n=True,
     )
 
 
 def integer(answer: object) -> object:
-    """The answer without leading zeros. Raises TaskError for one that no AIME problem has."""
+    """The answer without leading zeros and units. Raises TaskError for one no AIME problem has."""
     if answer is None:
         return None
-    if not re.fullmatch(r"\s*[0-9]{1,3}\s*", str(answer)):
+    bare, _, _ = measure(canonical(str(answer)))  # some copies have 336^\circ
+    if not re.fullmatch(r"[0-9]{1,3}", bare):
         raise TaskError(f"an AIME answer is an integer from 0 to 999, not {answer!r}")
-    return int(str(answer))
+    return int(bare)
 
 
 def _row(number: int, row: Row) -> Row:

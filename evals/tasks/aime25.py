@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from evals.tasks.aime24 import PROMPT, integer
-from evals.tasks.loading import Hub, Row, Task, load
-from reasoning.answers import last_number
+from evals.tasks.loading import Kind, Task, load
+from evals.tasks.prompts import Template
+from evals.tasks.rows import Hub, Row
+from reasoning.answers import FallbackName
 
 HUB = Hub("math-ai/aime25", None, "test", "563bb8404243c5f09de6ec262f2db674fe5bce9b")
 
@@ -14,15 +16,17 @@ HUB = Hub("math-ai/aime25", None, "test", "563bb8404243c5f09de6ec262f2db674fe5bc
 def aime25(
     *,
     path: str | Path | None = None,
-    prompt: str = PROMPT,
+    prompt: Template = PROMPT,
     system: str | None = None,
     limit: int | None = None,
     revision: str = HUB.revision,
+    answers: Kind = "math",
+    fallback: FallbackName | None = None,
 ) -> Task:
     """AIME 2025, 30 problems whose answers are integers from 0 to 999.
 
-    path: a local file instead of the hub's. prompt: the user message around {question}. limit: the
-    first problems only.
+    path: a local file instead of the hub's.
+    prompt, system, limit, answers, fallback: as in task jsonl.
     """
     return load(
         "aime25",
@@ -32,7 +36,9 @@ def aime25(
         prompt=prompt,
         system=system,
         limit=limit,
-        fallback=last_number,
+        answers=answers,
+        fallback=fallback,
+        default="last_number",
         adapt=_row,
         avg_at_n=True,
     )

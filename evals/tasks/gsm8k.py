@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evals.tasks.loading import Hub, Row, Task, load
-from reasoning.answers import last_number
+from evals.tasks.loading import Kind, Task, load
+from evals.tasks.prompts import Template
+from evals.tasks.rows import Hub, Row
+from reasoning.answers import FallbackName
 
 PROMPT = (
     "{question}\n\nSolve the problem step by step, with a blank line between steps. "
@@ -17,15 +19,17 @@ HUB = Hub("openai/gsm8k", "main", "test", "740312add88f781978c0658806c59bc2815b9
 def gsm8k(
     *,
     path: str | Path | None = None,
-    prompt: str = PROMPT,
+    prompt: Template = PROMPT,
     system: str | None = None,
     limit: int | None = None,
     revision: str = HUB.revision,
+    answers: Kind = "math",
+    fallback: FallbackName | None = None,
 ) -> Task:
     """GSM8K, 1,319 grade-school word problems; answers are whole numbers.
 
     path: a local file instead of the hub's; its answers may be whole solutions with a `####` line.
-    prompt: the user message around {question}. limit: the first problems only.
+    prompt, system, limit, answers, fallback: as in task jsonl.
     """
     return load(
         "gsm8k",
@@ -35,7 +39,9 @@ def gsm8k(
         prompt=prompt,
         system=system,
         limit=limit,
-        fallback=last_number,
+        answers=answers,
+        fallback=fallback,
+        default="last_number",
         adapt=_row,
     )
 

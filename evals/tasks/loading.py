@@ -6,29 +6,21 @@ are the recipe's schema. `load` does the work all of them share.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import io
-import json
-import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from reasoning.answers import Fallback
-from reasoning.answers.math import Math
-from reasoning.errors import TaskError
-from reasoning.problem import Problem
+from evals.tasks.prompts import Prompt, Template, conversation, shown
+from evals.tasks.rows import Hub, Located, Row, from_file, from_hub
+from reasoning.answers import FallbackName
+from reasoning.answers.kind import Answers
+from reasoning.errors import RecipeError, TaskError
+from reasoning.problem import Message, Problem
+from reasoning.runs import names
 
-Row: TypeAlias = dict[str, Any]
 Adapt: TypeAlias = Callable[[int, Row], Row]
 """Brings a row, given its number from 0, into the shape {id, question, answer, ...}."""
-
-HUB_SECONDS = 5.0
-"""How long the hub may take to answer the first question before it counts as out of reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +37,6 @@ class Task:
     avg_at_n: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """A split of a dataset on the Hugging Face hub at one revision (a full commit hash)."""
-
-    dataset: str
-    config: str | None
-    split: str
-    revision: str
-
-    def __str__(self) -> str:
-        config = f" {self.config}" if self.config else ""
-        return f"{self.dataset}@{self.revision}{config} {self.split}"
-
-
 class Fields(NamedTuple):
     """What the fields of a row are called."""
 
@@ -67,211 +45,67 @@ class Fields(NamedTuple):
     answer: str = "answer"
 
 
-class Located(NamedTuple):
-    """A row, and where a reader finds it."""
-
-    where: str
-    row: Row
+Kind: TypeAlias = str | dict[str, Any]
+"""What answers are: a file of `reasoning.answers` by its name, or {kind: name} with its options."""
 
 
 def load(
     name: str,
     *,
     path: str | Path | None,
-    prompt: str,
+    prompt: Template,
     hub: Hub | None = None,
     revision: str | None = None,
     system: str | None = None,
     limit: int | None = None,
-    fallback: Fallback | None = None,
+    answers: Kind = "math",
+    fallback: FallbackName | None = None,
+    default: FallbackName = "none",
     adapt: Adapt | None = None,
     fields: Fields = Fields(),  # noqa: B008 (immutable)
     avg_at_n: bool = False,
 ) -> Task:
     """The task `name` from the file `path`, or from the hub where there is none.
 
-    `prompt` is the user message, with the question in place of {question}; all other braces stand
-    for themselves. `limit` keeps the first problems only. Raises TaskError naming the file, the
-    line, the field and the cure.
+    `prompt` is the user message, or a conversation that ends with one, with a row's fields in place
+    of {question} and the like; so is `system`. `fallback` is the answers', `default` what
+    mathematics has without one. `limit` keeps the first problems only. Raises TaskError naming the
+    file, the line, the field and the cure.
     """
-    if "{question}" not in prompt:
-        raise TaskError(f"{name}: the prompt must contain {{question}}, and {prompt!r} does not")
     if limit is not None and limit < 1:
         raise TaskError(f"{name}: limit is {limit}; it must be at least 1, or left out for all")
+    kind = answers_of(name, answers, fallback, default)
     if path is not None:
         rows, source = from_file(path)
     else:
         assert hub is not None, "a task without a dataset needs a path"
         rows, source = from_hub(replace(hub, revision=revision or hub.revision))
     adapted = [Located(at, _adapted(adapt, at, i, row)) for i, (at, row) in enumerate(rows)]
-    problems = [_problem(*located, fields, i) for i, located in enumerate(adapted)]
+    made = [_made(*located, fields, kind) for located in adapted]
+    asks = _Asks(name, prompt, system, fields, adapted, made)
+    problems = [
+        asks.problem(*located, answers, i)
+        for i, (located, answers) in enumerate(zip(adapted, made, strict=True))
+    ]
     _refuse_duplicates(problems, rows, fields)
-    made = [
-        replace(
-            p,
-            prompt=prompt.replace("{question}", p.question),
-            system=system,
-            messages=(),
-            answers=Math(p.gold, fallback),
-        )
-        for p in problems[:limit]
-    ]
-    return Task(name, made, source, avg_at_n)
+    return Task(name, problems[:limit], source, avg_at_n)
 
 
-# ------------------------------------------------------------------------------------- files
-
-
-def from_file(path: str | Path) -> tuple[list[Located], str]:
-    """The rows of a .jsonl, .json (a list) or .csv file, gzipped or not, and its identity.
-
-    Raises TaskError for a file that is missing, damaged, empty or of another kind.
-    """
-    file = Path(path).expanduser()
-    suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in _READERS:
-        raise TaskError(f"{path} is not a .jsonl, .json or .csv file (each may end in .gz)")
-    try:
-        raw = file.read_bytes()
-        data = gzip.decompress(raw) if file.name.endswith(".gz") else raw
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise TaskError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise TaskError(
-            f"{path} cannot be read: {why}; set task.path to a file of problems"
-        ) from None
-    rows = [
-        Located(f"{path}, {at}", _object(f"{path}, {at}", row))
-        for at, row in _READERS[suffix](text, path)
-    ]
-    if not rows:
-        raise TaskError(f"{path} holds no problem; a line is {{id, question, answer}}")
-    return rows, f"{Path(path).as_posix()} sha256:{hashlib.sha256(raw).hexdigest()}"
-
-
-def _jsonl(text: str, path: str | Path) -> Iterator[tuple[str, object]]:
-    # Not splitlines(), which also cuts at U+2028 and the like inside strings.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"line {number}", _parsed(line, f"{path}, line {number}")
-
-
-def _json(text: str, path: str | Path) -> Iterator[tuple[str, object]]:
-    found = _parsed(text, str(path))
-    if not isinstance(found, list):
-        raise TaskError(f"{path} must hold a list of objects; one object a line is a .jsonl file")
-    for number, entry in enumerate(found, start=1):
-        yield f"entry {number}", entry
-
-
-def _csv(text: str, path: str | Path) -> Iterator[tuple[str, object]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise csv.Error("not as many cells as there are columns in the first line")
-            yield f"line {reader.line_num}", {k: v for k, v in row.items() if v != ""}
-    except csv.Error as error:
-        raise TaskError(f"{path}, line {reader.line_num}: {error}") from None
-
-
-_READERS: dict[str, Callable[[str, str | Path], Iterator[tuple[str, object]]]] = {
-    ".jsonl": _jsonl,
-    ".json": _json,
-    ".csv": _csv,
-}
-
-
-def _parsed(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = f" line {error.lineno}," if "\n" in text.strip() else ""
-        raise TaskError(f"{where}: not JSON:{line} column {error.colno}: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        raise TaskError(f"{where}: not JSON that can be read: {error}") from None
-
-
-def _object(where: str, row: object) -> Row:
-    if not isinstance(row, dict):
-        raise TaskError(f"{where}: expected an object with question and answer, got {row!r:.60}")
-    return row
-
-
-# --------------------------------------------------------------------------------------- hub
-
-
-def from_hub(hub: Hub) -> tuple[list[Located], str]:
-    """The rows of a dataset on the Hugging Face hub, or of its cached copy, and its identity.
-
-    Out of reach of the hub, only a cached copy of the very revision will do. Raises TaskError.
-    """
-    import datasets
-
-    try:
-        found = _load_dataset(hub, offline=not _reachable(hub))
-    except Exception as error:
-        raise TaskError(
-            f"{hub.dataset} can be had neither from the hub nor from its cache "
-            f"({type(error).__name__}: {_first_line(error)}); set task.path to a local file, or "
-            "load it once with a connection (HF_HOME says where the cache is, HF_HUB_OFFLINE and "
-            "HF_DATASETS_OFFLINE forbid connections)"
-        ) from None
-    assert isinstance(found, datasets.Dataset)
-    cached = _revision_of(found)
-    if cached and re.fullmatch("[0-9a-f]{40}", hub.revision) and cached != hub.revision:
-        raise TaskError(
-            f"{hub.dataset}: revision {hub.revision} is wanted, and the cache has {cached}; get "
-            f"online, or accept the cached one with task.revision: {cached}"
-        )
-    rows = [Located(f"{hub.dataset}, row {i}", dict(row)) for i, row in enumerate(found)]
-    if not rows:
-        raise TaskError(f"{hub} holds no problem")
-    return rows, str(hub)
-
-
-def _load_dataset(hub: Hub, *, offline: bool) -> Any:
-    """`datasets.load_dataset`, which looks at nothing but the cache if `offline`."""
-    import datasets
-
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or offline
-    try:
-        return datasets.load_dataset(
-            hub.dataset, hub.config, split=hub.split, revision=hub.revision
-        )
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
-
-
-def _reachable(hub: Hub) -> bool:
-    """Whether the hub answers at all. Asked first, since `datasets` goes on trying for minutes."""
-    import datasets
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        api = HfApi(endpoint=datasets.config.HF_ENDPOINT)
-        api.dataset_info(hub.dataset, revision=hub.revision, timeout=HUB_SECONDS)
-    except HfHubHTTPError:
-        return True
-    except Exception:
-        return False
-    return True
-
-
-def _revision_of(found: Any) -> str | None:
-    """The commit that a loaded dataset was built from, which its cache folder is named by."""
-    files = [Path(file["filename"]) for file in found.cache_files]
-    names = [part for file in files for part in file.parts if re.fullmatch("[0-9a-f]{40}", part)]
-    return names[-1] if names else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["no reason given"])[0]
+def answers_of(
+    task: str, answers: Kind, fallback: FallbackName | None, default: FallbackName
+) -> Callable[[str | None, Row], Answers]:
+    """The kind of answers that a task's options name. Raises RecipeError."""
+    spec = dict(answers) if isinstance(answers, dict) else {"kind": answers}
+    name = spec.get("kind", spec.get("name"))
+    if fallback is not None:
+        if isinstance(name, str) and "fallback" not in names.parameters(
+            names.find("answers", name)
+        ):
+            raise RecipeError(f"{task}: answers of kind {name} have no fallback; leave it out")
+        spec["fallback"] = fallback
+    elif name == "math":
+        spec.setdefault("fallback", default)
+    return names.bind_answers(spec)
 
 
 # ---------------------------------------------------------------------------------- problems
@@ -284,16 +118,73 @@ def _adapted(adapt: Adapt | None, where: str, number: int, row: Row) -> Row:
         raise TaskError(f"{where}: {error}") from None
 
 
-def _problem(where: str, row: Row, fields: Fields, number: int) -> Problem:
-    """A row as a problem; without an id it is named by its place, from 1."""
-    given = row.get(fields.id)
-    meta = {key: value for key, value in row.items() if key not in fields}
-    return Problem(
-        id=str(number + 1) if given in (None, "") else _text(where, row, fields.id),
-        question=_text(where, row, fields.question),
-        gold=_text(where, row, fields.answer).strip(),
-        meta=meta,
-    )
+def _made(where: str, row: Row, fields: Fields, kind: Callable[..., Answers]) -> Answers:
+    """What counts as the row's answer; its kind says whether there must be a gold one."""
+    given = row.get(fields.answer)
+    usable = isinstance(given, str | int | float) and not isinstance(given, bool)
+    gold = _text(where, row, fields.answer).strip() if usable else None
+    try:
+        made = kind(gold, row)
+    except RecipeError as error:
+        raise TaskError(f"{where}: {error}") from None
+    if gold is None and made.needs_gold:
+        _text(where, row, fields.answer)  # says what is wrong with it
+    return made
+
+
+class _Asks:
+    """Makes problems of rows, once the prompt is seen to fit them."""
+
+    def __init__(
+        self,
+        name: str,
+        prompt: Template,
+        system: str | None,
+        fields: Fields,
+        rows: list[Located],
+        made: list[Answers],
+    ) -> None:
+        has = {key for _, row in rows for key in row}
+        known = {*has, "id", "question", *(key for answers in made for key in answers.shows)}
+        self.fields = fields
+        try:
+            self.prompt = Prompt.of(prompt, system)
+            self.needed = self.prompt.check(known, {"answer", fields.answer})
+        except TaskError as error:
+            raise TaskError(f"{name}: {error}") from None
+        self.questions = fields.question in has or "question" in self.needed
+
+    def problem(self, where: str, row: Row, answers: Answers, number: int) -> Problem:
+        """A row as a problem; without an id it is named by its place, from 1."""
+        fields = self.fields
+        given = row.get(fields.id)
+        name = str(number + 1) if given in (None, "") else _text(where, row, fields.id)
+        question = row.get(fields.question)
+        before: tuple[Message, ...] = ()
+        try:
+            if isinstance(question, list) and any(isinstance(m, dict) for m in question):
+                before, question = conversation(question)
+            elif self.questions:
+                question = _text(where, row, fields.question)
+            values = {key: text for key, v in row.items() if (text := shown(v)) is not None}
+            values |= {"id": name, **answers.shows}
+            values |= {"question": question, fields.question: question} if question else {}
+            if lacking := sorted(self.needed - set(values)):
+                raise TaskError(f"the prompt needs {{{lacking[0]}}}, and this row has none")
+            messages = self.prompt.filled(values, before)
+        except TaskError as error:
+            raise (
+                error if str(error).startswith(where) else TaskError(f"{where}: {error}")
+            ) from None
+        gold = row.get(fields.answer)
+        return Problem(
+            id=name,
+            question=question or messages[-1].content,
+            gold=str(gold).strip() if isinstance(gold, str | int | float) else None,
+            meta={key: value for key, value in row.items() if key not in fields},
+            messages=messages,
+            answers=answers,
+        )
 
 
 def _text(where: str, row: Row, name: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evals.tasks.loading import Hub, Row, Task, load
-from reasoning.answers import after_answer_is, last_math
+from evals.tasks.loading import Kind, Task, load
+from evals.tasks.prompts import Template
+from evals.tasks.rows import Hub, Row
+from reasoning.answers import FallbackName
 
 PROMPT = (
     "{question}\n\nSolve the problem step by step, with a blank line between steps. "
@@ -17,15 +19,17 @@ HUB = Hub("HuggingFaceH4/MATH-500", None, "test", "6e4ed1a2a79af7d8630a6b768ec85
 def math500(
     *,
     path: str | Path | None = None,
-    prompt: str = PROMPT,
+    prompt: Template = PROMPT,
     system: str | None = None,
     limit: int | None = None,
     revision: str = HUB.revision,
+    answers: Kind = "math",
+    fallback: FallbackName | None = None,
 ) -> Task:
     """MATH-500, 500 competition problems with a level (1 to 5) and a subject.
 
-    path: a local file instead of the hub's. prompt: the user message around {question}. limit: the
-    first problems only.
+    path: a local file instead of the hub's.
+    prompt, system, limit, answers, fallback: as in task jsonl.
     """
     return load(
         "math500",
@@ -35,14 +39,11 @@ def math500(
         prompt=prompt,
         system=system,
         limit=limit,
-        fallback=stated,
+        answers=answers,
+        fallback=fallback,
+        default="formula",
         adapt=_row,
     )
-
-
-def stated(text: str) -> str | None:
-    """What follows "the answer is", else the last formula."""
-    return after_answer_is(text) or last_math(text)
 
 
 def _row(number: int, row: Row) -> Row:

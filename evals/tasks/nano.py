@@ -23,9 +23,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from evals.tasks.loading import Task
-from reasoning.answers import last_number
-from reasoning.answers.math import Math
+from evals.tasks.loading import Kind, Task, answers_of
+from reasoning.answers import FallbackName
 from reasoning.errors import TaskError
 from reasoning.problem import Problem
 
@@ -470,12 +469,16 @@ def nano(
     seed: int = 0,
     difficulty: int | None = None,
     system: str | None = None,
+    answers: Kind = "math",
+    fallback: FallbackName | None = None,
 ) -> Task:
     """Word arithmetic for the embedded model: `n` generated problems, nothing to download.
 
     difficulty: the number of operations (1 to 8) of every problem, instead of the split's mix.
-    The prompt is the bare question, which is what the model was trained on.
+    answers, fallback: as in task jsonl. The prompt is the bare question, which is what the model
+    was trained on.
     """
+    kind = answers_of("nano", answers, fallback, "last_number")
     if n < 1:
         raise TaskError(f"nano: n is {n}; it must be at least 1")
     if difficulty is not None and not 1 <= difficulty <= 8:
@@ -491,7 +494,7 @@ def nano(
                 gold=item.answer,
                 system=system,
                 meta={"difficulty": item.difficulty},
-                answers=Math(item.answer, last_number),
+                answers=kind(item.answer, {}),
             )
             for item in items
         ],

@@ -103,9 +103,9 @@ class Choice(Answers):
         return self.gold is not None
 
     @property
-    def listing(self) -> str:
-        """The options as a prompt shows them."""
-        return "\n".join(f"({label}) {text}" for label, text in self.options)
+    def shows(self) -> Mapping[str, str]:
+        listing = "\n".join(f"({label}) {text}" for label, text in self.options)
+        return {"options": listing} if listing else {}
 
     def find(self, text: str, finished: bool) -> Answer | None:
         found = extract(text, self._fallback if finished else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from reasoning.errors import RecipeError
@@ -28,6 +28,11 @@ class Answers(ABC):
     @abstractmethod
     def graded(self) -> bool:
         """Whether anything says which answers are right."""
+
+    @property
+    def shows(self) -> Mapping[str, str]:
+        """What a prompt may show of this kind, by the name of its field; say, the options."""
+        return {}
 
     @abstractmethod
     def find(self, text: str, finished: bool) -> Answer | None:

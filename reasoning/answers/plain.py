@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning.answers import Answer, after_answer_is, extract, last_math, last_number, parts
+from reasoning.answers import (
+    Answer,
+    after_answer_is,
+    extract,
+    last_math,
+    last_number,
+    parts,
+    readable,
+)
 from reasoning.answers.math import Math
 
 _SHORT = 300
@@ -31,12 +39,13 @@ def plain(gold: str | None, row: Mapping[str, Any]) -> Plain:
 class Plain(Math):
     """As mathematics, where a finished text always answers; short answers can be counted.
 
-    What cannot be read as mathematics stands as it was written.
+    What is in no box stands as it was written, whether mathematics can read it or not.
     """
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        found = extract(text, said if finished else None)
-        if not found:
+        marked = extract(text)
+        found = marked or (said(text) if finished else None)
+        if not found or (marked and not readable(marked)):
             return None
         return Answer(found, " ".join(found.split())) if _prose(found) else Answer.of(found)
 

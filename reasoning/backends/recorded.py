@@ -140,7 +140,7 @@ def replayed(stored: Mapping[str, Any], max_tokens: int, begun: Sample | None = 
     text = stored.get("text")
     if text is None:
         # Some recordings keep the answer only.
-        text = f"\\boxed{{{stored['answer']}}}" if stored.get("answer") else ""
+        text = f"\\boxed{{{stored['answer']}}}" if _answers(stored) else ""
     arrays: dict[str, Any] = {
         name: np.asarray(stored[name], np.float32)
         for name in ("logprobs", "confidence")
@@ -165,8 +165,13 @@ def _count(stored: Mapping[str, Any]) -> tuple[int, bool]:
     """Tokens of a stored sample, and whether that is a guess."""
     if stored.get("n_tokens") is not None:
         return int(stored["n_tokens"]), False
-    text = str(stored.get("text") or stored.get("answer") or "")
+    text = str(stored.get("text") or (stored["answer"] if _answers(stored) else ""))
     return max(1, round(len(text) / CHARS_A_TOKEN)), True
+
+
+def _answers(stored: Mapping[str, Any]) -> bool:
+    """Whether an answer was kept; 0 is one."""
+    return stored.get("answer") not in (None, "")
 
 
 def _keeps(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:

@@ -26,7 +26,7 @@ from reasoning.verify import Verifier
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Kind: TypeAlias = Literal["searcher", "verifier", "aggregator", "generator", "task"]
+Kind: TypeAlias = Literal["searcher", "verifier", "aggregator", "generator", "task", "answers"]
 
 PACKAGES: Mapping[Kind, str] = {
     "searcher": "searchers",
@@ -34,6 +34,7 @@ PACKAGES: Mapping[Kind, str] = {
     "generator": "reasoning.backends",
     "task": "evals.tasks",
     "aggregator": "reasoning.aggregators",
+    "answers": "reasoning.answers",
 }
 HERE = Path(__file__).resolve().parents[2]
 """Where `reasoning` and the packages beside it stand."""
@@ -155,6 +156,20 @@ def refuse_unscored(who: str, vote: Any) -> None:
             f"{who} chooses by score and there is no verifier; name one, say verifier: logprob "
             "(`reasoning list verifiers` shows all)"
         )
+
+
+def bind_answers(spec: object) -> Callable[[str | None, Mapping[str, Any]], Any]:
+    """The kind of answers a name, or a mapping of `name` (or `kind`) and options, stands for.
+
+    It is given the data set's answer, or None, and the row. Raises RecipeError.
+    """
+    if isinstance(spec, str):
+        spec = {"name": spec}
+    if not isinstance(spec, Mapping):
+        raise RecipeError(f"answers is a kind or a mapping with a kind, not {spec!r}")
+    options = {"name" if key == "kind" else key: value for key, value in spec.items()}
+    function, options = _split("answers", options)
+    return functools.partial(function, **options)
 
 
 def default_aggregator(searcher: Any) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning.aggregators import Candidate
-from reasoning.answers.grading import equivalent
 from reasoning.backends.journal import Journal
 from reasoning.budget import Budget
 from reasoning.errors import EngineError, RecipeError, StoreError, UserError, cause
@@ -377,12 +376,12 @@ class _Run:
 async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[str, Any]:
     """One line of results.jsonl."""
     right: dict[str, bool] = {}
-    if problem.gold is not None:
+    known = problem.answers.graded
+    if known:
         for c in result.candidates:
             if c.answer and c.answer.key not in right:
-                right[c.answer.key] = await equivalent(problem.gold, c.answer.text)
+                right[c.answer.key] = await problem.answers.grade(c.answer) is True
     by_text = {c.answer.text: right.get(c.answer.key) for c in result.candidates if c.answer}
-    known = problem.gold is not None
     return {
         "problem": problem.id,
         "strategy": strategy.name,

@@ -34,7 +34,7 @@ MODEL = random_tree(7, depth=4)
 def test_from_a_question_to_an_answer() -> None:
     result = solve("q", searcher="self_consistency", n=4, generator=Scripted(BOXES))
     assert (result.answer, result.stop_reason) == ("2", "finished")
-    assert [c.answer and c.answer.key for c in result.candidates] == ["1", "2", "2", None]
+    assert [c.answer and c.answer.key for c in result.candidates] == ["1", "2", "2", "no answer"]
     assert len(result.tree) == result.usage.calls == 4
     assert result.failures == []
 
@@ -170,7 +170,7 @@ def test_failures_are_told_and_do_not_stop_the_search() -> None:
 
 
 def test_no_answer_is_none() -> None:
-    result = solve("q", searcher="sample", generator=Scripted(["I do not know."]))
+    result = solve(Problem("q", "q"), searcher="sample", generator=Scripted(["I do not know."]))
     assert (result.answer, result.stop_reason) == (None, "finished")
 
 

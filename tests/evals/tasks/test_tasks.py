@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evals.tasks import loading as tasks
+from evals.tasks import rows as tasks
 from evals.tasks.aime24 import aime24
 from evals.tasks.aime25 import aime25
 from evals.tasks.gsm8k import gsm8k
@@ -227,7 +227,7 @@ def test_fields_prompt_system_and_limit(tmp_path: Path) -> None:
     )
     task = jsonl(
         path=path,
-        prompt=r"{question} Use \boxed{} and {braces}.",
+        prompt=r"{question} Use \boxed{} and {{braces}}.",
         system="Be brief.",
         limit=2,
         id_field="n",

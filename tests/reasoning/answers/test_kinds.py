@@ -19,8 +19,10 @@ from reasoning.answers.math import Math, math
 from reasoning.answers.number import number
 from reasoning.answers.plain import plain
 from reasoning.answers.text import Text, text
+from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
 from reasoning.problem import Problem
+from reasoning.session import solve
 
 ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 ADD_TOO = "Or:\n```py\nadd = lambda a, b: b + a\n```"
@@ -187,7 +189,7 @@ def test_options_in_any_shape() -> None:
     ]  # fmt: skip
     for options in shapes:
         kind = choice("y", {"options": options})
-        assert (kind.gold, kind.listing) == ("B", "(A) x\n(B) y")
+        assert (kind.gold, kind.shows) == ("B", {"options": "(A) x\n(B) y"})
     numbered = choice("2", {"choices": {"text": ["x", "y"], "label": ["1", "2"]}})
     assert found(numbered, "The answer is 2.").key == "y"
     alike = choice("A", {"options": ["same", "same"]})
@@ -351,3 +353,32 @@ def test_sentences_are_not_compared_by_a_number_in_them() -> None:
     )
     assert not asyncio.run(kind.same(a, b))
     assert asyncio.run(kind.same(found(kind, "It is 0.5"), found(kind, r"\boxed{1/2}")))
+
+
+# ------------------------------------------------------------------------------- in a search
+
+
+def test_the_program_that_passes_wins_and_is_graded() -> None:
+    problem = Problem("p", "Add.", meta=CODE_ROW, answers=code(None, CODE_ROW))
+    result = solve(
+        problem,
+        searcher="best_of_n",
+        n=3,
+        generator=Scripted([WRONG, ADD, WRONG]),
+        verifier="python",
+    )
+    assert "a + b" in str(result.answer)
+    assert asyncio.run(problem.answers.grade(result.candidates[1].answer)) is True
+
+
+def test_what_cannot_be_read_does_not_win_a_vote() -> None:
+    replies = [r"\boxed{\frac{1}{}^^}", r"\boxed{\frac{1}{}^^}", r"\boxed{5}"]
+    result = solve("?", searcher="self_consistency", n=3, generator=Scripted(replies))
+    assert result.answer == "5"
+    result = solve(
+        "?", searcher="self_consistency", n=2, generator=Scripted(["It is **42**.", "42"])
+    )
+    assert (result.answer, [c.answer and c.answer.key for c in result.candidates]) == (
+        "42",
+        ["42", "42"],
+    )

@@ -251,3 +251,10 @@ def test_races_on_real_recordings(data: Path) -> None:
         )
         last = ends[2] if len(ends) == 3 else max(lengths)
         assert found.usage.generated_tokens == sum(min(n, last) for n in lengths)
+
+
+def test_a_recorded_answer_of_0_is_one() -> None:
+    for answer in (0, "0"):
+        assert replayed({"answer": answer}, 9).text == "\\boxed{0}"
+    for nothing in (None, ""):
+        assert replayed({"answer": nothing}, 9).text == ""
