@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
 
+from reasoning.errors import RecipeError
 from reasoning.generate import Piece, Prompt
 
 DOCUMENT = "<|endoftext|>"
@@ -52,6 +53,16 @@ def tokens_of(
             ids.pop()
         ids.extend(encode(piece) if isinstance(piece, str) else piece)
     return ids
+
+
+def one_token(name: int | str, ids: Sequence[int]) -> int:
+    """The token that `name` of a bias means. Raises RecipeError if it is not one."""
+    if len(ids) != 1:
+        raise RecipeError(
+            f"sampling.logit_bias names {name!r}, which is {len(ids)} tokens of this model; give "
+            "the id of a token, or a text that is one"
+        )
+    return ids[0]
 
 
 def priority(prompt: Prompt) -> int:

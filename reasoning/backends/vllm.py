@@ -17,8 +17,17 @@ import numpy as np
 
 from reasoning.backends import checkpoint
 from reasoning.backends.own_loop import OwnLoop
-from reasoning.backends.token_ids import BROKEN, CONTEXT, DOCUMENT, priority, text_of, tokens_of
+from reasoning.backends.token_ids import (
+    BROKEN,
+    CONTEXT,
+    DOCUMENT,
+    one_token,
+    priority,
+    text_of,
+    tokens_of,
+)
 from reasoning.backends.vllm_common import cpu_defaults, installed_version
+from reasoning.backends.vllm_fields import bounds, chosen, confidence, likeliest
 from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Message
@@ -83,6 +92,10 @@ class Vllm(Generator):
         self._names = itertools.count()
 
     @property
+    def honours(self) -> frozenset[str]:
+        return frozenset(Sampling.__dataclass_fields__) - {"max_tokens"}
+
+    @property
     def reads(self) -> bool:
         return True
 
@@ -122,8 +135,9 @@ class Vllm(Generator):
         return Sample(
             text_of(self._decode, ids, produced, ended=finish == "end"),
             token_ids=tuple(produced),
-            logprobs=_chosen(produced, rows),
-            confidence=_confidence(rows, params.confidence_k),
+            logprobs=chosen(produced, rows),
+            confidence=confidence(rows, params.confidence_k),
+            top_logprobs=likeliest(rows, params.top_logprobs),
             finish=finish,
             prompt_tokens=len(ids),
             cached_tokens=outputs[0].num_cached_tokens or 0,
@@ -223,32 +237,52 @@ class Vllm(Generator):
         engine, self._engine = self._engine, None
         engine.shutdown()
 
+    def refuse(self, params: Sampling) -> None:
+        """See `reasoning.generate.Generator`; the number of likely tokens is bounded, too."""
+        most = self._options.get("max_logprobs", 20)
+        for name in ("confidence_k", "top_logprobs"):
+            if 0 <= most < getattr(params, name):  # -1: as many as there are
+                raise RecipeError(
+                    f"{name} is {getattr(params, name)} and vLLM gives the {most} most likely "
+                    "tokens; raise generator.max_logprobs"
+                )
+
     def _sampling(self, params: Sampling, seed: int, **more: Any) -> Any:
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
 
-        most = self._options.get("max_logprobs", 20)
-        if 0 <= most < params.confidence_k:  # -1: as many as there are
-            raise RecipeError(
-                f"confidence_k is {params.confidence_k} and vLLM gives the {most} most likely "
-                "tokens; raise generator.max_logprobs"
-            )
+        self.refuse(params)
         try:
             return SamplingParams(
                 max_tokens=params.max_tokens,
                 temperature=params.temperature,
                 top_p=params.top_p,
                 top_k=params.top_k,
+                min_p=params.min_p,
+                min_tokens=params.min_tokens,
+                presence_penalty=params.presence_penalty,
+                frequency_penalty=params.frequency_penalty,
+                repetition_penalty=params.repetition_penalty,
+                logit_bias=self._biases(params.logit_bias),
+                structured_outputs=bounds(params),
                 stop=list(params.stop) or None,
                 stop_token_ids=sorted(self._stop_tokens(params.stop)),
                 seed=seed if params.temperature > 0 else None,
-                logprobs=params.confidence_k,
+                logprobs=max(params.confidence_k, params.top_logprobs),
                 output_kind=RequestOutputKind.FINAL_ONLY,
                 **more,
             )
         except (VLLMValidationError, ValueError) as error:
             raise RecipeError(f"vLLM refuses the sampling parameters: {error}") from error
+
+    def _biases(self, biases: Mapping[int | str, float]) -> dict[int, float] | None:
+        """By token ids. Raises RecipeError for a text that is not one token."""
+        found: dict[int, float] = {}
+        for token, bias in biases.items():
+            ids = [token] if isinstance(token, int) else self._encode(token)
+            found[one_token(token, ids)] = bias
+        return found or None
 
     def _stop_tokens(self, stop: tuple[str, ...]) -> frozenset[int]:
         """The tokens that hold a stop string in one piece, as most stops come.
@@ -344,18 +378,3 @@ def _finish(reason: str | None, stop: Any, stop_tokens: Set[int]) -> Finish:
     if reason == "length":
         return "length"
     raise GenerationError(f"vLLM ended the request with {reason!r}")
-
-
-def _chosen(ids: list[int], rows: list[Any]) -> FloatArray | None:
-    """The logprobs of the sampled tokens [tokens], nats."""
-    if len(rows) != len(ids):
-        return None
-    return np.array([row[i].logprob for i, row in zip(ids, rows, strict=True)], dtype=np.float32)
-
-
-def _confidence(rows: list[Any], k: int) -> FloatArray | None:
-    """Minus the mean of the k highest logprobs at each token [tokens], nats."""
-    if not k:
-        return None
-    means = [np.mean(sorted((p.logprob for p in row.values()), reverse=True)[:k]) for row in rows]
-    return -np.array(means, dtype=np.float32)

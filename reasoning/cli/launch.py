@@ -29,7 +29,11 @@ _HERE = "127.0.0.1"
 _LOCAL = {"localhost": _HERE, _HERE: _HERE, "0.0.0.0": _HERE, "::1": "::1"}
 _MEMORY = 0.9  # of a GPU, for all servers on it together
 _LEAST = 0.2  # of the largest model's part: a small one needs room to compute, too
-_FOR_SEARCH = {"enable_prefix_caching": True, "scheduling_policy": "priority"}
+_FOR_SEARCH = {
+    "enable_prefix_caching": True,
+    "scheduling_policy": "priority",
+    "generation_config": "vllm",  # not what the checkpoint ships
+}
 _USAGE = {"enable_prompt_tokens_details": True}  # how much of a prompt was cached
 _ON_CPU = {"kv_cache_memory_bytes": 1 << 30, "block_size": 32}
 _SEEDS_ON_CPU = {"enable_chunked_prefill": False}  # two prompt parts and a seed kill the worker

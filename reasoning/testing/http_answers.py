@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from reasoning.testing.http_model import END, Writing, chat, decode, encode, logprob
@@ -20,9 +20,20 @@ not json, not an answer: what the names say; short logprobs: half of them; wrong
 more than there is; drip: a byte at a time; hold: three tokens, then silence."""
 
 
+OPENAIS = frozenset({"top_p", "presence_penalty", "frequency_penalty", "logit_bias"})
+FIELDS = OPENAIS | {
+    "top_k", "min_p", "min_tokens", "repetition_penalty", "structured_outputs", "response_format",
+}  # fmt: skip
+"""vLLM's fields that say how to draw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """What the server can do. `strict` refuses fields it does not know."""
+    """What the server can do. `strict` refuses fields it does not know.
+
+    `fields` are the ones it knows that say how to draw; `typed`, it refuses nonsense in them.
+    `defaults` are its own values for those that a request leaves out.
+    """
 
     completions: bool = True
     chat: bool = True
@@ -31,12 +42,25 @@ class Flavour:
     continues: bool = True
     logprobs: bool = True
     strict: bool = False
+    fields: frozenset[str] = FIELDS
+    typed: bool = True
+    defaults: Mapping[str, float] = field(default_factory=dict)
 
 
 VLLM = Flavour()
-TEXT = Flavour(chat=False, tokens=False, extended=False, strict=True)
+TEXT = Flavour(chat=False, tokens=False, extended=False, strict=True, fields=OPENAIS)
 CHAT = Flavour(completions=False, tokens=False)
-PLAIN_CHAT = Flavour(completions=False, tokens=False, extended=False, continues=False, strict=True)
+PLAIN_CHAT = Flavour(
+    completions=False, tokens=False, extended=False, continues=False, strict=True, fields=OPENAIS
+)
+LLAMA = Flavour(
+    tokens=False,
+    extended=False,
+    typed=False,
+    fields=OPENAIS | {"top_k", "min_p", "repeat_penalty"},
+    defaults={"top_k": 40, "top_p": 0.95, "min_p": 0.05},
+)
+"""As llama.cpp is: unknown fields and nonsense are ignored, and its own defaults decide."""
 
 
 class BrokenError(Exception):
@@ -68,6 +92,7 @@ class Answer:
         if limit < 1:
             raise ValueError(f"max_tokens must be at least 1, got {limit}")
         stop = body.get("stop") or ()
+        fields = {**self.flavour.defaults, **_drawing(body, self.flavour)}
         self.writing = Writing(
             self.prompt,
             limit,
@@ -75,6 +100,7 @@ class Answer:
             seed=body.get("seed", 0),
             stop=[stop] if isinstance(stop, str) else stop,
             keep_stop=self.flavour.extended and bool(body.get("include_stop_str_in_output")),
+            fields=fields,
         )
 
     def whole(self) -> dict[str, Any]:
@@ -193,6 +219,21 @@ def _prompt(body: Mapping[str, Any], flavour: Flavour) -> str | list[int]:
     if isinstance(prompt, list) and not flavour.tokens:
         raise ValueError("prompt must be a string")
     return prompt  # type: ignore[no-any-return]
+
+
+_FORMS = ("logit_bias", "structured_outputs", "response_format")
+
+
+def _drawing(body: Mapping[str, Any], flavour: Flavour) -> dict[str, Any]:
+    """The fields that say how to draw. Raises ValueError for nonsense in one, if it minds."""
+    found = {}
+    for name in flavour.fields & body.keys():
+        sound = isinstance(body[name], dict if name in _FORMS else int | float)
+        if sound:
+            found[name] = body[name]
+        elif flavour.typed:
+            raise ValueError(f"{name} is {body[name]!r}, which is nothing of that kind")
+    return found
 
 
 def tokenizer(path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ end of a step. The next token's distribution is a function of the last few token
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from reasoning.seeds import fold
 
@@ -62,12 +63,22 @@ def logprob(before: Sequence[int], token: int) -> float:
     return following(tuple(before[-3:])).get(token, _UNLIKELY)
 
 
-def draw(before: Sequence[int], temperature: float, seed: int, number: int) -> int:
-    """The token that a call draws as its `number`-th, after `before`."""
+def draw(
+    before: Sequence[int],
+    temperature: float,
+    seed: int,
+    number: int,
+    fields: Mapping[str, Any] | None = None,
+) -> int:
+    """The token that a call draws as its `number`-th, after `before`, which ends in its own."""
     options = following(tuple(before[-3:]))
+    if fields:
+        options = _changed(options, before, number, fields)
     if temperature == 0:
         return max(options, key=lambda token: (options[token], -token))
     weights = {token: math.exp(p / temperature) for token, p in options.items()}
+    if fields:
+        weights = _kept(weights, fields)
     mark = fold(seed, "draw", number) / 2**63 * math.fsum(weights.values())
     for token, weight in weights.items():
         mark -= weight
@@ -76,12 +87,61 @@ def draw(before: Sequence[int], temperature: float, seed: int, number: int) -> i
     return END
 
 
+def _changed(
+    options: Mapping[int, float], before: Sequence[int], number: int, fields: Mapping[str, Any]
+) -> dict[int, float]:
+    """Logits after penalties and biases, of the tokens that may come."""
+    said = list(before[len(before) - number :])
+    repetition = fields.get("repetition_penalty", fields.get("repeat_penalty", 1))
+    bias = {int(token): value for token, value in (fields.get("logit_bias") or {}).items()}
+    found = {}
+    for token, p in options.items():
+        if token == END and number < fields.get("min_tokens", 0):
+            continue
+        again = said.count(token)
+        p *= repetition if again else 1
+        p -= fields.get("presence_penalty", 0) * (again > 0)
+        p -= fields.get("frequency_penalty", 0) * again
+        found[token] = p + bias.get(token, 0)
+    return found
+
+
+def _kept(weights: Mapping[int, float], fields: Mapping[str, Any]) -> dict[int, float]:
+    """The tokens that top_k, top_p and min_p leave."""
+    ranked = sorted(weights.items(), key=lambda item: -item[1])
+    if (k := fields.get("top_k", 0)) > 0:
+        ranked = ranked[:k]
+    floor = fields.get("min_p", 0) * ranked[0][1]
+    most, total, kept = fields.get("top_p", 1) * sum(w for _, w in ranked), 0.0, {}
+    for token, weight in ranked:
+        if weight < floor or (total and total >= most):
+            break
+        kept[token] = weight
+        total += weight
+    return {token: kept[token] for token in weights if token in kept}
+
+
+def bound(fields: Mapping[str, Any]) -> str | None:
+    """The first text that these fields of vLLM's, SGLang's or OpenAI's let a model say."""
+    forms = {**fields, **(fields.get("structured_outputs") or {})}
+    form = (fields.get("response_format") or {}).get("json_schema") or {}
+    schema = forms.get("json", forms.get("guided_json", form.get("schema")))
+    if schema is not None:
+        return "{" + ", ".join(f'"{name}": 7' for name in schema["properties"]) + "}"
+    choice = forms.get("choice", forms.get("guided_choice"))
+    if choice:
+        return str(choice[0])
+    regex = forms.get("regex", forms.get("guided_regex"))
+    return regex and str(regex).strip("()").split("|")[0].replace("\\", "")
+
+
 @dataclass(slots=True)
 class Writing:
     """One answer as it is being written: iterate to get token after token.
 
     `finish` and `stopped_by` are set when it is over; `shown` is what a server shows of the text
-    then, cut behind the stop string, or before it without `keep_stop`.
+    then, cut behind the stop string, or before it without `keep_stop`. `fields` say how to draw, by
+    vLLM's names.
     """
 
     prompt: Sequence[int]
@@ -90,15 +150,23 @@ class Writing:
     seed: int = 0
     stop: Sequence[str] = ()
     keep_stop: bool = True
+    fields: Mapping[str, Any] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)
     finish: str | None = None
     stopped_by: str | None = None
     shown: str = ""
 
     def __iter__(self) -> Iterator[int]:
+        said = bound(self.fields)
+        must = [] if said is None else [*encode(said), END]
         while self.finish is None:
             before = [*self.prompt[-3:], *self.tokens]
-            token = draw(before, self.temperature, self.seed, len(self.tokens))
+            number = len(self.tokens)
+            token = (
+                draw(before, self.temperature, self.seed, number, self.fields)
+                if said is None
+                else must[number]
+            )
             self.tokens.append(token)
             self.shown = decode(self.tokens)
             self._judge(token)

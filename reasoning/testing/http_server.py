@@ -21,6 +21,7 @@ from typing import Any
 
 from reasoning.testing.http_answers import (
     CHAT,
+    LLAMA,
     PLAIN_CHAT,
     TEXT,
     VLLM,
@@ -34,6 +35,7 @@ from reasoning.testing.http_answers import (
 
 __all__ = [
     "CHAT",
+    "LLAMA",
     "PLAIN_CHAT",
     "TEXT",
     "VLLM",
@@ -51,7 +53,6 @@ _PLAIN_FIELDS = {
     "messages",
     "max_tokens",
     "temperature",
-    "top_p",
     "seed",
     "stop",
 }
@@ -155,13 +156,13 @@ class HttpServer:
     async def _complete(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, Any]
     ) -> tuple[int, str, AsyncIterator[bytes] | bytes]:
-        unknown = set(body) - _PLAIN_FIELDS
+        unknown = set(body) - _PLAIN_FIELDS - self.flavour.fields
         if self.flavour.strict and unknown:
             return _error(400, f"Unrecognized request arguments: {sorted(unknown)}")
         if body["model"] != "toy":
             return _error(404, f"The model {body['model']!r} does not exist.")
         fault: Fault | None = None
-        if body.get("temperature") != 0 or "seed" in body:
+        if "seed" in body or body.get("temperature") not in (0, 2.0):
             call = Call(self.counts["calls"], path, body, headers)
             self.seen.append(call)
             self.count("calls")

@@ -182,12 +182,13 @@ def vllm_cache(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -
 def serve(vllm_cache: Path) -> Iterator[Serve]:
     """Starts a server of one's own, to be killed or restarted: serve(), serve(port=...).
 
-    serve(reward_model=True) serves the reward model instead; further arguments are vLLM's.
+    serve(reward_model=True) serves the reward model instead, serve(model=...) another checkpoint;
+    further arguments are vLLM's.
     """
     servers: list[Server] = []
 
-    def start(*more: str, reward_model: bool = False, port: int = 0) -> Server:
-        model = REWARD_MODEL if reward_model else MODEL
+    def start(*more: str, reward_model: bool = False, model: Path = MODEL, port: int = 0) -> Server:
+        model = REWARD_MODEL if reward_model else model
         options = (*ENGINE, *(POOLING if reward_model else GENERATOR), *more)
         servers.append(Server(model, options, vllm_cache, port or free_port()))
         return servers[-1].wait()
@@ -228,9 +229,9 @@ def engine(in_process: dict[str, Any]) -> Iterator[Any]:
     from reasoning.backends.vllm import vllm
 
     generator = vllm(**in_process)
-    asyncio.run(generator.astart())  # type: ignore[attr-defined]
+    asyncio.run(generator.astart())
     yield generator
-    asyncio.run(generator.aclose())  # type: ignore[attr-defined]
+    asyncio.run(generator.aclose())
 
 
 @pytest.fixture(scope="session")

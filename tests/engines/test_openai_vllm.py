@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import shutil
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
-from reasoning.backends.nano import Nano
+from reasoning.backends.nano import WEIGHTS, Nano
 from reasoning.backends.openai import Limits, OpenAI
+from reasoning.backends.openai.fields import OFF
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
@@ -21,6 +25,8 @@ from reasoning.tree import Node, RolloutTree, Sample
 
 T = TypeVar("T")
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
+FIELDS = {"top_p", "top_k", "min_p", "min_tokens", "presence_penalty", "frequency_penalty"}
+FIELDS |= {"repetition_penalty", "logit_bias", "choice", "regex", "json_schema"}
 BLOCK = 32  # tokens in a block of the server's prefix cache
 LATE = 8  # steps in which a busy server has not heard yet that a client has left
 
@@ -71,8 +77,51 @@ def test_token_ids_are_found(openai: Callable[..., OpenAI]) -> None:
     assert able.context == 1024
     assert all((able.extended, able.stops, able.continues, able.streams, able.logprobs))
     assert able.scores
+    assert set(able.off) == set(OFF) - {"repeat_penalty"}
+    assert able.off["top_k"] == 0
+    assert able.knows == FIELDS
+    assert able.bounds == "structured_outputs"
     chat = run(openai(api="chat").abilities())
     assert (chat.mode, chat.continues, chat.stops) == ("chat", True, True)
+    assert (chat.off, chat.knows, chat.bounds) == (able.off, able.knows, able.bounds)
+
+
+@pytest.mark.parametrize("api", ["tokens", "text", "chat"])
+def test_fields_do_what_they_say(openai: Callable[..., OpenAI], api: str) -> None:
+    generator = openai(api=api)
+    greedy = run(draw(generator, temperature=0.0)).text
+    assert run(draw(generator, temperature=2.0, top_k=1)).text == greedy
+    assert run(draw(generator, temperature=2.0, min_p=1.0)).text == greedy
+    assert run(draw(generator, temperature=0.0, repetition_penalty=5.0)).text != greedy
+    assert run(draw(generator, choice=("perhaps", "perhaps not"))).text.startswith("perhaps")
+    assert re.fullmatch(r"[0-9]{3}", run(draw(generator, regex="[0-9]{3}")).text)
+    schema = {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}
+    said = run(draw(generator, json_schema=schema | {"additionalProperties": False}))
+    assert isinstance(json.loads(said.text)["x"], bool)
+    assert run(draw(generator, min_tokens=60)).generated_tokens >= 60
+    (seven,) = run(openai().encode("7"))
+    for token in (seven, "7"):
+        assert set(run(draw(generator, max_tokens=5, logit_bias={token: 100.0})).text) == {"7"}
+    sample = run(draw(generator, temperature=0.0, top_logprobs=5))
+    assert sample.top_logprobs is not None
+    assert sample.logprobs is not None
+    np.testing.assert_allclose(sample.top_logprobs.logprobs[:, 0], sample.logprobs, atol=1e-5)
+    ended = sample.finish == "end"
+    pieces = [row[0] for row in sample.top_logprobs.texts]
+    assert "".join(pieces[:-1] if ended else pieces) == sample.text
+
+
+def test_a_checkpoints_defaults_never_decide(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """A checkpoint that ships top_k 1 would make every answer the greedy one."""
+    shutil.copytree(WEIGHTS, tmp_path / "greedy")
+    config = tmp_path / "greedy" / "generation_config.json"
+    kept = json.loads(config.read_text()) if config.exists() else {}
+    config.write_text(json.dumps(kept | {"top_k": 1, "repetition_penalty": 1.3}))
+    server = serve(model=tmp_path / "greedy")
+    generator = OpenAI([f"{server.url}/v1"], "nano")
+    texts = {run(draw(generator, seed=seed)).text for seed in range(1, 9)}
+    server.close()
+    assert len(texts) > 1
 
 
 @pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
@@ -186,10 +235,7 @@ def test_a_server_killed_in_the_middle_comes_back(serve: Callable[..., Any]) -> 
     async def work() -> list[Node | None]:
         await generator.astart()
         async with asyncio.TaskGroup() as group:
-            calls = [
-                group.create_task(search.extend(search.root, slot, until="end"))
-                for slot in range(24)
-            ]
+            calls = [group.create_task(search.draw(search.root, until="end")) for _ in range(24)]
             while await asyncio.to_thread(metric_of, server.url, "generation_tokens_total") < 100:
                 assert not any(call.done() for call in calls)
             await asyncio.to_thread(server.kill)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -92,6 +93,36 @@ def test_confidence_is_of_the_k_most_likely(engine: Any, nano: Nano) -> None:
     np.testing.assert_allclose(theirs.confidence, ours.confidence, rtol=1e-3)
 
 
+def test_fields_do_what_they_say(engine: Any) -> None:
+    greedy = draw(engine, temperature=0.0)
+    assert draw(engine, temperature=2.0, top_k=1).text == greedy.text
+    assert draw(engine, temperature=2.0, min_p=1.0).text == greedy.text
+    assert draw(engine, temperature=0.0, repetition_penalty=5.0).text != greedy.text
+    assert draw(engine, choice=("perhaps", "perhaps not")).text.startswith("perhaps")
+    assert re.fullmatch(r"[0-9]{3}", draw(engine, regex="[0-9]{3}").text)
+    schema = {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}
+    said = draw(engine, json_schema=schema | {"additionalProperties": False})
+    assert isinstance(json.loads(said.text)["x"], bool)
+    assert draw(engine, min_tokens=60).generated_tokens >= 60
+    (seven,) = asyncio.run(engine.encode("7"))
+    for token in (seven, "7"):
+        assert set(draw(engine, max_tokens=5, logit_bias={token: 100.0}).text) == {"7"}
+    with pytest.raises(RecipeError, match="tokens of this model"):
+        draw(engine, logit_bias={"seven apples": 1.0})
+
+
+def test_the_likeliest_tokens_have_their_texts(engine: Any) -> None:
+    sample = draw(engine, temperature=0.0, top_logprobs=5, confidence_k=2)
+    assert sample.top_logprobs is not None
+    assert sample.logprobs is not None
+    assert sample.confidence is not None
+    tops = sample.top_logprobs.logprobs
+    np.testing.assert_allclose(tops[:, 0], sample.logprobs, atol=1e-5)
+    np.testing.assert_allclose(-tops[:, :2].mean(1), sample.confidence, rtol=1e-4)
+    pieces = [row[0] for row in sample.top_logprobs.texts]
+    assert "".join(pieces[:-1] if sample.finish == "end" else pieces) == sample.text
+
+
 @pytest.mark.parametrize("question", [True, False])
 @pytest.mark.parametrize("known", [True, False], ids=["tokens", "text"])
 def test_text_is_as_likely_as_nano_finds_it(
@@ -131,7 +162,7 @@ def test_a_full_context_ends_the_sample(engine: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "word"), [({"temperature": 2.5}, "temperature"), ({"confidence_k": 21}, "20")]
+    ("params", "word"), [({"temperature": 2.5}, "temperature"), ({"top_logprobs": 21}, "20")]
 )
 def test_what_the_engine_cannot_sample(engine: Any, params: dict[str, Any], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
@@ -228,7 +259,7 @@ def test_an_adapter_answers(in_process: dict[str, Any], tmp_path: Path) -> None:
         theirs = draw(generator, temperature=0.0, max_tokens=100)
         ours = draw(model, temperature=0.0, max_tokens=100)
     finally:
-        asyncio.run(generator.aclose())  # type: ignore[attr-defined]
+        asyncio.run(generator.aclose())
         model.close()
     assert theirs.token_ids == ours.token_ids
 

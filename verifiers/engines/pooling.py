@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.backends.openai.answer import count
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.backends.vllm_common import cpu_defaults, installed_version
 from reasoning.clock import RealClock
@@ -34,6 +33,7 @@ from reasoning.errors import (
 from reasoning.generate import Meter
 from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
+from reasoning.http.reading import count
 from reasoning.http.replica import checked_url, parsed
 
 Rows: TypeAlias = NDArray[np.float32]

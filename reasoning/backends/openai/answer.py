@@ -7,54 +7,16 @@ Answers come as a stream of events, a few tokens each, or in one piece; from /co
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
-from reasoning.errors import GenerationError, TransientError
+from reasoning.errors import TransientError
 from reasoning.http.connection import Reply
-from reasoning.tree import Finish, FloatArray
+from reasoning.http.reading import count, number, shown, string
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
-_MOST = 10**9
-"""Tokens that a server can mean."""
-
-
-def count(value: Any) -> int | None:
-    """A number of tokens as a server tells it; None for what is none."""
-    sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
-    return value if sound else None
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """What goes wrong in here is a server's answer that is not as it should be: TransientError."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise TransientError(f"the server's answer cannot be read: {why}") from error
-
-
-def number(value: Any) -> float:
-    """A log-probability as a server tells it. Raises TypeError for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise TypeError(f"a log-probability is {_shown(value)}")
-    return float(value)
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text is {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:80]
 
 
 class Answer:
@@ -68,7 +30,8 @@ class Answer:
         self.logprobs: list[float | None] = []
         self.strings: list[str] = []
         """Each token's text, or "token_id:N"."""
-        self.tops: list[Any] = []
+        self.tops: list[list[tuple[str, float]]] = []
+        """The likeliest tokens at each, with their log-probabilities."""
         self.pieces = 0
         """Events that brought anything."""
         self.reason: str | None = None
@@ -150,7 +113,7 @@ class Answer:
             self.extra = self.extra or choice
             self._choice(choice)
         if not isinstance(usage, dict):
-            raise TypeError(f"usage is {_shown(usage)}")
+            raise TypeError(f"usage is {shown(usage)}")
 
     def _choice(self, choice: dict[str, Any]) -> None:
         said: Mapping[str, Any] = choice.get("delta") or choice.get("message") or choice
@@ -164,12 +127,12 @@ class Answer:
             self.pieces += 1
         # Tokens first: they are paid for, also where the rest cannot be read.
         if not isinstance(ids, list) or any(count(i) is None for i in ids):
-            raise TypeError(f"token_ids is {_shown(ids)}")
+            raise TypeError(f"token_ids is {shown(ids)}")
         self.ids += ids
         if text:
-            self.text.append(_string(text))
+            self.text.append(string(text))
         if thought:
-            self.thought.append(_string(thought))
+            self.thought.append(string(thought))
         if logprobs := choice.get("logprobs"):
             self._take_logprobs(logprobs)
         if text or ids or thought:
@@ -180,18 +143,18 @@ class Answer:
             self.stopped_by = choice.get("matched_stop") if stopped is None else stopped
 
     def _take_logprobs(self, logprobs: Mapping[str, Any]) -> None:
-        if (content := logprobs.get("content")) is not None:  # chat
+        if (content := logprobs.get("content")) is not None:  # chat, llama.cpp everywhere
             for token in content:
                 self.logprobs.append(number(token["logprob"]))
-                self.strings.append(_string(token["token"]))
+                self.strings.append(string(token["token"]))
                 tops = token.get("top_logprobs") or ()
-                self.tops.append([number(top["logprob"]) for top in tops])
+                self.tops.append(_once((top["token"], top["logprob"]) for top in tops))
             return
         given = logprobs.get("token_logprobs") or ()
         self.logprobs += [None if p is None else number(p) for p in given]
-        self.strings += [_string(s) for s in logprobs.get("tokens") or ()]
+        self.strings += [string(s) for s in logprobs.get("tokens") or ()]
         rows = logprobs.get("top_logprobs") or ()
-        self.tops += [[number(p) for p in (row or {}).values()] for row in rows]
+        self.tops += [_once((row or {}).items()) for row in rows]
 
     def go_on(self) -> None:
         """What is read next is the reply to another request, which goes on from here."""
@@ -206,12 +169,12 @@ class Answer:
         if "".join(self.strings) != "".join(self.text):
             return None
         size = 0
-        for count, string in enumerate(self.strings, start=1):
-            size += len(string)
+        for kept, piece in enumerate(self.strings, start=1):
+            size += len(piece)
             if size >= end:
-                self.text = self.strings[:count]
+                self.text = self.strings[:kept]
                 for part in (self.ids, self.logprobs, self.strings, self.tops):
-                    del part[count:]
+                    del part[kept:]
                 break
         return self.said()
 
@@ -235,25 +198,6 @@ class Answer:
         return strings[len(shown) :] if strings and strings.startswith(shown) else None
 
 
-def finish(answer: Answer) -> Finish:
-    """Why an answer without a stop string ended. Raises GenerationError for an unknown reason."""
-    if answer.reason == "length":
-        return "length"
-    if answer.reason in ("stop", "eos", "end_turn", "stop_sequence"):
-        return "end"
-    raise GenerationError(f"the server ended the answer with {answer.reason!r}")
-
-
-def chosen(answer: Answer, tokens: int) -> FloatArray | None:
-    """The logprobs of the sampled tokens [tokens], nats; None if the server gave other ones."""
-    if len(answer.logprobs) != tokens or any(p is None for p in answer.logprobs):
-        return None
-    return np.minimum(np.array(answer.logprobs, dtype=np.float32), 0)
-
-
-def confidence(answer: Answer, tokens: int, k: int) -> FloatArray | None:
-    """Minus the mean of the k highest logprobs at each token [tokens], nats."""
-    if not k or len(answer.tops) != tokens or not all(answer.tops):
-        return None
-    means = [np.mean(sorted(row, reverse=True)[:k]) for row in answer.tops]
-    return -np.array(means, dtype=np.float32)
+def _once(row: Iterable[tuple[Any, Any]]) -> list[tuple[str, float]]:
+    """Every token once: some servers name the sampled one twice."""
+    return list(dict.fromkeys((string(token), number(logprob)) for token, logprob in row))

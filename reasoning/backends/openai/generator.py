@@ -7,35 +7,28 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
-from reasoning.backends.openai import request
-from reasoning.backends.openai.answer import (
-    Answer,
-    chosen,
-    confidence,
-    count,
-    finish,
-    number,
-    readable,
-)
+from reasoning.backends.openai import fields, request, scoring
+from reasoning.backends.openai.answer import Answer
 from reasoning.backends.openai.probe import Api, probe, served
 from reasoning.backends.openai.request import Abilities
+from reasoning.backends.openai.sampled import sample as sample_of
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock
-from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
+from reasoning.errors import EngineError, RecipeError, TransientError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.http.admission import Limits
 from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
+from reasoning.http.reading import count, readable
 from reasoning.http.replica import checked_url
 from reasoning.search import Retry
 from reasoning.seeds import fold
 from reasoning.thinking import Thinking
-from reasoning.tree import Finish, FloatArray, Sample
+from reasoning.tree import FloatArray, Sample
 
 _URGENCY_STEPS = 1000
 """Servers' priorities are integers, urgencies are not."""
@@ -120,13 +113,16 @@ class OpenAI(Generator):
         Raises RecipeError for what the server cannot do, EngineError once no server is left.
         """
         able = self._able or await self.abilities()
-        fields = await self._fields(prompt, able)
+        self.refuse(params)
+        if any(isinstance(token, str) for token in params.logit_bias):
+            params = replace(params, logit_bias=await self._biases(params, able))
+        held = await self._holding(prompt, able)
         answer = Answer()
         try:
-            await self._answered(answer, prompt, fields, params, seed, able)
+            await self._answered(answer, prompt, held, params, seed, able)
         finally:
             meter(min(answer.tokens, params.max_tokens))
-        return await self._sample(answer, fields, params, able)
+        return await sample_of(answer, held.get("prompt"), params, able, self._tokenizer(able))
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
@@ -144,26 +140,11 @@ class OpenAI(Generator):
                 f"the server at {self.urls[0]} does not tell how likely given text is "
                 "(prompt_logprobs, or echo with logprobs); use vLLM, or generator nano"
             )
+        post = partial(self._post, "completions", prompt=prompt)
         if able.mode == "text":
-            with readable():
-                return await self._scored_text(prompt, sample, question, meter)
-        given = sample.token_ids
+            return await scoring.by_echo(post, self._template, prompt, sample, question, meter)
         tokens = self._tokenizer(able)
-        scored = list(given) if given is not None else await tokens.encode(sample.text)
-        begin = await (tokens.question(prompt) if question else tokens.document())
-        before = begin + await tokens.path(prompt)
-        meter(len(before) + len(scored))
-        if not scored:
-            return np.zeros(0, np.float32)
-        body = {"prompt": before + scored, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        whole = await self._post("completions", body, prompt)
-        with readable():
-            rows = (_choice(whole).get("prompt_logprobs") or [])[len(before) :]
-            if len(rows) != len(scored):
-                raise ValueError(f"{len(rows)} log-probabilities for {len(scored)} tokens")
-            pairs = zip(scored, rows, strict=True)
-            values = [number(row[str(i)]["logprob"]) if row else 0.0 for i, row in pairs]
-        return np.array(values, dtype=np.float32)
+        return await scoring.by_tokens(post, tokens, prompt, sample, question, meter)
 
     async def encode(self, text: str) -> list[int]:
         """The token ids of `text`. Raises RecipeError if the server deals in text alone."""
@@ -204,6 +185,29 @@ class OpenAI(Generator):
                 self._able = able
         return self._able
 
+    async def _biases(self, params: Sampling, able: Abilities) -> dict[int | str, float]:
+        """By token ids, as servers want them."""
+        if not able.tokenizes:
+            raise RecipeError(
+                "sampling.logit_bias names tokens by their text, and the server at "
+                f"{self.urls[0]} does not tell their ids (/tokenize); name them by their ids"
+            )
+        return await self._tokenizer(able).biases(params.logit_bias)
+
+    def refuse(self, params: Sampling) -> None:
+        """Raise RecipeError for a field that the server is known not to know."""
+        if self._able is not None:
+            fields.refuse(self._able, params, self.urls[0])
+
+    @property
+    def honours(self) -> frozenset[str]:
+        """As far as is known; a server is asked once, at the start."""
+        everything = frozenset(Sampling.__dataclass_fields__) - {"max_tokens"}
+        if self._able is None:
+            return everything
+        told = ("confidence_k", "top_logprobs") if self._able.logprobs else ()
+        return (self._able.knows | {"temperature", "stop", *told}) & everything
+
     def refuse_steps(self) -> None:
         """Raises RecipeError if the server is known not to go on from a step."""
         if self._able is not None:
@@ -224,6 +228,8 @@ class OpenAI(Generator):
             "step search": "yes" if able.continues else "no: it starts every answer afresh",
             "stop strings": "the server's" if able.stops else "cut here",
             "streams": "yes" if able.streams else "no: cancelled calls cannot be metered",
+            "fields of sampling": fields.in_words(able),
+            "not known there": fields.not_in_words(able),
             "log-probabilities": "yes" if able.logprobs else "no",
             "likelihood of given text": "yes" if able.scores else "no",
         }
@@ -238,7 +244,7 @@ class OpenAI(Generator):
         self,
         answer: Answer,
         prompt: Prompt,
-        fields: Mapping[str, Any],
+        held: Mapping[str, Any],
         params: Sampling,
         seed: int,
         able: Abilities,
@@ -254,8 +260,8 @@ class OpenAI(Generator):
         affinity = request.affinity(prompt) if several else ()
         watch = answer.watch if able.stops or not params.stop else _stop_here(answer, params.stop)
         while not answer.over:
-            body = request.body(
-                able, params, seed=seed, model=str(self.model), prompt=fields, extra=self._extra
+            body = fields.body(
+                able, params, seed=seed, model=str(self.model), prompt=held, extra=self._extra
             )
             if self._priority and able.extended:
                 body["priority"] = _priority(prompt)
@@ -294,50 +300,11 @@ class OpenAI(Generator):
                 break
             # The rest is drawn as a continuation: its random numbers are its own.
             params = replace(params, max_tokens=left)
-            fields = {**fields, "prompt": [*fields["prompt"], *answer.ids[before:]]}
+            held = {**held, "prompt": [*held["prompt"], *answer.ids[before:]]}
             seed = fold(seed, "resume", len(answer.ids))
             answer.go_on()
 
-    async def _sample(
-        self, answer: Answer, fields: Mapping[str, Any], params: Sampling, able: Abilities
-    ) -> Sample:
-        said = answer.said()
-        ends = [at + len(stop) for stop in params.stop if (at := said.find(stop)) >= 0]
-        if ends and able.mode == "tokens":
-            # The text of whole tokens, also of what follows a stop string in its last one.
-            whole = answer.cut(min(ends))
-            if whole is None and answer.resumed and min(ends) < len(said):
-                raise TransientError("a stop string came where the stream had broken")
-            said = whole or said + (await self._tokenizer(able).tail(answer) if able.stops else "")
-        elif ends and not able.stops:
-            said = said[: min(ends)]
-        why: Finish = "stop" if ends else finish(answer)
-        tokens = max(1, answer.tokens)
-        if tokens > params.max_tokens and answer.ids:
-            raise GenerationError(
-                f"the server gave {tokens} tokens where at most {params.max_tokens} were asked for"
-            )
-        tokens = min(tokens, params.max_tokens)
-        said_so = count(answer.usage.get("completion_tokens"))
-        announced = tokens if answer.resumed or said_so is None else said_so
-        sent = fields.get("prompt")
-        asked = len(sent) if able.mode == "tokens" and sent else 0
-        asked = asked or count(answer.usage.get("prompt_tokens")) or 0
-        details = answer.usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        return Sample(
-            said,
-            token_ids=tuple(answer.ids) if answer.ids and able.mode == "tokens" else None,
-            logprobs=chosen(answer, tokens),
-            confidence=confidence(answer, tokens, params.confidence_k),
-            finish=why,
-            prompt_tokens=asked,
-            cached_tokens=min(asked, count(cached) or 0),
-            generated_tokens=tokens,
-            info={"announced_tokens": announced} if announced != tokens else None,
-        )
-
-    async def _fields(self, prompt: Prompt, able: Abilities) -> dict[str, Any]:
+    async def _holding(self, prompt: Prompt, able: Abilities) -> dict[str, Any]:
         """What holds the prompt in a request."""
         if able.mode == "chat":
             return request.chat(prompt, able)
@@ -345,24 +312,6 @@ class OpenAI(Generator):
             return {"prompt": request.written(prompt, self._template) + prompt.text}
         tokens = self._tokenizer(able)
         return {"prompt": await tokens.question(prompt) + await tokens.path(prompt)}
-
-    async def _scored_text(
-        self, prompt: Prompt, sample: Sample, question: bool, meter: Meter
-    ) -> FloatArray:
-        """By echo: the tokens that begin in the sample's text, as the server cuts them."""
-        before = request.written(prompt, self._template) if question else ""
-        before += prompt.text
-        body = {"prompt": before + sample.text, "max_tokens": 1, "temperature": 0}
-        whole = await self._post("completions", {**body, "echo": True, "logprobs": 0}, prompt)
-        usage = whole.get("usage")
-        meter(count(usage.get("prompt_tokens") if isinstance(usage, dict) else None) or 0)
-        logprobs = _choice(whole)["logprobs"]
-        pairs = zip(logprobs["text_offset"], logprobs["token_logprobs"], strict=True)
-        within = [p for at, p in pairs if len(before) <= at < len(before + sample.text)]
-        if sample.text and not within:
-            raise ValueError("no token begins in the given text")
-        values = [0.0 if p is None else number(p) for p in within]
-        return np.array(values, dtype=np.float32)
 
     async def _post(self, path: str, body: Mapping[str, Any], prompt: Prompt | None = None) -> Any:
         near = request.affinity(prompt) if prompt is not None and len(self.urls) > 1 else ()
@@ -416,12 +365,3 @@ def _priority(prompt: Prompt) -> int:
     """Lower runs first: what the search finds urgent, else deeper before wider."""
     urgency = prompt.parent.depth if prompt.urgency is None else prompt.urgency
     return -round(_URGENCY_STEPS * urgency)
-
-
-def _choice(whole: Any) -> Mapping[str, Any]:
-    """The first choice of a whole answer. Raises TransientError."""
-    try:
-        choice: Mapping[str, Any] = whole["choices"][0]
-    except (KeyError, IndexError, TypeError):
-        raise TransientError(f"the server's answer has no choices: {str(whole)[:80]}") from None
-    return choice

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from reasoning.backends.openai.answer import Answer, count
+from reasoning.backends.openai.answer import Answer
+from reasoning.backends.openai.probe_fields import with_fields
 from reasoning.backends.openai.request import Abilities
 from reasoning.errors import GenerationError, RecipeError
 from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
+from reasoning.http.reading import count
 
 Api: TypeAlias = Literal["auto", "tokens", "text", "chat"]
 
@@ -38,6 +42,12 @@ async def probe(
     as the pool does.
     """
     ask = _Questions(pool, {"model": model, "temperature": 0, **extra})
+    able = await _best(ask, model=model, api=api, templated=templated)
+    return await with_fields(able, partial(ask.text_with, able))
+
+
+async def _best(ask: _Questions, *, model: str, api: Api, templated: bool) -> Abilities:
+    """The best way there is to hand over paths."""
     text = await ask.text() if api != "chat" else None
     if text is not None and text.mode == "tokens" and api in ("auto", "tokens"):
         return text
@@ -52,7 +62,7 @@ async def probe(
     if chat is not None:
         return chat
     if text is None:
-        known = ", ".join(str(entry.get("id")) for entry in await served(pool)) or "none listed"
+        known = ", ".join(str(entry.get("id")) for entry in await served(ask.pool)) or "none listed"
         raise RecipeError(
             f"the server does not answer for model {model!r} (its models: {known}); its last "
             f"words: {ask.refusal}"
@@ -79,20 +89,25 @@ class _Questions:
             choice = await self._choice("completions", plain)
         if choice is None:
             return None
-        logprobs = bool((choice.get("logprobs") or {}).get("token_logprobs"))
+        logprobs, least = _has_logprobs(choice), 0
+        if not logprobs:
+            more = await self._choice("completions", plain | {"logprobs": 1})
+            logprobs, least = more is not None and _has_logprobs(more), 1
         extended = "stop_reason" in choice or "matched_stop" in choice
         first = (choice.get("text") or "")[:1]
         stops, streams = await self._stops("completions", plain, first, extended)
         ids = choice.get("token_ids")
-        tokenized = await self._tokenizes() if ids else None
+        tokenized = await self._tokenizes()
         return Abilities(
-            "text" if tokenized is None else "tokens",
+            "tokens" if ids and tokenized is not None else "text",
             extended=extended,
             stops=stops,
             streams=streams,
             logprobs=logprobs,
             scores=tokenized is not None and bool(choice.get("prompt_logprobs")),
             template=tokenized is not False,
+            tokenizes=tokenized is not None,
+            least=least,
         )
 
     async def as_text(self, able: Abilities) -> Abilities:
@@ -102,15 +117,7 @@ class _Questions:
         known = (choice or {}).get("logprobs") or {}
         echoed = str((choice or {}).get("text")).startswith(_TEXT)
         scores = echoed and len(known.get("text_offset") or ()) > 1
-        return Abilities(
-            "text",
-            extended=able.extended,
-            stops=able.stops,
-            streams=able.streams,
-            logprobs=able.logprobs,
-            scores=scores,
-            template=False,
-        )
+        return replace(able, mode="text", scores=scores, template=False)
 
     async def chat(self) -> Abilities | None:
         """About /chat/completions; None if there are none."""
@@ -125,6 +132,11 @@ class _Questions:
             choice = await self._choice("chat/completions", plain)
         if choice is None:
             return None
+        logprobs, least = _has_logprobs(choice), 0
+        if not logprobs:
+            asked = plain | {"logprobs": True, "top_logprobs": 1}
+            more = await self._choice("chat/completions", asked)
+            logprobs, least = more is not None and _has_logprobs(more), 1
         extended = "stop_reason" in choice or "matched_stop" in choice
         text = (choice.get("message") or {}).get("content") or ""
         stops, streams = await self._stops("chat/completions", plain, text[:1], extended)
@@ -134,9 +146,21 @@ class _Questions:
             stops=stops,
             continues=await self._continues(limit),
             streams=streams,
-            logprobs=bool((choice.get("logprobs") or {}).get("content")),
+            logprobs=logprobs,
+            tokenizes=await self._tokenizes() is not None,
+            least=least,
             limit=limit,
         )
+
+    async def text_with(self, able: Abilities, fields: Mapping[str, Any]) -> str:
+        """What a short answer says that is asked for with these fields. Raises as the pool does."""
+        asked = {**self.common, able.limit: 64 if able.limit != "max_tokens" else 16, **fields}
+        chat = able.mode == "chat"
+        asked |= {"messages": _MESSAGES} if chat else {"prompt": _TEXT}
+        whole = await self.pool.post("chat/completions" if chat else "completions", asked)
+        choice = (whole.get("choices") or [{}])[0]
+        said = (choice.get("message") or {}).get("content") if chat else choice.get("text")
+        return str(said or "")
 
     async def _continues(self, limit: str) -> bool:
         """Whether a begun answer can be continued.
@@ -191,3 +215,8 @@ class _Questions:
             self.refusal = str(error)
             return None
         return found if isinstance(found, dict) else None
+
+
+def _has_logprobs(choice: Mapping[str, Any]) -> bool:
+    given = choice.get("logprobs") or {}
+    return bool(given.get("token_logprobs") or given.get("content"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from reasoning.errors import RecipeError
@@ -22,8 +22,21 @@ _SAMPLING = {
     "top_p": "top_p",
     "top_k": "top_k",
     "stop": "stop",
-    "logprobs": "confidence_k",
-    "top_logprobs": "confidence_k",
+    "logprobs": "top_logprobs",
+    "top_logprobs": "top_logprobs",
+    "min_p": "min_p",
+    "min_tokens": "min_tokens",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "repetition_penalty": "repetition_penalty",
+    "repeat_penalty": "repetition_penalty",
+    "logit_bias": "logit_bias",
+    "structured_outputs": "json_schema, regex or choice",
+    "guided_json": "json_schema",
+    "guided_regex": "regex",
+    "guided_choice": "choice",
+    "regex": "regex",
+    "response_format": "json_schema",
 }
 _CURES = {
     **{name: f"set sampling.{option}" for name, option in _SAMPLING.items()},
@@ -72,12 +85,17 @@ class Abilities:
     """What a server can do, found out once.
 
     mode: how a path is handed over.
-    extended: it knows vLLM's fields (top_k, include_stop_str_in_output, priority, ...).
+    extended: it knows vLLM's fields (include_stop_str_in_output, priority, ...).
     stops: it keeps stop strings in the text and says which one it met; if not, answers are cut
         here, and the server is left as soon as a stop string comes.
     continues: chat answers can be continued (step search); always so in the other modes.
     streams, logprobs, scores: it streams; it gives log-probabilities; also those of given text.
     template: it has a chat template to put questions through.
+    tokenizes: it has /tokenize.
+    least: fewest likely tokens to ask for, so that log-probabilities come at all.
+    off: the fields that say how to draw, with the values at which they mean nothing.
+    knows: the fields of `Sampling` that it does what they say, besides temperature and stop.
+    bounds: its name for bounds on the text: structured_outputs, guided, regex; or empty.
     limit: its name for the limit on generated tokens.
     context: tokens of prompt and answer together, if it says.
     """
@@ -90,62 +108,26 @@ class Abilities:
     logprobs: bool = False
     scores: bool = False
     template: bool = True
+    tokenizes: bool = False
+    least: int = 0
+    off: Mapping[str, float] = field(default_factory=dict)
+    knows: frozenset[str] = frozenset()
+    bounds: str = ""
     limit: str = "max_tokens"
     context: int | None = None
 
 
-def body(
-    able: Abilities,
-    params: Sampling,
-    *,
-    seed: int,
-    model: str,
-    prompt: Mapping[str, Any],
-    extra: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The request for one sample. `prompt` are the fields that hold it. Raises RecipeError."""
-    asked: dict[str, Any] = {
-        "model": model,
-        **prompt,
-        able.limit: params.max_tokens,
-        "temperature": params.temperature,
-    }
-    if params.top_p < 1:
-        asked["top_p"] = params.top_p
-    if params.temperature > 0:
-        asked["seed"] = seed if able.mode == "tokens" else seed % 2**31
-    if params.top_k:
-        if not able.extended:
-            raise RecipeError(
-                f"sampling.top_k is {params.top_k}, which this server does not know; leave it at 0"
-            )
-        asked["top_k"] = params.top_k
-    if params.stop and able.stops:
-        asked["stop"] = list(params.stop)
-        asked["include_stop_str_in_output"] = True
-        asked["no_stop_trim"] = True  # the same by SGLang's name
-    if able.logprobs:
-        asked |= _logprobs(able, params.confidence_k)
-    elif params.confidence_k:
-        raise RecipeError(
-            "sampling.confidence_k asks for log-probabilities, which this server does not give; "
-            "leave it at 0"
-        )
-    if able.mode == "tokens":
-        asked["return_token_ids"] = True
-    if able.streams:
-        asked["stream"] = True
-        asked["stream_options"] = {"include_usage": True}
-    return asked | dict(extra)
-
-
-def _logprobs(able: Abilities, k: int) -> dict[str, Any]:
+def logprobs(able: Abilities, params: Sampling) -> dict[str, Any]:
+    """The fields that ask for log-probabilities."""
+    if not able.logprobs:
+        return {}
+    most = max(params.confidence_k, params.top_logprobs, able.least)
     if able.mode == "chat":
-        return {"logprobs": True, "top_logprobs": k} if k else {"logprobs": True}
-    if able.mode == "tokens" and k:
+        return {"logprobs": True, "top_logprobs": most} if most else {"logprobs": True}
+    if able.mode == "tokens" and most:
         # By their text, different tokens of the same text would hide each other.
-        return {"logprobs": k, "return_tokens_as_token_ids": True}
-    return {"logprobs": k}
+        return {"logprobs": most, "return_tokens_as_token_ids": True}
+    return {"logprobs": most}
 
 
 def question(prompt: Prompt) -> list[dict[str, str]]:

@@ -8,17 +8,19 @@ from typing import Any, TypeAlias
 
 from reasoning.backends.openai import request
 from reasoning.backends.openai.answer import Answer
-from reasoning.backends.token_ids import tokens_of
+from reasoning.backends.token_ids import one_token, tokens_of
 from reasoning.errors import TransientError
 from reasoning.generate import Prompt
 from reasoning.http.pool import Pool
 from reasoning.problem import Message
 
 Question: TypeAlias = tuple[Message, ...]
-"""The system's message and the user's."""
+"""The messages up to the answer."""
 _QUESTIONS = 10_000
 """Questions whose tokens are remembered."""
 _DOCUMENT = "<|endoftext|>"
+_BEFORE = "a"
+"""What a token stands behind to tell its text: alone, some lose the blank they begin with."""
 _CONTEXT = 8
 """Tokens that tell a decoder how the ones after them begin."""
 
@@ -48,6 +50,8 @@ class Tokenizer:
         self._questions = known
         self._waiting: dict[Question, asyncio.Future[None]] = {}
         self._begin: list[int] | None = None
+        self._texts: dict[int, str] = {}
+        self._ids: dict[str, list[int]] = {}
 
     async def question(self, prompt: Prompt) -> list[int]:
         """The question's tokens, through the chat template once."""
@@ -98,6 +102,31 @@ class Tokenizer:
     async def decode(self, ids: Sequence[int]) -> str:
         whole = await self._post("/detokenize", {"tokens": list(ids)})
         return str(whole.get("prompt", "")) if isinstance(whole, dict) else ""
+
+    async def texts(self, ids: Sequence[int]) -> Mapping[int, str]:
+        """The texts of single tokens, each asked for once: behind another one, as in a text."""
+        new = [token for token in ids if token not in self._texts]
+        if new:
+            mark = await self._token(_BEFORE)
+            before = await self.decode(mark)
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self.decode([*mark, token])) for token in new]
+            for token, task in zip(new, asked, strict=True):
+                self._texts[token] = task.result()[len(before) :]
+        return self._texts
+
+    async def biases(self, biases: Mapping[int | str, float]) -> dict[int | str, float]:
+        """The same by token ids. Raises RecipeError for a text that is not one token."""
+        found: dict[int | str, float] = {}
+        for token, bias in biases.items():
+            ids = [token] if isinstance(token, int) else await self._token(token)
+            found[one_token(token, ids)] = bias
+        return found
+
+    async def _token(self, text: str) -> list[int]:
+        if text not in self._ids:
+            self._ids[text] = await self.encode(text)
+        return self._ids[text]
 
     async def tail(self, answer: Answer) -> str:
         """The rest of the token that completes a stop string; the server cuts it off its text."""

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import pytest
 
 from reasoning.backends.openai import OpenAI, generator, openai
-from reasoning.backends.openai.answer import Answer, count
+from reasoning.backends.openai.answer import Answer
 from reasoning.errors import RecipeError, TransientError
 from reasoning.generate import Prompt, Sampling
+from reasoning.http.reading import count
 from reasoning.problem import Problem
 from reasoning.testing import http_server
 from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, VLLM, Flavour, serving

@@ -81,9 +81,12 @@ def test_a_parallel_size_that_is_none_is_refused(size: Any) -> None:
         ("temperature", "set sampling.temperature"),
         ("top_p", "set sampling.top_p"),
         ("top_k", "set sampling.top_k"),
+        ("min_p", "set sampling.min_p"),
+        ("repeat_penalty", "set sampling.repetition_penalty"),
+        ("guided_regex", "set sampling.regex"),
         ("stop", "set sampling.stop"),
-        ("logprobs", "set sampling.confidence_k"),
-        ("top_logprobs", "set sampling.confidence_k"),
+        ("logprobs", "set sampling.top_logprobs"),
+        ("top_logprobs", "set sampling.top_logprobs"),
         ("n", "in the strategy's params"),
         ("best_of", "in the strategy's params"),
         ("prompt", "come from the task"),
@@ -100,7 +103,7 @@ def test_a_parallel_size_that_is_none_is_refused(size: Any) -> None:
 )
 def test_extra_fields_do_not_replace_what_the_search_counts_on(field: str, cure: str) -> None:
     with pytest.raises(RecipeError, match=rf"^openai: extra\.{field} would .*{cure}"):
-        openai(base_url="http://h/v1", extra={"min_p": 0.1, field: 7})
+        openai(base_url="http://h/v1", extra={"ignore_eos": True, field: 7})
 
 
 @pytest.mark.parametrize("value", [datetime.date(2026, 1, 2), float("nan"), {1, 2}, [b"x"]])

@@ -43,6 +43,7 @@ def test_what_runs_in_process_gets_servers_that_search_well() -> None:
     assert generator.options == {
         "enable_prefix_caching": True,
         "scheduling_policy": "priority",
+        "generation_config": "vllm",
         "enable_prompt_tokens_details": True,
         "max_model_len": 8192,
     }

@@ -1,0 +1,140 @@
+"""The fields of `Sampling` in a request. Each is sent, also where it means nothing.
+
+What is not sent is decided by the server: llama.cpp has top_k 40 and top_p 0.95, vLLM takes what a
+checkpoint's generation_config.json says. So a server that knows a field is always told it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from reasoning.backends.openai import request
+from reasoning.backends.openai.request import Abilities
+from reasoning.errors import RecipeError
+from reasoning.generate import Sampling
+
+OFF: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
+    "top_p": ("top_p", (1.0,)),
+    "top_k": ("top_k", (0, -1)),
+    "min_p": ("min_p", (0.0,)),
+    "min_tokens": ("min_tokens", (0,)),
+    "presence_penalty": ("presence_penalty", (0.0,)),
+    "frequency_penalty": ("frequency_penalty", (0.0,)),
+    "repetition_penalty": ("repetition_penalty", (1.0,)),
+    "repeat_penalty": ("repetition_penalty", (1.0,)),  # llama.cpp's name
+}
+"""By their names in requests: the field of `Sampling`, and how servers say that it is off, the most
+usual way first."""
+
+STANDARD = ("top_p", "presence_penalty", "frequency_penalty")
+"""OpenAI's own: a server that takes them does what they say."""
+
+_LOGPROBS = ("confidence_k", "top_logprobs")
+_NEUTRAL = Sampling(max_tokens=1)
+
+
+def refuse(able: Abilities, params: Sampling, server: str) -> None:
+    """Raises RecipeError for a field that is not neutral and that the server does not know."""
+    for name in params.changed():
+        if name in ("temperature", "stop") or name in able.knows:
+            continue
+        neutral = getattr(_NEUTRAL, name)
+        cure = f"leave it at {neutral}" if isinstance(neutral, int | float) else "leave it out"
+        if name in _LOGPROBS:
+            if able.logprobs:
+                continue
+            raise RecipeError(
+                f"sampling.{name} asks for log-probabilities, which the server at {server} does "
+                f"not give; {cure}"
+            )
+        raise RecipeError(
+            f"sampling.{name} is {getattr(params, name)!r}, which the server at {server} does not "
+            f"know; {cure}, or use a server that does (vLLM)"
+        )
+
+
+def body(
+    able: Abilities,
+    params: Sampling,
+    *,
+    seed: int,
+    model: str,
+    prompt: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The request for one sample. `prompt` are the fields that hold it."""
+    asked: dict[str, Any] = {
+        "model": model,
+        **prompt,
+        able.limit: params.max_tokens,
+        "temperature": params.temperature,
+        **_drawing(able, params),
+        **request.logprobs(able, params),
+    }
+    if params.temperature > 0:
+        asked["seed"] = seed if able.mode == "tokens" else seed % 2**31
+    if params.stop and able.stops:
+        asked["stop"] = list(params.stop)
+        asked["include_stop_str_in_output"] = True
+        asked["no_stop_trim"] = True  # the same by SGLang's name
+    if able.mode == "tokens":
+        asked["return_token_ids"] = True
+    if able.streams:
+        asked["stream"] = True
+        asked["stream_options"] = {"include_usage": True}
+    return asked | dict(extra)
+
+
+def _drawing(able: Abilities, params: Sampling) -> dict[str, Any]:
+    """The fields that say how to draw; `refuse` has let `params` pass."""
+    asked: dict[str, Any] = {}
+    for wire, off in able.off.items():
+        name = OFF[wire][0]
+        value = getattr(params, name)
+        asked[wire] = off if value == getattr(_NEUTRAL, name) else value
+    if params.logit_bias:
+        asked["logit_bias"] = {str(token): bias for token, bias in params.logit_bias.items()}
+    return asked | _bounds(able, params)
+
+
+def _bounds(able: Abilities, params: Sampling) -> dict[str, Any]:
+    """What binds the text to some form, by the server's name for that."""
+    kinds = {"choice": list(params.choice), "regex": params.regex, "json": params.json_schema}
+    bound = {kind: value for kind, value in kinds.items() if value}
+    if not bound:
+        return {}
+    ((kind, value),) = bound.items()
+    if able.bounds == "structured_outputs":
+        return {"structured_outputs": bound}
+    if able.bounds == "guided":
+        return {f"guided_{kind}": value}
+    if kind == "json":
+        return json_schema(params.json_schema or {})
+    if params.choice:
+        return {"regex": "(" + "|".join(map(_literal, params.choice)) + ")"}
+    return {"regex": params.regex}
+
+
+def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's own way to ask for JSON."""
+    form = {"name": "answer", "schema": dict(schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"[.^$*+?{}\[\]\\|()]", r"\\\g<0>", text)
+
+
+def in_words(able: Abilities) -> str:
+    """Which fields of `Sampling` the server knows, for people."""
+    known = [name for name in Sampling.__dataclass_fields__ if name in able.knows]
+    return ", ".join(["temperature", *known])
+
+
+def not_in_words(able: Abilities) -> str:
+    """Which ones it does not."""
+    own = ("max_tokens", "temperature", "stop", *_LOGPROBS)
+    names = [n for n in Sampling.__dataclass_fields__ if n not in able.knows and n not in own]
+    return ", ".join(names) or "none"

@@ -1,0 +1,48 @@
+"""Reading what a server answers: numbers that may be none, and answers that are not as they should
+be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from reasoning.errors import TransientError
+
+_MOST = 10**9
+"""Tokens that a server can mean."""
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens as a server tells it; None for what is none."""
+    sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return value if sound else None
+
+
+def number(value: Any) -> float:
+    """A log-probability as a server tells it. Raises TypeError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise TypeError(f"a log-probability is {shown(value)}")
+    return float(value)
+
+
+def string(value: Any) -> str:
+    """A text as a server tells it. Raises TypeError for what is none."""
+    if not isinstance(value, str):
+        raise TypeError(f"a text is {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    return repr(value)[:80]
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """What goes wrong in here is a server's answer that is not as it should be: TransientError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise TransientError(f"the server's answer cannot be read: {why}") from error
