@@ -18,7 +18,7 @@ from asyncio import TaskGroup
 from reasoning.backends.scripted import Scripted
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
-from reasoning.runs.names import bind_aggregator, bind_searcher
+from reasoning.runs.stages import chained
 from reasoning.search import Search
 from reasoning.session import run_search
 from reasoning.tree import RolloutTree, Sample
@@ -29,12 +29,11 @@ SAMPLE = Sample("The answer is \\boxed{7}", finish="end", generated_tokens=5)
 async def searched(problems: int, n: int) -> None:
     """`problems` searches side by side, results dropped as they come."""
     generator = Scripted(lambda prompt, seed: SAMPLE)
-    searcher = bind_searcher("self_consistency", {"n": n})
-    vote = bind_aggregator("majority")
+    strategy = chained("self_consistency", (), None, {"n": n})
 
     async def one(i: int) -> None:
         search = Search(Problem(f"p{i}", "What is 3 + 4?"), generator)
-        await run_search(search, searcher, vote)
+        await run_search(search, strategy)
 
     async with TaskGroup() as group:
         for i in range(problems):

@@ -8,6 +8,7 @@
     ├── CallError               one call failed; it fails its node and never the run
     │   ├── GenerationError     the generator gave no sample
     │   ├── VerificationError   the verifier gave no score
+    │   ├── ChoiceError         an aggregator cannot choose among these candidates
     │   └── TransientError      worth another try: connection, time-out, 429, 5xx
     └── EngineError             the engine itself is gone; no later call can succeed, the run stops
 
@@ -50,6 +51,10 @@ class GenerationError(CallError):
 
 class VerificationError(CallError):
     """The verifier gave no score."""
+
+
+class ChoiceError(CallError, ValueError):
+    """An aggregator cannot choose among these candidates. It fails this search alone."""
 
 
 class TransientError(CallError):

@@ -386,6 +386,17 @@ class Search:
         found = [self.answer(node) for node in nodes]
         return await self._meanings.of(found)
 
+    async def agreed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates, those whose answers mean the same under one key; see `answers`."""
+        found = await self._meanings.of([c.answer for c in candidates])
+        return [replace(c, answer=a) for c, a in zip(candidates, found, strict=True)]
+
+    def agreed_so_far(self) -> list[Candidate]:
+        """What has been emitted, answers under the keys that are known by now."""
+        found = self.candidates
+        keys = self._meanings.known([c.answer for c in found])
+        return [replace(c, answer=a) for c, a in zip(found, keys, strict=True)]
+
     async def likelihood(
         self, node: Node, *, question: bool = True, model: str = ""
     ) -> FloatArray | None:
@@ -553,7 +564,11 @@ class _Meanings:
             for answer in found:
                 if answer is not None and answer.key not in self._first:
                     self._first[answer.key] = await self._standing_for(answer)
-        return [a and replace(a, key=self._first[a.key].key) for a in found]
+        return self.known(found)
+
+    def known(self, found: Sequence[Answer | None]) -> list[Answer | None]:
+        """The answers under the keys that are known by now, else under their own."""
+        return [a and replace(a, key=self._first.get(a.key, a).key) for a in found]
 
     async def _standing_for(self, answer: Answer) -> Answer:
         for earlier in self._distinct:

@@ -8,45 +8,52 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from reasoning.aggregators import Aggregator, Candidate
-from reasoning.answers import Answer
-from reasoning.answers.grading import group
 from reasoning.answers.plain import Plain
-from reasoning.budget import Budget, Kind, Usage
-from reasoning.clock import Clock, Deadline, RealClock
-from reasoning.errors import CallError, EngineError, TransientError, cause
+from reasoning.budget import Budget, Usage
+from reasoning.chain import Chain, StopReason
+from reasoning.clock import Clock, RealClock
+from reasoning.errors import CallError, EngineError, TransientError
 from reasoning.generate import Generator, Sampling
 from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.runs.stages import chained
 from reasoning.search import Retry, Search, Searcher, Step
 from reasoning.tree import RolloutTree
 from reasoning.verify import Verifier
 
 T = TypeVar("T")
-StopReason: TypeAlias = Literal["finished", "seconds", "failed"] | Kind
-"""The searcher returned by itself, or which limit ended or curtailed it."""
-
 Named: TypeAlias = str | Mapping[str, Any]
 """A name, or a mapping with `name` and options, as in a recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one search may spend; None means no limit. Tokens are generated tokens."""
+    """What one search may spend; None means no limit. Tokens are generated tokens, calls those of
+    models, money is in the unit of the prices."""
 
     tokens: Annotated[int, Field(ge=0)] | None = None
     verifier_calls: Annotated[int, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+    money: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    def budget(self, within: Budget | None = None) -> Budget:
+        """The purses of one search, or of a whole run."""
+        return Budget(self.tokens, self.verifier_calls, self.calls, self.money, within=within)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a search. `answer` is None if no candidate had one."""
+    """What came of a search. `answer` is None if no candidate had one, or none was chosen.
+
+    `chosen` is the winner, with its node; `confidence` in it, in [0, 1], None if nobody can say.
+    """
 
     answer: str | None
     stop_reason: StopReason
@@ -54,40 +61,41 @@ class Result:
     candidates: list[Candidate]
     tree: RolloutTree = field(repr=False)
     failures: list[str] = field(default_factory=list)
+    chosen: Candidate | None = field(default=None, repr=False)
+    confidence: float | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The whole text of the winner, None if there is none."""
+        return self.chosen.node.text if self.chosen and self.chosen.node else None
 
 
-async def run_search(
-    search: Search, searcher: Searcher, aggregator: Aggregator, seconds: float | None = None
-) -> Result:
-    """Await the searcher under its deadline, then turn its candidates into an answer.
+async def run_search(search: Search, strategy: Chain, seconds: float | None = None) -> Result:
+    """Run the stages of a strategy under its deadline, and choose from what they put forward.
 
-    Whatever ends the searcher, what it has emitted is aggregated. Raises UserError or EngineError
-    as they are, out of whatever task group they happened in.
+    Raises UserError or EngineError as they are, out of whatever task group they happened in.
     """
     start = search.clock.now()
-    try:
-        async with Deadline(search.clock, seconds) as deadline:
-            await searcher(search)
-    except BaseExceptionGroup as errors:
-        raise cause(errors) from errors
+    found = await strategy.run(search, seconds)
     search.usage.seconds = search.clock.now() - start
-    candidates = await _grouped(search.candidates)
-    answer = aggregator(candidates)
-    stop: StopReason = "seconds" if deadline.expired else search.budget.exhausted or "finished"
+    chosen = found.choice.candidate
     return Result(
-        answer=answer.text if answer else None,
-        stop_reason=stop,
+        answer=chosen.answer.text if chosen and chosen.answer else None,
+        stop_reason=found.stop_reason,
         usage=search.usage,
-        candidates=candidates,
+        candidates=found.candidates,
         tree=search.tree,
         failures=search.failures,
+        chosen=chosen,
+        confidence=found.choice.confidence,
     )
 
 
 async def solve_async(
     question: str | Problem,
     *,
-    searcher: str | Searcher,
+    searcher: str | Searcher | None = None,
+    stages: Chain | Sequence[Any] = (),
     generator: Named | Generator,
     verifier: Named | Verifier | None = None,
     aggregator: Named | Aggregator | None = None,
@@ -101,15 +109,17 @@ async def solve_async(
 
     >>> await solve_async("What is 12 * 7 + 5?", searcher="self_consistency", n=8, generator="nano")
 
+    `stages` in place of a searcher chain several: names, or pairs of a name and its parameters.
+
+    >>> await solve_async("...", stages=[("self_consistency", {"n": 16}), "majority"],
+    ...                   generator="nano")
+
     Raises RecipeError for a name or parameter that does not exist, EngineError if the engine dies.
     """
     problem = question if isinstance(question, Problem) else asked(question)
-    strategy = names.bind_searcher(searcher, params)
-    vote = names.bind_aggregator(aggregator or names.default_aggregator(strategy))
+    strategy = chained(searcher, stages, aggregator, params)
     source: Generator = names.build("generator", generator)
     scorer: Verifier | None = None if verifier is None else names.build("verifier", verifier)
-    if scorer is None:
-        names.refuse_unscored("the search", vote)
     bounds = made(Limits, limits, Limits())
     search = Search(
         problem,
@@ -117,12 +127,13 @@ async def solve_async(
         verifier=scorer,
         sampling=sampling_for(source, sampling),
         step=made(Step, step, Step()),
-        budget=Budget(bounds.tokens, bounds.verifier_calls),
+        budget=bounds.budget(),
         seed=seed,
         clock=source.clock(problem),
     )
     async with AsyncExitStack() as stack:
         parts: list[Plugin] = [source] if scorer is None else [source, scorer]
+        strategy.refuse(search)
         for part in parts:
             if part is not generator and part is not verifier:
                 stack.push_async_callback(part.aclose)
@@ -130,7 +141,7 @@ async def solve_async(
             scorer.preflight(search.sampling, [problem])
         for part in parts:
             await start(part)
-        return await run_search(search, strategy, vote, bounds.seconds)
+        return await run_search(search, strategy, bounds.seconds)
 
 
 def asked(question: str) -> Problem:
@@ -192,15 +203,3 @@ def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
     if isinstance(value, Mapping):
         return replace(default, **names.checked(kind, value))  # type: ignore[type-var]
     return default if value is None else value
-
-
-async def _grouped(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates with equal answers under one key, that of the earliest."""
-    keys = list(dict.fromkeys(c.answer.key for c in candidates if c.answer))
-    if len(keys) < 2:
-        return list(candidates)
-    key_of = {key: keys[first] for key, first in zip(keys, await group(keys), strict=True)}
-    return [
-        replace(c, answer=Answer(c.answer.text, key_of[c.answer.key])) if c.answer else c
-        for c in candidates
-    ]

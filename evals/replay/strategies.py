@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from evals.replay.rpc import pruned
 from evals.statistics.intervals import Floats
+from reasoning.aggregators.rpc import pruned
 from reasoning.verify import Reduction
 from searchers.kernels.stopping import majority_probability
 

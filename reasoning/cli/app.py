@@ -110,7 +110,8 @@ def solve(
     Example: reasoning solve "What is 12 * 7 + 5?" --searcher self_consistency --set n=16
     """
     from reasoning.cli.show import show_result
-    from reasoning.runs.recipe import parse, strategies, with_sets
+    from reasoning.runs.editing import with_sets
+    from reasoning.runs.recipe import parse, strategies
 
     if question == "-":
         question = sys.stdin.read()
@@ -189,7 +190,7 @@ def launch(
     """
     from reasoning.cli import launch as servers
     from reasoning.cli.consent import trusted
-    from reasoning.runs.recipe import with_sets
+    from reasoning.runs.editing import with_sets
 
     with trusted(recipe, sets or (), trust) as loaded:
         pass  # what follows imports nothing of others
@@ -249,10 +250,9 @@ async def _solve(question: str, recipe: Recipe, strategy: Any) -> Any:
 
     return await solve_async(
         question,
-        searcher=strategy.run,
+        stages=strategy.run,
         generator=recipe.generator,
         verifier=recipe.verifier,
-        aggregator=strategy.vote,
         sampling=recipe.sampling,
         step=recipe.step,
         limits=recipe.limits,

@@ -12,7 +12,8 @@ import typer
 from reasoning.errors import RecipeError
 from reasoning.runs import names
 from reasoning.runs.consent import needs, typed
-from reasoning.runs.recipe import Recipe, changes, load, located, shipped
+from reasoning.runs.editing import changes
+from reasoning.runs.recipe import Recipe, load, located, shipped
 from reasoning.text import visible
 
 

@@ -17,7 +17,17 @@ from urllib.parse import urlsplit
 from reasoning.runs.recipe import Recipe, variants
 
 _PLUGS = frozenset(
-    ("searcher", "generator", "verifier", "task", "aggregator", "members", "models", "check")
+    (
+        "searcher",
+        "generator",
+        "verifier",
+        "task",
+        "aggregator",
+        "members",
+        "models",
+        "verifiers",
+        "check",
+    )
 )
 """Keys whose values name plug-ins, or functions as `module:function`."""
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Generator
 from reasoning.plugin import Plugin
-from reasoning.verify import Verifier
+from reasoning.verify import Verifier, reduce_steps
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +44,6 @@ OURS = ("searchers", "verifiers", "evals")
 
 _BASES: Mapping[str, type] = {"generator": Generator, "verifier": Verifier}
 _trusted: ContextVar[frozenset[str] | None] = ContextVar("trusted", default=None)
-_AGGREGATORS = ("first", "best", "majority", "weighted_majority")
 _EXAMPLES = {  # of what has no default and is no number
     "base_url": "http://localhost:8000/v1",
     "generator": "nano",
@@ -56,8 +55,6 @@ _EXAMPLES = {  # of what has no default and is no number
 
 def known(kind: Kind) -> list[str]:
     """The names that come with the framework: the public modules that define their own name."""
-    if kind == "aggregator":
-        return list(_AGGREGATORS)
     return sorted(_modules(kind))
 
 
@@ -67,8 +64,7 @@ def find(kind: Kind, name: str) -> Callable[..., Any]:
         return _foreign(kind, name)
     if name not in known(kind):
         raise RecipeError(unknown(kind, name, known(kind)))
-    module = PACKAGES[kind] if kind == "aggregator" else _modules(kind)[name]
-    function: Callable[..., Any] = getattr(ours(module), name)
+    function: Callable[..., Any] = getattr(importlib.import_module(_modules(kind)[name]), name)
     return function
 
 
@@ -94,8 +90,23 @@ def build(kind: Kind, spec: object) -> Any:
     if kind in ("generator", "verifier"):
         size(spec, None)
         spec = {key: value for key, value in spec.items() if key != "parameters"}
+    reduction = spec.get("reduction") if kind == "verifier" else None
+    if reduction is not None and "reduction" not in _taken(kind, spec):
+        spec = {key: value for key, value in spec.items() if key != "reduction"}
+        reduce_steps((0.0,), reduction)  # raises RecipeError for a word that is none
+    else:
+        reduction = None
     factory, options = _split(kind, spec)
-    return _fitting(kind, factory(**options), spec["name"])
+    built = _fitting(kind, factory(**options), spec["name"])
+    if reduction is not None:
+        built.reduction = reduction
+    return built
+
+
+def _taken(kind: Kind, spec: Mapping[str, Any]) -> Iterable[str]:
+    """The options of the function that a spec names."""
+    name = spec.get("name")
+    return parameters(find(kind, name)) if isinstance(name, str) else ()
 
 
 def _fitting(kind: Kind, made: Any, name: str) -> Any:
@@ -133,8 +144,18 @@ def size(spec: object, part: object) -> float | None:
 def bind_searcher(searcher: str | Callable[..., Any], params: Mapping[str, Any]) -> Any:
     """The searcher with its parameters checked and filled in."""
     function: Any = find("searcher", searcher) if isinstance(searcher, str) else searcher
+    return bind_function(function, params)
+
+
+def bind_function(function: Any, params: Mapping[str, Any]) -> Any:
+    """A searcher or an aggregator with its parameters checked and filled in."""
     if isinstance(function, functools.partial):
         function, params = function.func, {**function.keywords, **params}
+    if "reduction" in params and "reduction" not in parameters(function):
+        raise RecipeError(
+            f"{getattr(function, '__name__', function)} takes no reduction: that of step scores is "
+            f"the verifier's, verifier: {{name: ..., reduction: {params['reduction']}}}"
+        )
     return functools.partial(function, **checked(function, params))
 
 
@@ -144,18 +165,11 @@ def bind_aggregator(spec: object) -> Any:
         spec = {"name": spec}
     if not isinstance(spec, Mapping):
         return spec
-    function, options = _split("aggregator", spec)
-    return functools.partial(function, **options)
-
-
-def refuse_unscored(who: str, vote: Any) -> None:
-    """Raise RecipeError if `vote` chooses by score, for strategies without a verifier."""
-    function = vote.func if isinstance(vote, functools.partial) else vote
-    if function in (find("aggregator", "best"), find("aggregator", "weighted_majority")):
-        raise RecipeError(
-            f"{who} chooses by score and there is no verifier; name one, say verifier: logprob "
-            "(`reasoning list verifiers` shows all)"
-        )
+    options = dict(spec)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"an aggregator is a name or a mapping with a name, not {dict(spec)!r}")
+    return bind_function(find("aggregator", name), options)
 
 
 def bind_answers(spec: object) -> Callable[[str | None, Mapping[str, Any]], Any]:

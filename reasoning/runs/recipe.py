@@ -6,21 +6,32 @@ verifier: logprob
 strategies:
   - searcher: self_consistency
     n: [1, 4, 16]                # a list gives one strategy each
-  - {searcher: best_of_n, n: 16, aggregator: {name: weighted_majority, reduction: min}}
+  - {searcher: best_of_n, n: 16, aggregator: {name: best_of_majority, alpha: 0.2}}
+  - stages:                      # each goes on from what the one before it gave
+      - self_consistency: {n: 16, share: 0.5}  # of the tokens that are left
+      - deepconf_filter: {keep: 0.5}
+      - majority
 sampling: {temperature: 0.8, max_tokens: 2048}
 limits: {tokens: 20000, seconds: 60}       # for each problem and strategy
 seed: 0
-    sweep: {limits.tokens: [500, 2000]}        # every strategy under each combination
+sweep: {limits.tokens: [500, 2000]}        # every strategy under each combination
+
+Further models and verifiers have names, by which strategies ask for them; with prices there is
+money in the results, and in the limits:
+
+models: {small: {name: vllm, model: Qwen/Qwen2.5-0.5B-Instruct}, large: nano}
+generator: large                 # the one that is meant where no name is given
+verifiers: {steps: nano_prm}
+prices: {default: {input: 0.2, output: 0.6, cached: 0.05}}   # a million tokens
+run_limits: {tokens: 1000000}    # for all problems and strategies together
 """
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
-import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,17 +46,17 @@ from pydantic import (
     model_validator,
 )
 
-from reasoning.aggregators import Aggregator
+from reasoning.budget import Price
+from reasoning.chain import Chain
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.runs import names
-from reasoning.search import Searcher, Step
+from reasoning.runs.editing import assign, read_yaml, with_sets
+from reasoning.runs.stages import Entry, chain, entry
+from reasoning.search import Step
 from reasoning.session import Limits, made
 
 Spec = dict[str, Any]
-
-MOST = 100_000
-"""Values in a recipe: more are a mistake or an attack."""
 
 MOST_STRATEGIES = 10_000
 """Strategies that a recipe may stand for."""
@@ -53,18 +64,27 @@ MOST_STRATEGIES = 10_000
 _SHIPPED = names.HERE / "recipes"
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 class StrategySpec(BaseModel):
-    """One entry of `strategies`; whatever else it has are the searcher's own parameters."""
+    """One entry of `strategies`: a searcher, whatever else there is being its own parameters, or
+    `stages`."""
 
     model_config = ConfigDict(extra="allow")
 
-    searcher: str
+    searcher: str | None = None
+    stages: list[Any] | None = None
     name: str | None = None
     aggregator: str | Spec | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> StrategySpec:
+        if (self.searcher is None) == (self.stages is None):
+            raise ValueError("a strategy has either a searcher or stages")
+        if self.stages is not None and (more := [*(self.model_extra or {})]):
+            raise ValueError(
+                f"{more[0]!r} stands beside stages; a parameter stands in its stage: "
+                f"{{self_consistency: {{{more[0]}: ...}}}}"
+            )
+        return self
 
 
 class Recipe(BaseModel):
@@ -76,11 +96,15 @@ class Recipe(BaseModel):
     description: str = ""
     task: str | Spec
     generator: str | Spec
+    models: dict[str, str | Spec] = {}
     verifier: str | Spec | None = None
+    verifiers: dict[str, str | Spec] = {}
+    prices: dict[str, Spec] = {}
     strategies: Annotated[list[StrategySpec], Field(min_length=1)]
     sampling: Spec = {}
     step: Spec = {}
     limits: Spec = {}
+    run_limits: Spec = {}
     concurrency: Annotated[int, Field(ge=1)] = 32
     share_samples: bool | None = None
     seed: int = 0
@@ -97,23 +121,43 @@ class Recipe(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _one_strategy(cls, data: Any) -> Any:
-        """`searcher: x` with its `params` is short for a list of one strategy."""
-        if not isinstance(data, dict) or "searcher" not in data:
+        """`searcher: x` with its `params`, or `stages`, is short for a list of one strategy."""
+        short = [k for k in ("searcher", "stages") if isinstance(data, dict) and k in data]
+        if not short:
             return data
         if "strategies" in data:
-            raise ValueError("give either searcher or strategies, not both")
+            raise ValueError(f"give either {short[0]} or strategies, not both")
         data = dict(data)
-        params = data.pop("params", None) or {}
-        entry = {"searcher": data.pop("searcher"), **params}
-        if "aggregator" in data:
-            entry["aggregator"] = data.pop("aggregator")
-        return {**data, "strategies": [entry]}
+        only = {k: data.pop(k) for k in (*short, "aggregator") if k in data}
+        only |= data.pop("params", None) or {}
+        return {**data, "strategies": [only]}
+
+    @property
+    def generators(self) -> dict[str, str | Spec]:
+        """Every model by its name, the one that is meant where no name is given as ""."""
+        default = self.generator
+        if isinstance(default, str) and default in self.models:
+            default = self.models[default]
+        return {"": default, **self.models}
+
+    @property
+    def priced(self) -> dict[str, Price]:
+        """What each model costs by its name, "" for the default one."""
+        default = self.generator if self.generator in self.models else ""
+        given = {k: made(Price, p, Price()) for k, p in self.prices.items()}
+        found = {k: given[k] for k in self.models if k in given}
+        if base := given.get("default"):
+            found = {**dict.fromkeys(("", *self.models), base), **found}
+        if default in found:
+            found[""] = found[str(default)]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A searcher with its parameters and the aggregator that follows it, ready to run.
+    """A chain of stages, ready to run, most often a searcher and the aggregator that follows it.
 
+    `searcher` and `aggregator` name what it is made of, `params` are those of all its stages.
     `recipe` is the one it belongs to: in a sweep, with the values of `sweep` filled in.
     """
 
@@ -121,8 +165,7 @@ class Strategy:
     searcher: str
     params: Mapping[str, Any]
     aggregator: str
-    run: Searcher
-    vote: Aggregator
+    run: Chain
     recipe: Recipe
     sweep: Mapping[str, Any]
 
@@ -134,7 +177,7 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
     """
     path = located(str(source))
     try:
-        data = _yaml(path.read_text(encoding="utf-8"))
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -142,27 +185,6 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
     if not isinstance(data, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of keys such as task and generator")
     return parse(with_sets({"name": path.stem, **data}, sets))
-
-
-def with_sets(data: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
-    """`data` changed by `key=value`s, where dots lead into mappings and lists."""
-    for item, (key, value) in zip(sets, changes(sets), strict=True):
-        _assign(data, key, value, f"--set {item}")
-    return data
-
-
-def changes(sets: Sequence[str]) -> list[tuple[str, Any]]:
-    """The key and the value, read as YAML, of each `a.b=value`. Raises RecipeError."""
-    found = []
-    for item in sets:
-        key, eq, text = item.partition("=")
-        if not eq or not key:
-            raise RecipeError(f"--set takes key=value, for example seed=1, not {item!r}")
-        try:
-            found.append((key, _yaml(text)))
-        except (yaml.YAMLError, RecursionError) as error:
-            raise RecipeError(f"--set {item}: the value is not valid YAML: {error}") from error
-    return found
 
 
 def parse(data: Mapping[str, Any]) -> Recipe:
@@ -174,7 +196,26 @@ def parse(data: Mapping[str, Any]) -> Recipe:
     made(Sampling, recipe.sampling, Sampling(max_tokens=1))
     made(Step, recipe.step, Step())
     made(Limits, recipe.limits, Limits())
+    made(Limits, recipe.run_limits, Limits())
+    _check_prices(recipe)
     return recipe
+
+
+def _check_prices(recipe: Recipe) -> None:
+    known = ("default", *recipe.models)
+    for name, price in recipe.prices.items():
+        if name not in known:
+            raise RecipeError(unknown("model in prices", name, known))
+        made(Price, price, Price())
+        if wrong := [v for v in price.values() if v is not None and not 0 <= float(v) < math.inf]:
+            raise RecipeError(
+                f"prices: {name} has {wrong[0]}; a price is 0 or more, a million tokens"
+            )
+    if not recipe.prices and any("money" in x for x in (recipe.limits, recipe.run_limits)):
+        raise RecipeError(
+            "limits.money needs to know what tokens cost; add, for example, "
+            "prices: {default: {input: 0.2, output: 0.6}}, per million tokens"
+        )
 
 
 def strategies(recipe: Recipe) -> list[Strategy]:
@@ -194,15 +235,18 @@ def strategies(recipe: Recipe) -> list[Strategy]:
             f"two strategies are called {sorted(doubles)[0]!r}; give one of them a name of its own"
         )
     for s in found:
-        if s.recipe.verifier is None:
-            names.refuse_unscored(f"strategy {s.name!r}", s.vote)
+        if s.recipe.verifier is None and s.run.says("SCORES"):
+            raise RecipeError(
+                f"strategy {s.name!r} chooses by score and there is no verifier; name one, say "
+                "verifier: logprob (`reasoning list verifiers` shows all)"
+            )
     return found
 
 
 def _countable(recipe: Recipe) -> None:
     """Raises RecipeError where lists in the recipe multiply to more strategies than anybody has."""
     count = sum(
-        math.prod(len(v) for v in (spec.model_extra or {}).values() if isinstance(v, list) and v)
+        math.prod(len(v) for v in _lists((spec.model_extra, spec.aggregator, *(spec.stages or ()))))
         for spec in recipe.strategies
     ) * math.prod(map(len, recipe.sweep.values()))
     if count > MOST_STRATEGIES:
@@ -210,6 +254,19 @@ def _countable(recipe: Recipe) -> None:
             f"the lists of the recipe multiply to {count:,} strategies; {MOST_STRATEGIES:,} is the "
             "most: shorten one of them"
         )
+
+
+def _lists(stages: Iterable[Any]) -> Iterator[list[Any]]:
+    """The lists among the parameters of stages, however they are stated."""
+    for stage in stages:
+        inner = stage.values() if isinstance(stage, Mapping) else stage
+        if isinstance(inner, str) or not isinstance(inner, Iterable):
+            continue
+        for value in inner:
+            if isinstance(value, Mapping):
+                yield from _lists([value])
+            elif isinstance(value, list) and value:
+                yield value
 
 
 def variants(recipe: Recipe) -> Iterator[tuple[Recipe, dict[str, Any]]]:
@@ -227,7 +284,7 @@ def variants(recipe: Recipe) -> Iterator[tuple[Recipe, dict[str, Any]]]:
         sweep = dict(zip(recipe.sweep, combination, strict=True))
         data = recipe.model_dump(exclude={"sweep"}, exclude_none=True)
         for key, value in sweep.items():
-            _assign(data, key, value, f"sweep {key}")
+            assign(data, key, value, f"sweep {key}")
         yield parse(data) if sweep else recipe, sweep
 
 
@@ -236,74 +293,69 @@ def _short(sweep: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expand(spec: StrategySpec, recipe: Recipe) -> Iterator[Strategy]:
-    function = names.find("searcher", spec.searcher)
     params = dict(spec.model_extra or {})
-    nested = params.pop("params", None) or {}
-    if not isinstance(nested, Mapping):
-        raise RecipeError(f"params of {spec.searcher} is a mapping, not {nested!r}")
-    params |= nested
-    known = names.parameters(function)
-    grid = [key for key, value in params.items() if isinstance(value, list) and key in known]
-    grid = [key for key in grid if not _takes_list(known[key])]
-    if empty := [key for key in grid if not params[key]]:
-        raise RecipeError(f"{spec.searcher}: {empty[0]} is an empty list; give one value or more")
-    default = names.default_aggregator(function)
-    aggregator = _named(spec.aggregator or default)
-    vote = names.bind_aggregator(aggregator)
-    for values in itertools.product(*(params[key] for key in grid)):
-        chosen = {**params, **dict(zip(grid, values, strict=True))}
-        run = names.bind_searcher(function, chosen)
-        base = spec.name or _label(
-            spec.searcher.rpartition(":")[2], {k: v for k, v in chosen.items() if k not in grid}
+    stated = [entry({"searcher": spec.searcher, **params})] if spec.searcher else []
+    stated += [entry(stage) for stage in spec.stages or ()]
+    if spec.aggregator is not None:
+        stated.append(entry(spec.aggregator, "aggregator"))
+    for entries in itertools.product(*(e.expanded() for e in stated)):
+        run = chain(entries)
+        default = Entry("aggregator", names.default_aggregator(_last_searcher(entries).function))
+        if entries[-1].kind == "searcher":
+            entries = (*entries, default)
+        *before, last = entries
+        yield Strategy(
+            _name(spec, entries, default),
+            " > ".join(str(e.name) for e in before),
+            _shown(entries),
+            str(last.name),
+            run,
+            recipe,
+            {},
         )
-        label = _label(base, {key: chosen[key] for key in grid})
-        if spec.name is None and spec.aggregator is not None and aggregator != {"name": default}:
-            label = _label(
-                f"{label}-{aggregator['name']}",
-                {k: v for k, v in aggregator.items() if k != "name"},
-            )
-        shown = {**names.defaults(function), **chosen}
-        yield Strategy(label, spec.searcher, shown, aggregator["name"], run, vote, recipe, {})
+
+
+def _last_searcher(entries: Sequence[Entry]) -> Entry:
+    return [e for e in entries if e.kind == "searcher"][-1]
+
+
+def _shown(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The parameters of all stages, under the stage's name too where two have the same.
+
+    Those of the last aggregator belong to it, as its name does.
+    """
+    found: dict[str, Any] = {}
+    several = [e.kind for e in entries] != ["searcher", "aggregator"]
+    for e in entries if several else entries[:1]:
+        share = {} if e.share is None else {"share": e.share}
+        for key, value in {**names.defaults(e.function), **e.params, **share}.items():
+            found[key if key not in found else f"{e.shown}.{key}"] = value
+    return found
+
+
+def _name(spec: StrategySpec, entries: Sequence[Entry], default: Entry) -> str:
+    """What tells the strategy apart: its stages with what was set, lists last; the name it was
+    given with what lists chose."""
+    varied = {k: e.params[k] for e in entries for k in e.varied}
+    if spec.name is not None:
+        return _label(spec.name, varied)
+    labels = [_stage_label(e) for e in entries]
+    if entries[-1] is default or (entries[-1] == default and not spec.stages):
+        labels.pop()
+    return labels[0] + "".join(
+        f" > {label}" if spec.stages else f"-{label}" for label in labels[1:]
+    )
+
+
+def _stage_label(e: Entry) -> str:
+    fixed = {k: v for k, v in e.params.items() if k not in e.varied}
+    share = {} if e.share is None else {"share": e.share}
+    name = e.shown if e.kind == "searcher" else str(e.name)
+    return _label(name, {**fixed, **{k: e.params[k] for k in e.varied}, **share})
 
 
 def _label(base: str, params: Mapping[str, Any]) -> str:
     return "-".join([base, *(f"{key}={value}" for key, value in params.items())])
-
-
-def _takes_list(parameter: inspect.Parameter) -> bool:
-    return any(word in str(parameter.annotation) for word in ("list", "Sequence", "tuple"))
-
-
-def _assign(data: dict[str, Any], key: str, value: Any, what: str) -> None:
-    """Put `value` where the dotted `key` leads; a part that is a bare name gets options."""
-    *parents, last = key.split(".")
-    place: Any = data
-    for i, part in enumerate(parents):
-        if isinstance(place, list):
-            place = place[_index(what, part, place)]
-            continue
-        if isinstance(place.get(part), str) and part in ("task", "generator", "verifier"):
-            place[part] = _named(place[part])
-        place = place.setdefault(part, {}) if place.get(part) is not None else _new(place, part)
-        if not isinstance(place, (dict, list)):
-            where = ".".join(parents[: i + 1])
-            raise RecipeError(f"{what}: {where} is {place!r}, which has no keys below it")
-    if isinstance(place, list):
-        place[_index(what, last, place)] = value
-    else:
-        place[last] = value
-
-
-def _new(place: dict[str, Any], part: str) -> dict[str, Any]:
-    place[part] = {}
-    fresh: dict[str, Any] = place[part]
-    return fresh
-
-
-def _index(what: str, part: str, place: list[Any]) -> int:
-    if not part.isdecimal() or int(part) >= len(place):
-        raise RecipeError(f"{what}: {part!r} is not one of the positions 0 to {len(place) - 1}")
-    return int(part)
 
 
 def located(source: str) -> Path:
@@ -327,68 +379,7 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "recipe"
     if first["type"] == "extra_forbidden":
-        return unknown("key in recipe", where, Recipe.model_fields)
+        return unknown("key in recipe", where, (*Recipe.model_fields, "searcher", "stages"))
     if first["type"] == "missing":
         return f"the recipe lacks {where}; add it, see `reasoning run --help` for an example"
     return f"recipe: {where}={first.get('input')!r} does not fit: {first['msg']}"
-
-
-def _yaml(text: str) -> Any:
-    """What a YAML document holds. Raises YAMLError, also where anchors make it grow beyond MOST."""
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        return None if node is None else loader.construct_document(_bounded(node))
-    finally:
-        loader.dispose()
-
-
-def _bounded(root: yaml.Node) -> yaml.Node:
-    """`root`, if it has no more than MOST nodes where shared ones count at each place they stand.
-
-    Linear in the text, because each node is counted once and added where it is referred to.
-    """
-    sizes: dict[int, int] = {}
-
-    def size(node: yaml.Node) -> int:
-        if id(node) not in sizes:
-            sizes[id(node)] = MOST  # within itself it has no end
-            values = node.value if isinstance(node, yaml.CollectionNode) else ()
-            inner = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-            sizes[id(node)] = 1 + sum(map(size, inner))
-        return sizes[id(node)]
-
-    if size(root) > MOST:
-        raise yaml.MarkedYAMLError(
-            problem=f"it holds more than {MOST:,} values with its anchors written out; shorten it",
-            problem_mark=root.start_mark,
-        )
-    return root
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe subset; a key given twice is an error instead of a silent overwrite.
-
-    As in YAML 1.2, yes, no, on and off are words: the judge's options are called so.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable):
-                if key in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark
-                    )
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)

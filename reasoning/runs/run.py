@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 
 from reasoning.aggregators import Candidate
 from reasoning.backends.journal import Journal
-from reasoning.budget import Budget
 from reasoning.errors import EngineError, RecipeError, StoreError, UserError, cause
 from reasoning.generate import Generator, Sampling
 from reasoning.plugin import Plugin
@@ -174,7 +173,7 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
 def refuse_steps(plan: Plan) -> None:
     """Let generators that have got ready refuse to search step by step. Raises RecipeError."""
     for arm in plan.arms:
-        if names.steps(arm.strategy.run):
+        if arm.strategy.run.says("STEPS"):
             arm.generator.refuse_steps()
 
 
@@ -313,13 +312,13 @@ class _Run:
             verifier=self._cached(arm, generator),
             sampling=arm.sampling,
             step=arm.step,
-            budget=Budget(arm.limits.tokens, arm.limits.verifier_calls),
+            budget=arm.limits.budget(),
             seed=arm.strategy.recipe.seed,
             clock=generator.clock(problem),
         )
         strategy = arm.strategy
         try:
-            result = await run_search(search, strategy.run, strategy.vote, arm.limits.seconds)
+            result = await run_search(search, strategy.run, arm.limits.seconds)
         except BaseException:
             # Finished samples are in the journal; what was cut off is not, and scores are not.
             spent = {name: getattr(search.usage, name) for name in LOST}
@@ -434,7 +433,7 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
                 "searcher": s.searcher,
                 "params": dict(s.params),
                 "aggregator": s.aggregator,
-                "independent": names.independent(s.run),
+                "independent": s.run.independent,
                 **({"sweep": dict(s.sweep)} if s.sweep else {}),
             }
             for s in todo.strategies
@@ -463,7 +462,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
         },
         "notes": todo.notes,
         "parameters": sizes(todo),
-        "independent": {s.name: names.independent(s.run) for s in todo.strategies},
+        "independent": {s.name: s.run.independent for s in todo.strategies},
         "command": list(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],

@@ -14,7 +14,8 @@ import recipes
 from reasoning.backends.nano import WEIGHTS
 from reasoning.errors import EngineError
 from reasoning.runs import run as runner
-from reasoning.runs.recipe import Recipe, load, parse, with_sets
+from reasoning.runs.editing import with_sets
+from reasoning.runs.recipe import Recipe, load, parse
 from reasoning.runs.store import Store
 
 REWARD_MODEL = WEIGHTS.parent / "prm"

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-import reasoning
 from reasoning import Limits, Problem, Sampling, Search, Step, solve, solve_async
-from reasoning.aggregators import Candidate, majority
-from reasoning.answers import Answer
+from reasoning.aggregators import Candidate
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import VirtualClock
 from reasoning.errors import (
@@ -24,6 +22,7 @@ from reasoning.errors import (
     VerificationError,
 )
 from reasoning.generate import Prompt
+from reasoning.runs.stages import chained
 from reasoning.session import run_search, run_sync, start
 from reasoning.testing import ToyGenerator, ToyVerifier, random_tree
 
@@ -49,7 +48,7 @@ def test_names_and_objects_mix() -> None:
         n=3,
         generator=generator,
         verifier=verifier,
-        aggregator={"name": "best", "reduction": "min"},
+        aggregator={"name": "best"},
         sampling={"temperature": 0.5},
         step=Step(max_tokens=3),
         limits={"tokens": 100},
@@ -291,8 +290,8 @@ def test_cancelled_from_outside_it_raises() -> None:
 
     async def work() -> None:
         search = Search(MODEL.problem, generator, clock=generator.clock(MODEL.problem))
-        bound = reasoning.runs.names.bind_searcher("self_consistency", {"n": 3})  # type: ignore[attr-defined]
-        task = asyncio.ensure_future(run_search(search, bound, majority, seconds=50))
+        strategy = chained("self_consistency", (), None, {"n": 3})
+        task = asyncio.ensure_future(run_search(search, strategy, seconds=50))
         search.clock.call_later(1.5, task.cancel)
         await asyncio.wait([task])
         assert task.cancelled()
@@ -302,8 +301,8 @@ def test_cancelled_from_outside_it_raises() -> None:
 
 
 def test_an_aggregator_may_be_any_function() -> None:
-    def last(candidates: list[Candidate]) -> Answer | None:
-        return candidates[-2].answer
+    def last(candidates: list[Candidate]) -> Candidate | None:
+        return candidates[-2]
 
     result = solve(
         "q", searcher="self_consistency", n=4, generator=Scripted(BOXES), aggregator=last

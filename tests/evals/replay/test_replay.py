@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from evals.replay import rpc
 from evals.replay.evaluate import (
     choose,
     default_labels,
@@ -32,6 +31,7 @@ from evals.replay.show import main, table
 from evals.replay.sources import fallback_of, load
 from evals.replay.strategies import Ordered, best, vote
 from evals.statistics.metrics import majority_at_k
+from reasoning.aggregators import rpc
 from reasoning.backends.recorded import Recorded
 from reasoning.errors import RecipeError
 from reasoning.problem import Problem
@@ -113,10 +113,8 @@ async def live(label: str, samples: Sequence[Mapping[str, Any]], n: int) -> tupl
     """The same by the searcher itself over the recorded generator."""
     setting = dict(LIVE[label])
     vote_name, reduction = setting.pop("vote", None), setting.pop("reduction", None)
-    if setting["searcher"] == "best_of_n":
-        aggregator: Any = {"name": vote_name or "best", "reduction": reduction or "last"}
-    else:
-        aggregator = vote_name
+    verifier = recorded_scores()
+    verifier.reduction = reduction or "last"
     texts = [
         {
             "text": f"\\boxed{{{s['key']}}}" if s["key"] else "?",
@@ -129,8 +127,8 @@ async def live(label: str, samples: Sequence[Mapping[str, Any]], n: int) -> tupl
     result = await solve_async(
         Problem("p", "?"),
         generator=Recorded({"p": texts}, "here", 1.0),
-        verifier=recorded_scores(),
-        aggregator=aggregator,
+        verifier=verifier,
+        aggregator=vote_name,
         **{"k" if setting["searcher"] == "short_m_at_k" else "n": n},
         **setting,
     )

@@ -33,7 +33,8 @@ from evals.statistics.paired import (
     paired_difference,
     sign_flip_p,
 )
-from reasoning.aggregators import Candidate, weighted_majority
+from reasoning.aggregators import Candidate
+from reasoning.aggregators.weighted_majority import weighted_majority
 from reasoning.answers import Answer
 
 SHARES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=2, max_size=7)
@@ -173,10 +174,11 @@ def weighted_share(samples: Sequence[tuple[str | None, bool, float | None]], poo
     wins = []
     for order in itertools.permutations(samples):
         candidates = [
-            Candidate((i,), Answer(k, k) if k else None, steps=() if s is None else (s,))
+            Candidate((i,), Answer(k, k) if k else None, score=s)
             for i, (k, _, s) in enumerate(order)
         ]
-        winner = weighted_majority(candidates)
+        choice = weighted_majority(candidates)
+        winner = choice and choice.candidate and choice.candidate.answer
         rights = [c for k, c, _ in samples if winner and k == winner.key]
         wins.append(sum(rights) / len(rights) if rights else 0.0)
     return sum(wins) / len(wins)

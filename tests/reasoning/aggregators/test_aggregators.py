@@ -5,46 +5,55 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.aggregators import (
-    Aggregator,
-    Candidate,
-    best,
-    first,
-    majority,
-    reduce_steps,
-    weighted_majority,
-)
+from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.best import best
+from reasoning.aggregators.best_of_majority import best_of_majority
+from reasoning.aggregators.certainty import mean_logprob
+from reasoning.aggregators.cisc import cisc
+from reasoning.aggregators.deepconf_filter import deepconf_filter
+from reasoning.aggregators.first import first
+from reasoning.aggregators.long_m_at_k import long_m_at_k
+from reasoning.aggregators.majority import majority
+from reasoning.aggregators.perplexity import perplexity
+from reasoning.aggregators.rpc import rpc
+from reasoning.aggregators.weighted_majority import weighted_majority
 from reasoning.answers import Answer
-from reasoning.errors import RecipeError
+from reasoning.errors import ChoiceError, RecipeError
+from reasoning.tree import RolloutTree, Sample
+from reasoning.verify import reduce_steps
 
 REDUCTIONS = ("last", "min", "prod", "mean")
-AGGREGATORS: list[Aggregator] = [
-    first,
-    majority,
-    *(partial(f, reduction=r) for f in (best, weighted_majority) for r in REDUCTIONS),
-]
+AGGREGATORS: list[Callable[..., Any]] = [
+    first, majority, best, weighted_majority, best_of_majority, perplexity, cisc, rpc,
+]  # fmt: skip
 
 
 def candidates(*rows: tuple[object, ...], ranks: tuple[float, ...] = ()) -> list[Candidate]:
-    """From (answer or None, steps, weight), in path order."""
+    """From (answer or None, score, weight), in path order."""
     found = []
     for i, (text, *rest) in enumerate(rows):
-        steps = rest[0] if rest else ()
-        weight = rest[1] if len(rest) > 1 else 1.0
+        score: Any = rest[0] if rest else None
+        weight: Any = rest[1] if len(rest) > 1 else 1.0
         answer = None if text is None else Answer(f"{text}!", str(text))
         rank = ranks[i] if ranks else 0.0
-        found.append(Candidate((i,), answer, weight, rank, steps))  # type: ignore[arg-type]
+        found.append(Candidate((i,), answer, weight, rank, score=score))
     return found
 
 
-def key(answer: Answer | None) -> str | None:
-    return answer.key if answer else None
+def winner(chosen: Choice | Candidate | None) -> Candidate | None:
+    return chosen.candidate if isinstance(chosen, Choice) else chosen
+
+
+def key(chosen: Choice | Candidate | None) -> str | None:
+    candidate = winner(chosen)
+    return candidate.answer.key if candidate and candidate.answer else None
 
 
 @pytest.mark.parametrize(
@@ -75,37 +84,40 @@ def test_unknown_reduction() -> None:
         (majority, [("a",), ("b",), ("b",)], "b"),
         (majority, [("b",), ("a",), ("a",), ("b",)], "b"),  # a tie goes to the earliest
         (majority, [(None,), (None,), (None,), ("a",)], "a"),  # the unparsed are no party
-        (majority, [("a", (), 1.0), ("b", (), 0.6), ("b", (), 0.6)], "b"),
-        (majority, [("a", (), 0.0), ("b", (), 0.0)], "a"),
-        (best, [("a", (0.1,)), ("b", (0.9,)), ("c", (0.9,))], "b"),
-        (best, [(None, (1.0,)), ("b", (0.1,))], "b"),
-        (best, [("a",), ("b", (-5.0,))], "b"),  # any score beats none
+        (majority, [("a", None, 1.0), ("b", None, 0.6), ("b", None, 0.6)], "b"),
+        (majority, [("a", None, 0.0), ("b", None, 0.0)], "a"),
+        (best, [("a", 0.1), ("b", 0.9), ("c", 0.9)], "b"),
+        (best, [(None, 1.0), ("b", 0.1)], "b"),
+        (best, [("a",), ("b", -5.0)], "b"),  # any score beats none
         (best, [("a",), ("b",)], "a"),
-        (best, [("a", (-2.0,)), ("b", (-1.0,))], "b"),
-        (weighted_majority, [("a", (0.9,)), ("b", (0.5,)), ("b", (0.5,))], "b"),
-        (weighted_majority, [("a", (0.9,)), ("b", (0.45,)), ("b", (0.45,))], "a"),
-        (weighted_majority, [("a",), ("b", (0.1,))], "b"),  # without a score no vote
+        (best, [("a", -2.0), ("b", -1.0)], "b"),
+        (weighted_majority, [("a", 0.9), ("b", 0.5), ("b", 0.5)], "b"),
+        (weighted_majority, [("a", 0.9), ("b", 0.45), ("b", 0.45)], "a"),
+        (weighted_majority, [("a",), ("b", 0.1)], "b"),  # without a score no vote
         (weighted_majority, [("b",), ("a",), ("a",)], "a"),  # nobody scored: majority
-        (weighted_majority, [("a", (0.5,), 1.0), ("b", (0.5,), 3.0)], "b"),
-        (weighted_majority, [("a", (0.0,)), ("b", (0.0,))], "a"),
-        (weighted_majority, [(None, (1.0,)), ("b", (0.0,))], "b"),
+        (weighted_majority, [("a", 0.5, 1.0), ("b", 0.5, 3.0)], "b"),
+        (weighted_majority, [("a", 0.0), ("b", 0.0)], "a"),
+        (weighted_majority, [(None, 1.0), ("b", 0.0)], "b"),
     ],
 )
 def test_vectors(
-    aggregator: Aggregator, rows: list[tuple[object, ...]], expected: str | None
+    aggregator: Callable[..., Any], rows: list[tuple[object, ...]], expected: str | None
 ) -> None:
     assert key(aggregator(candidates(*rows))) == expected
 
 
-def test_reductions_decide() -> None:
-    rows = candidates(("a", (0.1, 0.9)), ("b", (0.6, 0.6)), ("c", (0.6,)))
-    winners = {r: key(best(rows, reduction=r)) for r in REDUCTIONS}  # type: ignore[arg-type]
-    assert winners == {"last": "a", "min": "b", "prod": "c", "mean": "b"}
+def test_negative_scores_fail_the_search_where_they_would_favour_rare_answers() -> None:
+    with pytest.raises(ChoiceError, match=r"candidate \(1,\) has -0.5.*best"):
+        weighted_majority(candidates(("a", 0.5), ("b", -0.5)))
 
 
-def test_negative_scores_are_refused_where_they_would_favour_rare_answers() -> None:
-    with pytest.raises(RecipeError, match=r"candidate \(1,\) has -0.5.*best"):
-        weighted_majority(candidates(("a", (0.5,)), ("b", (-0.5,))))
+def test_a_score_that_is_no_number_never_wins() -> None:
+    for odd in (math.nan, math.inf, -math.inf):
+        rows = candidates(("a", odd), ("b", 0.1))
+        assert key(best(rows)) == "b"
+        assert key(best_of_majority(rows)) == "b"
+        if odd != -math.inf:
+            assert key(weighted_majority(rows)) == "b"
 
 
 def test_the_winner_is_told_in_its_earliest_words() -> None:
@@ -114,17 +126,16 @@ def test_the_winner_is_told_in_its_earliest_words() -> None:
         Candidate((1,), Answer("1/2", "half")),
         Candidate((2,), Answer("0.5", "half")),
     ]
-    winner = majority(rows)
-    assert winner is not None
-    assert winner.text == "1/2"
+    choice = majority(rows)
+    assert choice == Choice(rows[1], 2 / 3)
 
 
 @pytest.mark.parametrize("aggregator", [first, majority, best])
-def test_rank_comes_before_path(aggregator: Aggregator) -> None:
+def test_rank_comes_before_path(aggregator: Callable[..., Any]) -> None:
     assert key(aggregator(candidates(("a",), ("b",), ranks=(2, 1)))) == "b"
 
 
-scores = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=3).map(tuple)
+scores = st.sampled_from([None, 0.0, 0.25, 0.5, 1.0])
 rows = st.lists(
     st.tuples(st.sampled_from(["a", "b", "c", None]), scores, st.sampled_from([0.0, 1.0, 2.0])),
     max_size=7,
@@ -135,45 +146,103 @@ rows = st.lists(
 def test_laws(rows: list[Candidate]) -> None:
     parsed = [c for c in rows if c.answer]
     for aggregator in AGGREGATORS:
-        winner = aggregator(rows)
-        assert winner == aggregator(parsed), "the unparsed changed the outcome"
-        assert (winner is None) == (not parsed)
-        assert winner is None or winner in [c.answer for c in parsed]
-        assert winner == aggregator(rows[::-1]), "the order of the list counts, not the path's"
+        chosen = winner(aggregator(rows))
+        if aggregator is not best_of_majority:  # shares are those of all candidates
+            assert chosen == winner(aggregator(parsed)), "the unparsed changed the outcome"
+        assert (chosen is None) == (not parsed)
+        assert chosen is None or chosen in parsed
+        assert chosen == winner(aggregator(rows[::-1])), "the list's order counts, not the path's"
 
 
 @given(rows)
 def test_majority_is_a_brute_force_count(rows: list[Candidate]) -> None:
     totals = {
-        name: sum(c.weight for c in rows if key(c.answer) == name)
-        for name in dict.fromkeys(key(c.answer) for c in rows if c.answer)
+        name: sum(c.weight for c in rows if c.answer and c.answer.key == name)
+        for name in dict.fromkeys(c.answer.key for c in rows if c.answer)
     }
     top = max(totals.values(), default=0.0)
     expected = next((name for name, total in totals.items() if total == top), None)
     assert key(majority(rows)) == expected
 
 
-@given(rows, st.sampled_from(REDUCTIONS))
-def test_best_is_the_earliest_of_the_highest(rows: list[Candidate], reduction: str) -> None:
+@given(rows)
+def test_best_is_the_earliest_of_the_highest(rows: list[Candidate]) -> None:
     def worth(c: Candidate) -> float:
-        score = reduce_steps(c.steps, reduction)  # type: ignore[arg-type]
-        return -math.inf if score is None else score
+        return -math.inf if c.score is None else c.score
 
     parsed = [c for c in rows if c.answer]
     top = max(map(worth, parsed), default=None)
-    expected = next((c.answer for c in parsed if worth(c) == top), None)
-    assert best(rows, reduction=reduction) == expected  # type: ignore[arg-type]
+    assert best(rows) == next((c for c in parsed if worth(c) == top), None)
 
 
 def test_equal_scores_make_weighted_majority_majority() -> None:
     for letters in itertools.product("abc", repeat=4):
-        rows = candidates(*((letter, (0.5,)) for letter in letters))
+        rows = candidates(*((letter, 0.5) for letter in letters))
         assert weighted_majority(rows) == majority(rows)
 
 
 @pytest.mark.parametrize("aggregator", AGGREGATORS)
 def test_aggregators_change_nothing(aggregator: Callable[..., object]) -> None:
-    rows = candidates(("b", (0.5,)), ("a", (0.25,)), ranks=(2, 1))
+    rows = candidates(("b", 0.5), ("a", 0.25), ranks=(2, 1))
     before = list(rows)
     aggregator(rows)
     assert rows == before
+
+
+# ------------------------------------------------------------------- what reads the solutions
+
+
+def solutions(*rows: tuple[str | None, int], **arrays: list[list[float]]) -> list[Candidate]:
+    """From (answer or None, tokens) and the arrays of each sample; negative tokens: cut off."""
+    tree = RolloutTree("p")
+    found = []
+    for i, (text, tokens) in enumerate(rows):
+        facts: dict[str, Any] = {n: np.array(x[i], np.float32) for n, x in arrays.items()}
+        finish: Any = "end" if tokens > 0 else "length"
+        sample = Sample("text", finish=finish, generated_tokens=abs(tokens), **facts)
+        node = tree.add(tree.root, i, sample)
+        found.append(Candidate((i,), None if text is None else Answer.of(text), node=node))
+    return found
+
+
+def test_long_m_at_k_is_a_vote_of_the_longest_that_ended() -> None:
+    rows = [("a", 9), ("b", 3), ("b", 4), ("b", 5), ("c", 8), (None, 99)]
+    assert key(long_m_at_k(solutions(*rows), m=1)) == "a"
+    assert key(long_m_at_k(solutions(*rows), m=2)) == "a", "the longest wins a tie"
+    assert key(long_m_at_k(solutions(*rows), m=5)) == "b"
+    rows[0] = ("a", -9)
+    assert key(long_m_at_k(solutions(*rows), m=1)) == "c", "who was cut off has not ended"
+    assert long_m_at_k(candidates(("a",))) is None, "without nodes nobody has ended"
+
+
+def test_the_likeliest_wins_by_perplexity_and_by_cisc_near_zero() -> None:
+    rows = solutions(
+        ("b", 2), ("a", 1), ("b", 2), (None, 1), logprobs=[[-1, 0.0], [-0.1], [-0.6, -0.6], [0.0]]
+    )
+    assert key(perplexity(rows)) == "a"
+    assert key(cisc(rows, temperature=0.001)) == "a"
+    assert key(cisc(rows, temperature=1e6)) == "b"
+    assert rows[0].facts == {"logprob": pytest.approx(-0.5)}, "worked out once"
+
+
+def test_steps_of_a_path_are_one_solution_and_written_text_says_nothing() -> None:
+    tree = RolloutTree("p")
+    one = Sample("x", generated_tokens=1, logprobs=np.array([-1.0], np.float32), finish="stop")
+    last = Sample("z", generated_tokens=1, logprobs=np.array([-3.0], np.float32), finish="end")
+    node = tree.add(tree.root, 0, one)
+    hint = tree.add(node, 0, Sample("Wait", finish="written"))
+    end = tree.add(hint, 0, last)
+    assert mean_logprob(Candidate(end.path, None, node=end)) == -2.0
+    blind = tree.add(hint, 1, Sample("z", generated_tokens=1, finish="end"))
+    assert mean_logprob(Candidate(blind.path, None, node=blind)) is None
+
+
+def test_deepconf_filter_keeps_the_confident_with_their_confidence() -> None:
+    rows = solutions(
+        ("a", 1), ("b", 1), ("b", 1), ("b", 1), (None, 1), confidence=[[9], [3], [4], [5], [99]]
+    )
+    kept = deepconf_filter(rows)
+    assert [(c.path, c.weight) for c in kept] == [((0,), 9.0)]
+    assert key(majority(deepconf_filter(rows, keep=1))) == "b", "3 + 4 + 5 > 9"
+    assert [c.path for c in deepconf_filter(rows, keep=0.5)] == [(0,), (3,)]
+    assert deepconf_filter(candidates(("a",), (None,))) == candidates(("a",))

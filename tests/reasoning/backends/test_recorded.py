@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reasoning.aggregators import majority
+from reasoning.aggregators.majority import majority
 from reasoning.backends.recorded import CHARS_A_TOKEN, Recorded, recorded, replayed
 from reasoning.errors import RecipeError, cause
 from reasoning.generate import Sampling
@@ -90,9 +90,10 @@ def test_ties_of_short_m_at_k_go_to_the_shortest(tmp_path: Path) -> None:
     row = stored(30, 10, 20)
     found = search(recorded(path=write(tmp_path / "a.jsonl", row)))
     asyncio.run(short_m_at_k(found, k=3, m=3))
-    answer = majority(found.candidates)
-    assert answer is not None
-    assert answer.key == "1"
+    choice = majority(found.candidates)
+    assert choice is not None
+    assert choice.candidate is not None
+    assert choice.candidate.path == (1,)
 
 
 def test_missing_counts_are_estimated_and_said(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from reasoning.backends.nano import WEIGHTS
 from reasoning.cli.app import app
 from reasoning.cli.launch import Server, changes, flags, servers
 from reasoning.errors import RecipeError
-from reasoning.runs.recipe import Recipe, parse, with_sets
+from reasoning.runs.editing import with_sets
+from reasoning.runs.recipe import Recipe, parse
 
 PRM = str(WEIGHTS.parent / "prm")
 TAG = 472  # of <extra_0> in the embedded tokenizer

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reasoning.runs.consent import loopback, needs, typed
-from reasoning.runs.recipe import changes, load, parse
+from reasoning.runs.editing import changes
+from reasoning.runs.recipe import load, parse
 
 KEYS = {"OPENAI_API_KEY": "k1", "MINE": "k2"}
 EVIL = "https://evil.example/v1"

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from reasoning.aggregators import best
+from reasoning.aggregators.best_of_majority import best_of_majority
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
 from reasoning.plugin import Plugin
@@ -62,7 +62,7 @@ class Tasks:
 def test_known_names_can_be_found(kind: names.Kind, some: set[str]) -> None:
     known = names.known(kind)
     assert some <= set(known)
-    assert kind == "aggregator" or known == sorted(known)
+    assert known == sorted(known)
     for name in some:
         function = names.find(kind, name)
         assert function.__name__ == name
@@ -97,8 +97,8 @@ def test_unknown_names_get_the_nearest(kind: names.Kind, name: str, hint: str) -
 
 
 def test_foreign_functions() -> None:
-    mine = f"{best.__module__}:best"
-    assert names.find("aggregator", mine) is best
+    mine = f"{best_of_majority.__module__}:best_of_majority"
+    assert names.find("aggregator", mine) is best_of_majority
     for name, message in {
         "no_such_package:f": "cannot be imported",
         "os.path:no_such_function": "cannot be imported",
@@ -219,10 +219,31 @@ def test_objects_are_built_from_names_mappings_and_themselves() -> None:
     assert isinstance(made, Scripted)
     assert names.build("generator", made) is made
     assert isinstance(names.build("generator", "scripted"), Scripted)
-    vote = names.bind_aggregator({"name": "best", "reduction": "min"})
-    assert (vote.func, vote.keywords) == (best, {"reduction": "min"})
-    with pytest.raises(RecipeError, match="reduction='max' does not fit"):
-        names.bind_aggregator({"name": "best", "reduction": "max"})
+    vote = names.bind_aggregator({"name": "best_of_majority", "alpha": 0.5})
+    assert (vote.func, vote.keywords) == (best_of_majority, {"alpha": 0.5})
+    with pytest.raises(RecipeError, match="alpha=2 does not fit"):
+        names.bind_aggregator({"name": "best_of_majority", "alpha": 2})
+    with pytest.raises(RecipeError, match=r"verifier: \{name: ..., reduction: min\}"):
+        names.bind_aggregator({"name": "best", "reduction": "min"})
+
+
+def test_the_reduction_of_step_scores_is_the_verifiers() -> None:
+    assert names.build("verifier", "logprob").reduction == "last"
+    assert names.build("verifier", {"name": "logprob", "reduction": "min"}).reduction == "min"
+    with pytest.raises(RecipeError, match="one of last, min, prod, mean, not 'max'"):
+        names.build("verifier", {"name": "logprob", "reduction": "max"})
+
+
+def test_no_name_is_both_a_searcher_and_an_aggregator() -> None:
+    """Stages of a strategy are looked up among both."""
+    assert not set(names.known("searcher")) & set(names.known("aggregator"))
+    for kind in ("searcher", "aggregator"):
+        for name in names.known(kind):  # type: ignore[arg-type]
+            reserved = {"share", "name", "aggregator", "searcher", "stages", "params"}
+            assert not reserved & set(names.parameters(names.find(kind, name)))  # type: ignore[arg-type]
+
+
+def test_objects_pass_through() -> None:
     with pytest.raises(RecipeError, match="a name or a mapping with a name"):
         names.build("generator", {"replies": ["a"]})
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from reasoning.errors import RecipeError
-from reasoning.runs.recipe import changes, load, located, parse, shipped, strategies
+from reasoning.runs.editing import changes
+from reasoning.runs.recipe import load, located, parse, shipped, strategies
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 GOOD: dict[str, Any] = {
@@ -247,3 +248,74 @@ def test_a_folder_of_a_recipe_s_name_does_not_hide_it(
     assert not shipped(located("quickstart"))
     with pytest.raises(RecipeError, match="unknown recipe"):
         located("../recipes/../pyproject")
+
+
+def test_stages_are_chained() -> None:
+    entry = {
+        "stages": [{"self_consistency": {"n": [2, 4], "share": 0.5}}, "long_m_at_k", "majority"]
+    }
+    found = strategies(parse({**GOOD, "strategies": [entry]}))
+    assert [s.name for s in found] == [
+        f"self_consistency-n={n}-share=0.5 > long_m_at_k > majority" for n in (2, 4)
+    ]
+    assert [(s.searcher, s.aggregator) for s in found] == [
+        ("self_consistency > long_m_at_k", "majority")
+    ] * 2
+    assert found[0].params == {"n": 2, "share": 0.5, "m": 3}
+    assert [stage.share for stage in found[0].run.stages] == [0.5, None, None]
+    named = strategies(parse({**GOOD, "strategies": [{**entry, "name": "mine"}]}))
+    assert [s.name for s in named] == ["mine-n=2", "mine-n=4"]
+    data = {k: v for k, v in GOOD.items() if k != "strategies"}
+    assert len(strategies(parse({**data, **entry}))) == 2
+    mixed = {
+        "searcher": "self_consistency",
+        "n": 4,
+        "aggregator": {"name": "cisc", "temperature": [1, 2]},
+    }
+    assert [s.name for s in strategies(parse({**GOOD, "strategies": [mixed]}))] == [
+        "self_consistency-n=4-cisc-temperature=1",
+        "self_consistency-n=4-cisc-temperature=2",
+    ]
+
+
+def test_further_models_verifiers_and_prices() -> None:
+    recipe = parse(
+        {
+            **GOOD,
+            "models": {"small": "scripted", "large": {"name": "scripted", "delay": 1}},
+            "generator": "large",
+            "verifiers": {"steps": "logprob"},
+            "prices": {"default": {"input": 1, "output": 2}, "small": {"output": 1}},
+            "limits": {"money": 0.5, "calls": 9},
+            "run_limits": {"tokens": 1000},
+        }
+    )
+    assert recipe.generators[""] == {"name": "scripted", "delay": 1}
+    assert set(recipe.generators) == {"", "small", "large"}
+    assert recipe.priced["small"].output == 1
+    assert recipe.priced[""] == recipe.priced["large"]
+    assert recipe.priced[""].output == 2
+    assert not parse(GOOD).priced
+    assert parse(GOOD).generators == {"": "scripted"}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"strategies": [{"stages": []}]}, "the first stage is a searcher"),
+        ({"strategies": [{"stages": ["sample"], "n": 3}]}, "'n' stands beside stages"),
+        ({"strategies": [{"stages": ["sample"], "searcher": "sample"}]}, "a searcher or stages"),
+        ({"strategies": [{"stages": ["sample", "frist"]}]}, "did you mean 'first'"),
+        ({"strategies": [{"stages": [{"best_of_n": {"n": 2}}]}]}, "no verifier"),
+        ({"stagse": ["sample"]}, "did you mean 'stages'"),
+        ({"limits": {"calls": -1}}, "calls=-1"),
+        ({"limits": {"money": 1}}, "what tokens cost"),
+        ({"run_limits": {"tokns": 1}}, "tokens"),
+        ({"prices": {"smal": {}}, "models": {"small": "scripted"}}, "did you mean 'small'"),
+        ({"prices": {"default": {"input": -1}}}, "0 or more"),
+        ({"prices": {"default": {"inptu": 1}}}, "input"),
+    ],
+)
+def test_mistakes_of_stages_models_and_prices(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        strategies(parse({**GOOD, **change}))

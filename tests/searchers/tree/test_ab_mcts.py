@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasoning.aggregators import best
+from reasoning.aggregators.best import best
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.clock import Deadline
@@ -229,7 +229,7 @@ def test_refinement_climbs(posterior: str) -> None:
     search = start()
     asyncio.run(ab_mcts(search, n=40, posterior=posterior))
     assert len(search.tree) == 40
-    answer = best(search.candidates)
+    answer = (c := best(search.candidates)) and c.answer
     assert answer is not None
     assert int(answer.text) > 4, "better than any fresh answer"
     for node in search.tree:

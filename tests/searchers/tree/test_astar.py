@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.aggregators import first
+from reasoning.aggregators.first import first
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.generate import Meter, Prompt, Sampling
@@ -94,7 +94,7 @@ def test_it_is_the_textbooks(cost: Cost, seed: int) -> None:
     search = run(end_at(4), ByPath(score), width=3, cost=cost)
     expanded, goal = textbook(score, 4, 3, cost)
     assert grown(search) == sorted(expanded)
-    answer = first(search.candidates)
+    answer = (c := first(search.candidates)) and c.answer
     assert answer is not None
     assert answer.text == "".join(map(str, goal))
 
@@ -124,7 +124,7 @@ def test_a_perfect_heuristic_grows_the_best_path_only() -> None:
     search = run(ToyGenerator(model), ToyVerifier(model, leads_there), width=24)
     names = [model.parse(search.tree[path].text)[0] for path in grown(search)]
     assert names == [best[:i] for i in range(len(best))]
-    assert first(search.candidates).text == "0"  # type: ignore[union-attr]
+    assert first(search.candidates).answer.text == "0"  # type: ignore[union-attr]
 
 
 def test_a_solution_counts_when_popped_and_not_when_found() -> None:
@@ -134,7 +134,7 @@ def test_a_solution_counts_when_popped_and_not_when_found() -> None:
     verifier = ToyVerifier(model, lambda steps: scores[steps[-1]])
     search = run(ToyGenerator(model), verifier, width=6)
     assert len(search.candidates) > 1
-    assert first(search.candidates).text == "strong"  # type: ignore[union-attr]
+    assert first(search.candidates).answer.text == "strong"  # type: ignore[union-attr]
 
 
 def test_nothing_behind_a_solution_grows() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasoning.aggregators import weighted_majority
+from reasoning.aggregators.weighted_majority import weighted_majority
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.clock import Deadline
@@ -58,7 +58,7 @@ ARMS = markov(
 @pytest.mark.parametrize("rollout", [False, True])
 def test_the_best_answer_wins(policy: str, rollout: bool) -> None:
     search = run(ARMS, simulations=40, policy=policy, rollout=rollout, expansions=8)
-    answer = weighted_majority(search.candidates)
+    answer = (c := weighted_majority(search.candidates)) and c.candidate and c.candidate.answer
     assert answer is not None
     assert answer.text == "0"
 
@@ -76,7 +76,7 @@ def test_search_leans_to_the_best_arm_although_scores_of_steps_tell_nothing() ->
         if node.children
     }
     assert set(below) == {"bad", "fair", "good"}
-    answer = weighted_majority(search.candidates)
+    answer = (c := weighted_majority(search.candidates)) and c.candidate and c.candidate.answer
     assert answer is not None
     assert answer.text == "0"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasoning.aggregators import first
+from reasoning.aggregators.first import first
 from reasoning.backends.recorded import Recorded
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
@@ -101,7 +101,7 @@ def test_length_does_not_count_per_step() -> None:
             unasked=lambda path: -4.0 if path == (0,) else -3.0 if path[0] == 1 else -1.0,
         )
         search = run(laid, beam=1, per_step=per_step)
-        answer = first(search.candidates)
+        answer = (c := first(search.candidates)) and c.answer
         assert answer is not None
         assert answer.text == expected
 
@@ -114,8 +114,8 @@ def test_agreement_multiplies() -> None:
         asked=lambda _: -1.0,
         unasked=lambda path: [-4.0, -3.5, -3.6][path[0]],
     )
-    assert first(run(laid).candidates).text == "b"  # type: ignore[union-attr]
-    assert first(run(laid, top=1).candidates).text == "a"  # type: ignore[union-attr]
+    assert first(run(laid).candidates).answer.text == "b"  # type: ignore[union-attr]
+    assert first(run(laid, top=1).candidates).answer.text == "a"  # type: ignore[union-attr]
     # With negative PMI too: -1, -1.3, -1.1 are 0.3, 0.0, 0.2 above the least.
     laid.unasked = lambda path: [-0.0, 0.3, 0.1][path[0]]
     ranks = {c.path: c.rank for c in run(laid).candidates}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasoning.aggregators import first
+from reasoning.aggregators.first import first
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.clock import Deadline
@@ -128,7 +128,7 @@ def test_steps_that_end_the_solution_take_part_and_rest() -> None:
         lambda _: ("\\boxed{1}", -9.0),
     )
     search = run(laid, beams=1, rollouts=3, deviations=9, min_steps=9)
-    answer = first(search.candidates)
+    answer = (c := first(search.candidates)) and c.answer
     assert answer is not None
     assert answer.text == "7"
     assert not search.tree[(0,)].children

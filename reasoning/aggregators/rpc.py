@@ -1,20 +1,54 @@
-"""What reasoning-pruned perplexity consistency leaves out (RPC; 2025, arXiv:2502.00511).
-
-Pure functions of the samples' probabilities a token, exp(mean log-probability).
-"""
+"""Reasoning-pruned perplexity consistency (RPC; 2025, arXiv:2502.00511)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.statistics.intervals import Floats
+from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.certainty import probability
+from reasoning.aggregators.voting import in_order, weighed
+
+Floats: TypeAlias = NDArray[np.float64]
+
+VOTES = True
 
 _START = (0.5, 1.0, 1.0, 1.5, 2.0)
 _BOUNDS = ((0.2, 0.8), *((0.01, None),) * 4)
+
+
+def rpc(candidates: Sequence[Candidate]) -> Choice | None:
+    """A vote in which each weighs c = exp(mean log-probability a token), the unlikely left out.
+
+    Left out are those that `pruned` names, among all candidates that have log-probabilities. Those
+    alike in answer, length and c are one text, which counts once. Ties go to the earliest (the
+    released code shares them). Without log-probabilities this is `majority`.
+    """
+    known = sorted(p for c in candidates if (p := probability(c)) is not None)
+    out = _pruned(tuple(known))
+    seen: set[tuple[str, int, float]] = set()
+    weights: dict[int, float | None] = {}
+    for c in in_order(candidates):
+        assert c.answer is not None
+        p = weights[id(c)] = probability(c)
+        if p is None:
+            continue
+        text = (c.answer.key, c.node.generated_tokens if c.node else 0, p)
+        if p in out or text in seen:
+            weights[id(c)] = 0.0
+        seen.add(text)
+    return weighed(candidates, lambda c: weights[id(c)])
+
+
+@lru_cache(maxsize=4096)
+def _pruned(p: tuple[float, ...]) -> frozenset[float]:
+    """`pruned`, which depends on what was drawn and not when."""
+    return frozenset(pruned(np.array(p)).tolist())
 
 
 def pruned(p: Floats) -> Floats:

@@ -1,0 +1,19 @@
+"""Self-consistency's vote (Wang et al., 2022, arXiv:2203.11171)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.voting import count, in_order
+
+VOTES = True
+
+
+def majority(candidates: Sequence[Candidate]) -> Choice | None:
+    """The most frequent answer, in its earliest words.
+
+    Candidates count by their weight, which is 1 unless the searcher, or a stage before this one,
+    says otherwise.
+    """
+    return count([(c, c.weight) for c in in_order(candidates)])

@@ -1,0 +1,17 @@
+"""The likeliest solution, by perplexity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasoning.aggregators import Candidate
+from reasoning.aggregators.certainty import mean_logprob
+from reasoning.aggregators.voting import highest
+
+
+def perplexity(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The candidate with the highest mean log-probability a token, that is, lowest perplexity.
+
+    Those without log-probabilities come last; if none has any, this is `first`.
+    """
+    return highest(candidates, mean_logprob)

@@ -1,0 +1,222 @@
+"""A strategy: stages from candidates to candidates, of which the last chooses one.
+
+A searcher is a stage that draws (it finds the candidates before it in `search.given`), an
+aggregator one that keeps or chooses. `[self_consistency, majority]` is the simple case.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+
+from reasoning.aggregators import Aggregator, Candidate, Choice, Chosen
+from reasoning.aggregators.first import first
+from reasoning.aggregators.majority import majority
+from reasoning.answers.kind import refuse_votes
+from reasoning.clock import Deadline
+from reasoning.errors import ChoiceError, RecipeError, cause
+
+if TYPE_CHECKING:
+    from reasoning.budget import Kind
+    from reasoning.search import Search
+
+StopReason: TypeAlias = "Literal['finished', 'seconds', 'failed'] | Kind"
+"""The strategy ended by itself, or which limit ended or curtailed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of a strategy, its parameters bound. `share` is the fraction of the tokens that are
+    left which it may spend, None for all."""
+
+    kind: Literal["searcher", "aggregator"]
+    run: Callable[..., Any]
+    share: float | None = None
+
+    def says(self, name: str) -> Any:
+        """What its file says of it in the constant `name`, None for nothing."""
+        function = self.run.func if isinstance(self.run, partial) else self.run
+        return getattr(inspect.getmodule(function), name, None)
+
+    @property
+    def name(self) -> str:
+        function = self.run.func if isinstance(self.run, partial) else self.run
+        return getattr(function, "__name__", type(function).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a chain: the choice, and what the last searcher put forward."""
+
+    choice: Choice
+    candidates: list[Candidate]
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The stages of a strategy; `default` chooses where the last one leaves several candidates."""
+
+    stages: tuple[Stage, ...]
+    default: Aggregator = majority
+
+    @property
+    def chooser(self) -> Aggregator:
+        """Who has the last word: the aggregator that the chain ends in, else the default one."""
+        last = self.stages[-1]
+        return last.run if last.kind == "aggregator" else self.default
+
+    @property
+    def independent(self) -> bool:
+        """Whether its samples say nothing of each other: see `reasoning.runs.names.independent`."""
+        drawing = [stage for stage in self.stages if stage.kind == "searcher"]
+        return len(drawing) == 1 and drawing[0].says("INDEPENDENT") is True
+
+    def says(self, name: str) -> list[str]:
+        """The stages, the default chooser among them, whose files set the constant `name`."""
+        stages = list(self.stages)
+        if self.stages[-1].kind == "searcher" or self.stages[-1].says("FILTERS"):
+            stages.append(Stage("aggregator", self.default))
+        return [stage.name for stage in stages if stage.says(name)]
+
+    def refuse(self, search: Search) -> None:
+        """Raise RecipeError for what the chain needs and this search lacks, before it is spent."""
+        for name in self.says("VOTES"):
+            refuse_votes(name, [search.problem])
+        if (found := self.says("SCORES")) and search.verifier is None:
+            raise RecipeError(
+                f"{found[0]} chooses by score and there is no verifier; name one, for example "
+                "verifier: logprob (`reasoning list verifiers` shows all)"
+            )
+        for stage in self.stages:
+            if stage.says("READS") == "confidence" and not search.sampling.confidence_k:
+                raise RecipeError(
+                    f"{stage.name} reads token confidences and none are asked for; set "
+                    "sampling.confidence_k: 20"
+                )
+
+    async def run(self, search: Search, seconds: float | None = None) -> Outcome:
+        """Run all stages under one deadline, then choose.
+
+        Whatever ends them, what the running stage has emitted, else what the one before it gave,
+        is chosen from: by the last aggregator, or where that asks models and time is up, by the
+        last of the chain that does not. Raises what a stage raises, out of whatever task group it
+        happened in.
+        """
+        self.refuse(search)
+        course = _Course(search)
+        try:
+            async with Deadline(search.clock, seconds) as deadline:
+                await course.along(self.stages)
+                choice = await course.choose(self.default)
+        except BaseExceptionGroup as errors:
+            raise cause(errors) from errors
+        if deadline.expired:
+            choice = self._at_once(course.rescued(), search)
+        stop: StopReason = "seconds" if deadline.expired else course.exhausted or "finished"
+        return Outcome(choice, course.emitted, stop)
+
+    def _at_once(self, candidates: Sequence[Candidate], search: Search) -> Choice:
+        """The choice of the last aggregator that needs no model, and so no time."""
+        every = [*(s.run for s in self.stages if s.kind == "aggregator"), self.default]
+        if self.stages[-1].kind == "aggregator":
+            every = [self.default, *every[:-1]]
+        last = majority if search.problem.answers.votes else first
+        pure = [f for f in (last, *every) if not asks(f)]
+        chosen: Any = pure[-1](candidates)
+        if _several(chosen):
+            chosen = last(chosen)
+        return _choice(chosen, pure[-1])
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a chain has come. `emitted` are the candidates of the last searcher."""
+
+    search: Search
+    given: list[Candidate] = field(default_factory=list)
+    emitted: list[Candidate] = field(default_factory=list)
+    choice: Choice | None = None
+    views: list[Search] = field(default_factory=list)
+    drawing: bool = False
+
+    async def along(self, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            self.choice = None
+            search = self.search if stage.share is None else self.search.share(stage.share)
+            view = search.stage(self.given)
+            self.views.append(view)
+            if stage.kind == "aggregator":
+                self._take(await _asked(stage.run, self.given, view), stage.run)
+                continue
+            self.drawing = True
+            await stage.run(view)
+            found = await view.agreed(view.candidates)
+            self.drawing = False
+            # A stage that a limit leaves with empty hands loses nothing of what was there.
+            self.given = self.emitted = found or self.given
+
+    def _take(self, chosen: Chosen, by: Aggregator) -> None:
+        if _several(chosen):
+            self.given = list(chosen)
+            return
+        self.choice = _choice(chosen, by)
+        self.given = [] if self.choice.candidate is None else [self.choice.candidate]
+
+    async def choose(self, default: Aggregator) -> Choice:
+        if self.choice is None:
+            self._take(await _asked(default, self.given, self.search), default)
+        if self.choice is None:
+            raise _misfit(default, self.given)
+        return self.choice
+
+    def rescued(self) -> list[Candidate]:
+        """What there is to choose from when time is up; answers are compared no further."""
+        if self.drawing and (found := self.views[-1].agreed_so_far()):
+            self.given = self.emitted = found
+        return self.given
+
+    @property
+    def exhausted(self) -> Kind | None:
+        """The kind of spending that curtailed a stage."""
+        return next((kind for v in self.views if (kind := v.budget.exhausted)), None)
+
+
+def asks(aggregator: Aggregator) -> bool:
+    """Whether an aggregator asks models, or somebody else, and so takes time."""
+    function = aggregator.func if isinstance(aggregator, partial) else aggregator
+    return _places(function) > 1 or inspect.iscoroutinefunction(function)
+
+
+async def _asked(aggregator: Aggregator, candidates: Sequence[Candidate], search: Search) -> Chosen:
+    chosen = aggregator(candidates, search) if _places(aggregator) > 1 else aggregator(candidates)
+    return await chosen if inspect.isawaitable(chosen) else chosen
+
+
+def _places(function: Callable[..., Any]) -> int:
+    """How many positional arguments it takes."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds for p in inspect.signature(function).parameters.values())
+
+
+def _several(chosen: Any) -> TypeGuard[Sequence[Candidate]]:
+    return isinstance(chosen, Sequence) and all(isinstance(c, Candidate) for c in chosen)
+
+
+def _choice(chosen: Any, by: Aggregator) -> Choice:
+    if chosen is None or isinstance(chosen, Candidate):
+        return Choice(chosen)
+    if isinstance(chosen, Choice):
+        return chosen
+    raise _misfit(by, chosen)
+
+
+def _misfit(by: Aggregator, chosen: Any) -> ChoiceError:
+    shown = repr(chosen)
+    return ChoiceError(
+        f"aggregator {Stage('aggregator', by).name} gave back {shown[:80]}; it chooses one of the "
+        "candidates it is given: return that Candidate, a Choice, or None"
+    )
