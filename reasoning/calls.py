@@ -40,12 +40,14 @@ class Retry:
     """Transient failures are tried again `attempts` times in all.
 
     The pause is what the server asked for, else `pause` seconds doubled each time, shortened by
-    up to half at random (seeded), and never above `longest`.
+    up to half at random (seeded), and never above `longest`. With `raises` they are raised instead,
+    to somebody who tries it all again.
     """
 
     attempts: int = 4
     pause: float = 0.5
     longest: float = 30.0
+    raises: bool = False
 
     def delay(self, attempt: int, asked: float | None, u: float) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 0); `u` is in [0, 1)."""
@@ -337,6 +339,8 @@ class Caller:
 
     def pause(self, attempt: int, error: BaseException, *key: str | int) -> float | None:
         """Seconds until a failed call is tried again; None if it is not."""
+        if self.retry.raises and isinstance(error, TransientError):
+            raise error
         if not isinstance(error, TransientError) or attempt + 1 == self.retry.attempts:
             return None
         self.usage.retried_calls += 1

@@ -11,18 +11,19 @@ import math
 import re
 from asyncio import TaskGroup
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from reasoning.errors import GenerationError, RecipeError, VerificationError, cause
-from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.errors import RecipeError, VerificationError, cause
+from reasoning.generate import Generator, Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.search import Retry, Search
 from reasoning.seeds import fold
 from reasoning.session import start
-from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.tree import Node, Sample
 from reasoning.verify import Scores, Verifier
 
 PROMPT = """\
@@ -87,11 +88,7 @@ def judge(
             raise RecipeError(f"judge: the prompt has no {needed}; put it where that belongs")
     if _letters(yes) == _letters(no) or not (_letters(yes) and _letters(no)):
         raise RecipeError(f"judge: {yes!r} and {no!r} cannot be told apart as verdicts")
-    source = names.build("generator", generator)
-    if not isinstance(source, Generator):
-        raise RecipeError(
-            f"judge: {source!r} is no generator; give a name, or a mapping of a name and options"
-        )
+    source: Generator = names.build("generator", generator)
     if both and not source.reads:
         raise RecipeError(
             f"judge: both asks how likely given words are, and {type(source).__name__} cannot say; "
@@ -100,16 +97,6 @@ def judge(
     if temperature is None:
         temperature = 0.0 if verdicts == 1 and not think else 1.0
     return Judge(source, prompt, system, (yes, no), verdicts, think, temperature, both, seed)
-
-
-@dataclass(slots=True)
-class _Case:
-    """One candidate before the judge."""
-
-    asked: Problem
-    seed: int
-    meter: Meter
-    tree: RolloutTree = field(default_factory=RolloutTree)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,22 +145,31 @@ class Judge(Verifier):
         if not node.text.strip():
             raise VerificationError(f"problem {problem.id!r}: a node without text cannot be judged")
         goes_on = await self._goes_on()
-        message = self._message(problem.question, node.text)
-        asked = Problem(problem.id, problem.question, prompt=message, system=self.system)
-        case = _Case(asked, fold(self.seed, "judge", problem.id, node.text), meter)
+        asked = self._case(problem, node.text)
         try:
             async with TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._one(case, i, goes_on)) for i in range(self.verdicts)
-                ]
+                tasks = [group.create_task(self._one(asked, goes_on)) for _ in range(self.verdicts)]
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
+        finally:
+            meter(asked.usage.generated_tokens + asked.usage.prompt_tokens)
         results = [task.result() for task in tasks]
         found = [p for p in results if isinstance(p, float)]
         if not found:
-            why = "; ".join(dict.fromkeys(str(result) for result in results))
+            why = "; ".join(dict.fromkeys([*map(str, filter(None, results)), *asked.failures]))
             raise VerificationError(f"problem {problem.id!r}: the judge gave no verdict: {why}")
         return (math.fsum(found) / len(found),)
+
+    def _case(self, problem: Problem, text: str) -> Search:
+        """The judging model's own search: one candidate before the judge, a branch a verdict."""
+        message = self._message(problem.question, text)
+        return Search(
+            Problem(problem.id, problem.question, prompt=message, system=self.system),
+            self.generator,
+            sampling=Sampling(self.think + _VERDICT_TOKENS, self.temperature),
+            seed=fold(self.seed, "judge", problem.id, text),
+            retry=Retry(attempts=1, raises=True),  # whoever asked tries again
+        )
 
     async def astart(self) -> None:
         """Get the judging model ready. Raises RecipeError if it cannot do what is asked of it."""
@@ -225,50 +221,51 @@ class Judge(Verifier):
         }
         return re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self.prompt)
 
-    async def _one(self, case: _Case, number: int, goes_on: bool) -> float | str:
-        """The probability of yes by one verdict; or why there is none."""
-        try:
-            place = await self._thoughts(case, number) if self.think else case.tree.root
-            if isinstance(place, str):
-                return place
-            if self.both:
-                return await self._read(case, place, number)
-            if not goes_on:
-                return await self._said_at_once(case, number)
-            return await self._said(case, place, number)
-        except GenerationError as error:
-            return str(error)
+    async def _one(self, asked: Search, goes_on: bool) -> float | str | None:
+        """The probability of yes by one verdict; or why there is none, None if a call failed."""
+        place = asked.root
+        if self.think:
+            thought = await asked.draw(place, until="end", max_tokens=self.think, stop=(_CUE,))
+            if thought is None:
+                return None
+            if thought.sample.finish != "stop":
+                tokens = thought.generated_tokens
+                return f"it thought for {tokens} tokens without reaching {_CUE!r}"
+            place = thought
+        if self.both:
+            return await self._read(asked, place)
+        if not goes_on:
+            return await self._said_at_once(asked)
+        return await self._said(asked, place)
 
-    async def _thoughts(self, case: _Case, number: int) -> Node | str:
-        """The place behind "Verdict:"; or why there is none."""
-        sample = await self._draw(case, case.tree.root, number, self.think, (_CUE,))
-        if sample.finish != "stop":
-            return f"it thought for {sample.generated_tokens} tokens without reaching {_CUE!r}"
-        return case.tree.add(case.tree.root, number, sample)
-
-    async def _said(self, case: _Case, place: Node, number: int) -> float | str:
+    async def _said(self, asked: Search, place: Node) -> float | str | None:
         """From the word it says: the token that tells yes from no decides, by its probability."""
         said = ""
         for _ in range(_VERDICT_TOKENS):
-            sample = await self._draw(case, place, number, 1)
-            said += sample.text
+            node = await asked.draw(place, until="end", max_tokens=1)
+            if node is None:
+                return None
+            said += node.sample.text
             verdict = self._told(said)
             if verdict is not None:
-                return self._probability(verdict, sample, -1)
-            if sample.finish in ("end", "stop") or not self._undecided(said):
+                return self._probability(verdict, node.sample, -1)
+            if node.sample.finish in ("end", "stop") or not self._undecided(said):
                 break
-            place = case.tree.add(place, number, sample)
+            place = node
         return self._no_verdict(said)
 
-    async def _said_at_once(self, case: _Case, number: int) -> float | str:
+    async def _said_at_once(self, asked: Search) -> float | str | None:
         """The same from a whole answer, whose tokens cannot be told apart."""
-        sample = await self._draw(case, case.tree.root, number, _VERDICT_TOKENS)
-        verdict = self._begins(sample.text)
+        node = await asked.draw(asked.root, until="end", max_tokens=_VERDICT_TOKENS)
+        if node is None:
+            return None
+        said = node.sample.text
+        verdict = self._begins(said)
         if verdict is None:
-            return self._no_verdict(sample.text)
+            return self._no_verdict(said)
         # The first token holds the first letter. Unless that decides, which token did is unknown.
-        decides = self._told(sample.text[:1]) is not None
-        return self._probability(verdict, sample, 0) if decides else float(verdict)
+        decides = self._told(said[:1]) is not None
+        return self._probability(verdict, node.sample, 0) if decides else float(verdict)
 
     def _probability(self, verdict: bool, sample: Sample, token: int) -> float:
         """Of yes, by the verdict's token; 1 or 0 if its probability is not known."""
@@ -282,27 +279,17 @@ class Judge(Verifier):
     def _no_verdict(self, said: str) -> str:
         return f"it said {said.strip()[:40]!r} instead of {' or '.join(self.words)}"
 
-    async def _read(self, case: _Case, place: Node, number: int) -> float:
+    async def _read(self, asked: Search, place: Node) -> float | None:
         """From how likely both words are."""
-        lead = "" if place.parent is None else " "
-        ready = Prompt(case.asked, place, number)
+        lead = " " if self.think else ""
         sums = []
         for word in self.words:
-            given = Sample(lead + word)
-            found = await self.generator.score_text(ready, given, question=True, meter=case.meter)
+            found = await asked.likelihood(asked.write(place, lead + word))
+            if found is None:
+                return None
             sums.append(float(found.sum()))
         yes, no = sums
         return 1 / (1 + math.exp(min(700.0, no - yes)))
-
-    async def _draw(
-        self, case: _Case, place: Node, number: int, tokens: int, stop: tuple[str, ...] = ()
-    ) -> Sample:
-        params = Sampling(max_tokens=tokens, temperature=self.temperature, stop=stop)
-        prompt = Prompt(case.asked, place, number)
-        seed = fold(case.seed, number, place.depth)
-        sample = await self.generator.generate(prompt, params, seed=seed, meter=case.meter)
-        case.meter(sample.prompt_tokens)
-        return sample
 
     def _told(self, said: str) -> bool | None:
         """The verdict, once what was said begins one of the words and not the other."""

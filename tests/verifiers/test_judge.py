@@ -17,7 +17,7 @@ from reasoning.backends.nano.text import Text
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import GenerationError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Prompt
-from reasoning.problem import Problem
+from reasoning.problem import Message, Problem
 from reasoning.runs import names
 from reasoning.testing.http_server import PLAIN_CHAT, serving
 from reasoning.testing.verifier_contract import Verdict, ask
@@ -98,11 +98,6 @@ def test_no_verdict_is_an_error_and_not_a_zero(script: Any, message: str) -> Non
 class Afresh(Scripted):
     """A server that starts every answer afresh, as chat servers do."""
 
-    scores = False
-
-    async def abilities(self) -> Any:
-        return self
-
     def refuse_steps(self) -> None:
         raise RecipeError("it cannot go on from a step")
 
@@ -158,6 +153,15 @@ def test_what_the_server_cannot_do_is_refused_before_anything_is_asked(
     options: dict[str, Any], message: str
 ) -> None:
     class Scorer(Afresh):
+        asked = False
+
+        @property
+        def reads(self) -> bool:
+            return not self.asked  # as far as is known
+
+        async def astart(self) -> None:
+            self.asked = True
+
         async def score_text(self, *_: Any, **__: Any) -> Any:
             raise AssertionError("asked all the same")
 
@@ -216,7 +220,7 @@ def test_what_is_spent_without_a_score_is_metered() -> None:
 
 @pytest.mark.parametrize("generator", [5, ["scripted"]])
 def test_a_judge_needs_a_generator(generator: Any) -> None:
-    with pytest.raises(RecipeError, match="is no generator; give a name"):
+    with pytest.raises(RecipeError, match=r"no reasoning\.Generator: .*give the name of one"):
         names.build("verifier", {"name": "judge", "generator": generator})
 
 
@@ -286,6 +290,12 @@ def test_the_embedded_model_as_judge() -> None:
     assert judge.parameters is not None
 
 
+class Mute(Scripted):
+    """Says nothing of given text."""
+
+    reads = False
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -294,7 +304,7 @@ def test_the_embedded_model_as_judge() -> None:
         ({"yes": "A", "no": "a."}, "cannot be told apart"),
         ({"yes": "!"}, "cannot be told apart"),
         ({"verdicts": 0}, "verdicts=0"),
-        ({"generator": type("Mute", (), {"generate": print})(), "both": True}, "Mute cannot say"),
+        ({"generator": Mute([token("Yes")]), "both": True}, "Mute cannot say"),
     ],
 )
 def test_options(options: dict[str, Any], message: str) -> None:
@@ -349,7 +359,8 @@ def test_hostile_candidates_stay_between_the_lines(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_candidates_hold_no_control_tokens(text: str) -> None:
     tokenizer = Text(WEIGHTS)
-    ids = tokenizer.encode_chat(make(gullible)._message("What is 1 + 1?", text), None)
+    asked = Message("user", make(gullible)._message("What is 1 + 1?", text))
+    ids = tokenizer.encode_chat((asked,))
     special = [tokenizer.token(t) for t in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")]
     assert [sum(i == s for i in ids) for s in special] == [2, 1, 0]
     for control in ("<|", "|>", "<｜", "｜>", "<s>", "</s>", "[INST]", "[/INST]", "<<", "<end_of"):
