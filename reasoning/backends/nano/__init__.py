@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from reasoning.backends.nano.bounds import Bounds
 from reasoning.backends.nano.calls import Call, Reading, Writing, compute
 from reasoning.backends.nano.engine import Engine
 from reasoning.backends.nano.model import (
@@ -28,6 +30,7 @@ from reasoning.backends.nano.model import (
     load_weights,
 )
 from reasoning.backends.nano.reward import RewardModel
+from reasoning.backends.nano.shaping import Shaping, biases, shapes
 from reasoning.backends.nano.text import Text
 from reasoning.backends.token_ids import tokens_of
 from reasoning.errors import GenerationError, RecipeError
@@ -84,6 +87,8 @@ class Nano(Generator):
         """Largest number of tokens of prompt and answer together."""
         self._parameters = sum(tensor.size for tensor in weights.values())
         self._ends = _end_tokens(path)
+        self._vocabulary = weights["model.embed_tokens.weight"].shape[0]
+        self._bounds = Bounds(path, self.text, self._ends, self._vocabulary)
         self.engine: Engine[Call] = Engine(
             model,
             partial(compute, LanguageHead(model, weights)),
@@ -100,16 +105,28 @@ class Nano(Generator):
     def reads(self) -> bool:
         return True
 
+    @property
+    def honours(self) -> frozenset[str]:
+        return frozenset(Sampling.__dataclass_fields__)
+
+    def refuse(self, params: Sampling) -> None:
+        """Raise RecipeError for a bias of what is no token and a pattern that cannot be used."""
+        biases(params.logit_bias, self._encode, self._vocabulary)
+        self._bounds.of(params)
+
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
-        """Continue `prompt`. Raises GenerationError if the prompt leaves no room in the context.
+        """Continue `prompt`, as any fields of `params` say; penalties are of vLLM's kind.
+
+        Raises GenerationError if the prompt leaves no room in the context, RecipeError for what
+        `refuse` refuses.
 
         Generation ends with "length" at `max_tokens` or when the context is full. A stop string
         is looked for in the text of this call; the token that completes it is kept whole. Bytes
         that are not UTF-8 show as U+FFFD, also those of a character that the call left unfinished.
         """
-        tokens = (*self._question(prompt), *self._path(prompt))
+        tokens, begun = (*self._question(prompt), *self._path(prompt)), self._begun(prompt)
         if len(tokens) >= self.context:
             raise GenerationError(
                 f"the prompt has {len(tokens)} tokens; the model's context of {self.context} "
@@ -123,6 +140,8 @@ class Nano(Generator):
             text=self.text,
             ends=self._ends,
             meter=meter,
+            begun=begun,
+            shaping=self._shaping(params, tokens, begun),
         )
         self.engine.submit(call)
         try:
@@ -167,6 +186,28 @@ class Nano(Generator):
     async def aclose(self) -> None:
         """The same, while the event loop goes on."""
         await asyncio.to_thread(self.close)
+
+    def _begun(self, prompt: Prompt) -> tuple[int, ...]:
+        """The tokens that an earlier part of this very call has said; they end the path."""
+        if prompt.begun is None:
+            return ()
+        ids = prompt.begun.token_ids
+        return self._encode(prompt.begun.text) if ids is None else ids
+
+    def _shaping(
+        self, params: Sampling, tokens: Sequence[int], begun: Sequence[int]
+    ) -> Shaping | None:
+        if not shapes(params):
+            return None
+        return Shaping(
+            params,
+            biases(params.logit_bias, self._encode, self._vocabulary),
+            self._bounds.of(params),
+            before=tokens,
+            begun=begun,
+            ends=self._ends,
+            vocabulary=self._vocabulary,
+        )
 
     def _question(self, prompt: Prompt) -> tuple[int, ...]:
         """The chat prompt."""

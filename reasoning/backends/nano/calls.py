@@ -10,16 +10,20 @@ import numpy as np
 from reasoning.backends.nano.engine import Job
 from reasoning.backends.nano.model import FloatArray, LanguageHead
 from reasoning.backends.nano.sampling import draw, knobs, log_softmax, stream
+from reasoning.backends.nano.shaping import Shaping
 from reasoning.backends.nano.text import Text
 from reasoning.generate import Meter, Sampling
-from reasoning.tree import Finish, Sample
+from reasoning.tree import Finish, Sample, TopLogprobs
 
-Drawn = tuple[int, float, float]
-"""A token, its logprob, its confidence."""
+Drawn = tuple[int, float, float, tuple[list[int], list[float]] | None]
+"""A token, its logprob, its confidence, the likeliest tokens and their logprobs."""
 
 
 class Writing(Job):
-    """A call that generates at most `limit` tokens after `tokens`; one of `ends` ends it."""
+    """A call that generates at most `limit` tokens after `tokens`; one of `ends` ends it.
+
+    The last of `tokens` are `begun`, if the call is taken up again: they count as said by it.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,8 @@ class Writing(Job):
         text: Text,
         ends: frozenset[int],
         meter: Meter,
+        begun: Sequence[int] = (),
+        shaping: Shaping | None = None,
     ) -> None:
         super().__init__(tokens, loop=asyncio.get_running_loop(), meter=meter)
         self.params = params
@@ -39,8 +45,11 @@ class Writing(Job):
         self._text = text
         self._ends = ends
         self._stops = [stop.encode() for stop in params.stop]
-        self._longest = max(map(len, self._stops), default=0)
-        self._bytes = bytearray()
+        self._bytes = bytearray(b"".join(map(text.piece, begun)))
+        self._begun = (len(begun), len(self._bytes))
+        self._early = 0  # bytes of the tokens that must come first
+        self._tops: list[tuple[list[int], list[float]]] = []
+        self.shaping = shaping
         self._logprobs: list[float] = []
         self._confidence: list[float] = []
         self._finish: Finish | None = None
@@ -50,13 +59,19 @@ class Writing(Job):
         return range(max(start, len(self.tokens) - 1), stop)
 
     def accept(self, outcome: Drawn) -> bool:
-        token, logprob, confidence = outcome
+        token, logprob, confidence, tops = outcome
         self.tokens.append(token)
         self.produced += 1
         self._logprobs.append(logprob)
         self._confidence.append(confidence)
+        if tops is not None:
+            self._tops.append(tops)
         piece = self._text.piece(token)
         self._bytes += piece
+        if self.shaping is not None:
+            self.shaping.told(token)
+            if self._begun[0] + self.produced <= self.params.min_tokens:
+                self._early = len(self._bytes)
         if token in self._ends:
             self._finish = "end"
         elif self._stops and self._stopped(len(piece)):
@@ -66,15 +81,15 @@ class Writing(Job):
         return self._finish is not None
 
     def _stopped(self, fresh: int) -> bool:
-        """Whether one of the last `fresh` bytes ends a stop string."""
-        start = max(0, len(self._bytes) - fresh - self._longest + 1)
-        return any(self._bytes.find(stop, start) >= 0 for stop in self._stops)
+        """Whether one of the last `fresh` bytes, of a token that may end it, ends a stop string."""
+        first = max(len(self._bytes) - fresh, self._early)
+        return any(self._bytes.find(s, max(0, first - len(s) + 1)) >= 0 for s in self._stops)
 
     def result(self) -> Sample:
         assert self._finish is not None
         asked = self.params.confidence_k > 0
         return Sample(
-            text=self._bytes.decode("utf-8", errors="replace"),
+            text=self._bytes[self._begun[1] :].decode("utf-8", errors="replace"),
             token_ids=tuple(self.tokens[self.prompt_tokens :]),
             logprobs=np.array(self._logprobs, np.float32),
             confidence=np.array(self._confidence, np.float32) if asked else None,
@@ -82,7 +97,12 @@ class Writing(Job):
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
             generated_tokens=self.produced,
+            top_logprobs=self._top_logprobs() if self.params.top_logprobs else None,
         )
+
+    def _top_logprobs(self) -> TopLogprobs:
+        texts = tuple(tuple(map(self._text.name, ids)) for ids, _ in self._tops)
+        return TopLogprobs(texts, np.array([values for _, values in self._tops], np.float32))
 
 
 class Reading(Job):
@@ -144,7 +164,11 @@ def _next_tokens(calls: Sequence[Writing], logits: FloatArray) -> list[Drawn]:
             top_p=[p.top_p for p in params],
             top_k=[p.top_k for p in params],
             confidence_k=[p.confidence_k for p in params],
+            min_p=[p.min_p for p in params],
+            top_logprobs=[p.top_logprobs for p in params],
         ),
+        {i: call.shaping(logits[i]) for i, call in enumerate(calls) if call.shaping is not None},
     )
     arrays = (drawn.token, drawn.logprob, drawn.confidence)
-    return list(zip(*(array.tolist() for array in arrays), strict=True))
+    tops = map(drawn.tops.get, range(len(calls)))
+    return list(zip(*(array.tolist() for array in arrays), tops, strict=True))

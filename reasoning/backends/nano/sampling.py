@@ -5,7 +5,7 @@ Letters: B calls, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -20,7 +20,8 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """How B calls draw their next token: arrays [B]; `top_k` and `confidence_k` 0 mean off."""
+    """How B calls draw their next token: arrays [B]; `top_k`, `min_p`, `confidence_k` and
+    `top_logprobs` 0 mean off."""
 
     stream: NDArray[np.uint64]
     position: NDArray[np.uint64]
@@ -28,6 +29,8 @@ class Knobs:
     top_p: NDArray[np.float64]
     top_k: NDArray[np.intp]
     confidence_k: NDArray[np.intp]
+    min_p: FloatArray
+    top_logprobs: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Drawn:
     logprob: FloatArray
     confidence: FloatArray
     """Minus the mean of the top-k logprobs; nan where it was not asked for."""
+    tops: dict[int, tuple[list[int], list[float]]]
+    """The likeliest tokens and their logprobs, likeliest first, of the rows that asked."""
 
 
 def stream(seed: int) -> int:
@@ -63,15 +68,28 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     return logprobs
 
 
-def draw(logits: FloatArray, knobs: Knobs) -> Drawn:
-    """One token per row of `logits` [B, V], by inversion of the cumulative distribution."""
+def draw(logits: FloatArray, knobs: Knobs, shaped: Mapping[int, FloatArray] | None = None) -> Drawn:
+    """One token per row of `logits` [B, V], by inversion of the cumulative distribution.
+
+    Rows in `shaped` draw from those logits [V] instead of their own, -inf where nothing may come.
+    """
     rows = np.arange(len(logits))
     logprobs = log_softmax(logits)
+    if shaped:
+        logits, scores = logits.copy(), logprobs.copy()
+        for i, row in shaped.items():
+            logits[i], scores[i] = row, log_softmax(row[None])[0]
+    else:
+        scores = logprobs
     greedy = knobs.temperature == 0
     heat = np.where(greedy, np.float32(1), knobs.temperature)
-    likeliest = logprobs.max(axis=1, keepdims=True)
+    likeliest = scores.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):  # a tiny temperature: -inf, which is right
-        weights = np.exp((logprobs - likeliest) / heat[:, None])
+        weights = np.exp((scores - likeliest) / heat[:, None])
+    asking = np.flatnonzero(knobs.min_p > 0)
+    if asking.size:  # the likeliest has weight 1
+        weak = weights[asking] < knobs.min_p[asking, None]
+        weights[asking] = np.where(weak, np.float32(0), weights[asking])
     asking = np.flatnonzero((knobs.top_p < 1) | (knobs.top_k > 0))
     if asking.size:
         weights[asking] = truncate(weights[asking], knobs.top_k[asking], knobs.top_p[asking])
@@ -79,7 +97,12 @@ def draw(logits: FloatArray, knobs: Knobs) -> Drawn:
     target = uniform(knobs.stream, knobs.position) * cumulative[:, -1]
     token = np.count_nonzero(cumulative <= target[:, None], axis=1)
     token[greedy] = logits[greedy].argmax(axis=1)
-    return Drawn(token, logprobs[rows, token], _confidence(logprobs, knobs.confidence_k))
+    return Drawn(
+        token,
+        logprobs[rows, token],
+        _confidence(logprobs, knobs.confidence_k),
+        _tops(logprobs, knobs.top_logprobs),
+    )
 
 
 def truncate(
@@ -112,6 +135,15 @@ def _confidence(logprobs: FloatArray, k: NDArray[np.intp]) -> FloatArray:
     return out
 
 
+def _tops(logprobs: FloatArray, k: NDArray[np.intp]) -> dict[int, tuple[list[int], list[float]]]:
+    """Ties go to the smaller token id."""
+    found = {}
+    for i in np.flatnonzero(k):
+        ids = np.argsort(-logprobs[i], kind="stable")[: k[i]]
+        found[int(i)] = (ids.tolist(), logprobs[i, ids].tolist())
+    return found
+
+
 def knobs(
     streams: Sequence[int],
     positions: Sequence[int],
@@ -119,6 +151,8 @@ def knobs(
     top_p: Sequence[float],
     top_k: Sequence[int],
     confidence_k: Sequence[int],
+    min_p: Sequence[float],
+    top_logprobs: Sequence[int],
 ) -> Knobs:
     """`Knobs` from plain sequences, one entry per call."""
     return Knobs(
@@ -128,4 +162,6 @@ def knobs(
         np.array(top_p, np.float64),
         np.array(top_k, np.intp),
         np.array(confidence_k, np.intp),
+        np.array(min_p, np.float32),
+        np.array(top_logprobs, np.intp),
     )

@@ -40,6 +40,11 @@ class Text:
                 self.pieces[index] = b"" if added[index] else token.encode()
             else:
                 self.pieces[index] = bytes(table[character] for character in token)
+        self._names = {index: token for token, index in vocabulary.items() if index in added}
+        self._spelled: dict[bytes, list[int]] = {}
+        for index, piece in enumerate(self.pieces):
+            if piece:
+                self._spelled.setdefault(piece, []).append(index)
         self.encode_chat = lru_cache(maxsize=4096)(self._encode_chat)
 
     def token(self, text: str) -> int:
@@ -64,6 +69,14 @@ class Text:
     def piece(self, token: int) -> bytes:
         """The bytes of one token; padding of the vocabulary has none."""
         return self.pieces[token] if token < len(self.pieces) else b""
+
+    def name(self, token: int) -> str:
+        """The text of one token by itself; a special one is written out."""
+        return self._names.get(token) or self.piece(token).decode("utf-8", errors="replace")
+
+    def spelled(self, piece: bytes) -> list[int]:
+        """The tokens whose bytes are `piece`."""
+        return self._spelled.get(piece, [])
 
     def _encode_chat(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
         return self.encode(chat(messages))

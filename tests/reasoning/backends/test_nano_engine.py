@@ -33,7 +33,7 @@ def model(folder: Path) -> Iterator[Nano]:
 def endless(checkpoint: Callable[..., Path]) -> Iterator[Nano]:
     """Two slots; every token is the same, and no call ends within the time of a test."""
     generator = Nano(checkpoint(context=10**5), max_batch=2)
-    generator.engine._compute = lambda wants, _: [(5, -1.0, float("nan"))] * len(wants)
+    generator.engine._compute = lambda wants, _: [(5, -1.0, float("nan"), None)] * len(wants)
     yield generator
     generator.close()
 

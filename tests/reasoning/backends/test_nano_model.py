@@ -27,6 +27,7 @@ from reasoning.backends.nano.model import (
 )
 from reasoning.backends.nano.sampling import draw, knobs, stream, truncate, uniform
 from reasoning.backends.nano.text import Text
+from reasoning.problem import Message
 
 SHIPPED = Path(__file__).parents[3] / "reasoning" / "backends" / "nano" / "weights"
 
@@ -96,7 +97,9 @@ def test_step_probabilities_are_those_of_the_reference(folder: Path, reference: 
 @pytest.mark.skipif(not (SHIPPED / "lm").exists(), reason="the checkpoint is not there")
 def test_the_shipped_model_agrees_with_transformers(reference: Any) -> None:
     folder = SHIPPED / "lm"
-    tokens = Text(folder).encode_chat("Ann has 3 apples. She buys 4 more. How many?", None)
+    tokens = Text(folder).encode_chat(
+        (Message("user", "Ann has 3 apples. She buys 4 more. How many?"),)
+    )
     model, weights = build(folder)
     logits, _ = reference(folder, tokens)
     ours = LanguageHead(model, weights)(hidden(model, tokens))
@@ -163,7 +166,14 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
 
 
 def same(
-    n: int, *, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0, confidence_k: int = 0
+    n: int,
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    confidence_k: int = 0,
+    min_p: float = 0.0,
+    top_logprobs: int = 0,
 ) -> Any:
     """Parameters of `n` calls that differ in their seeds only."""
     return knobs(
@@ -173,6 +183,8 @@ def same(
         [top_p] * n,
         [top_k] * n,
         [confidence_k] * n,
+        [min_p] * n,
+        [top_logprobs] * n,
     )
 
 
@@ -314,7 +326,9 @@ def test_the_byte_table_decodes_as_the_tokenizer_does(folder: Path) -> None:
 def test_the_chat_prompt_has_the_markers_as_tokens(folder: Path) -> None:
     text = Text(folder)
     start, end = text.token("<|im_start|>"), text.token("<|im_end|>")
-    plain, system = text.encode_chat("user", None), text.encode_chat("user", "The answer")
+    asked = Message("user", "user")
+    plain = text.encode_chat((asked,))
+    system = text.encode_chat((Message("system", "The answer"), asked))
     assert (plain.count(start), plain.count(end)) == (2, 1)
     assert (system.count(start), system.count(end)) == (3, 2)
     assert system[-len(plain) :] == plain
