@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from evals.report import charts, numbers, sections
+from evals.report import charts, numbers, rows, sections
 from evals.report.embed import embed
 from evals.report.html import Html, element, join
 from evals.report.load import Runs, load
@@ -38,13 +38,15 @@ def write(
     *,
     figures: str | Path | None = None,
     baseline: str | None = None,
+    csv: str | Path | None = None,
     megabytes: float = DEFAULT_SIZE,
 ) -> Written:
     """Write the report on run `folders` to the file `out`, charts to the folder `figures` too.
 
-    `baseline` names the strategy that the others are compared with, instead of all pairs. Texts are
-    shortened to keep the page near `megabytes`. Raises StoreError for a folder that cannot be read
-    or written, RecipeError for runs of different tasks and unknown names.
+    `csv` is a file for the results as a table. `baseline` names the strategy that the others are
+    compared with, instead of all pairs. Texts are shortened to keep the page near `megabytes`.
+    Raises StoreError for a folder that cannot be read or written, RecipeError for runs of different
+    tasks and unknown names.
     """
     runs = load(folders)
     labels = [s.label for s in runs.strategies]
@@ -62,6 +64,9 @@ def write(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         files = _figures(lines, drawn, Path(figures)) if figures is not None else []
+        if csv is not None:
+            Path(csv).parent.mkdir(parents=True, exist_ok=True)
+            Path(csv).write_text(rows.as_csv(runs), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"the report cannot be written: {error}; choose another --out") from error
     return Written(path, path.stat().st_size, len(runs.problems), len(labels), notes, files)
@@ -85,10 +90,10 @@ def _notes(runs: Runs) -> list[str]:
         for note in getattr(run, kind)
     ]
     for run in runs.runs:
-        rows = [row for s in runs.strategies if s.run is run for row in s.rows.values()]
-        failed = sum(row.usage.get("failed_calls", 0) for row in rows)
-        if lost := sum(row.stop == "failed" for row in rows):
-            said.append(f"{run.label}: {lost:,} searches failed; they count as wrong")
+        mine = [row for s in runs.strategies if s.run is run for row in s.rows.values()]
+        failed = sum(row.usage.get("failed_calls", 0) for row in mine)
+        if lost := sum(row.stop == "failed" for row in mine):
+            said.append(f"{run.label}: searches that failed: {lost:,}; they count as wrong")
         if failed:
             said.append(f"{run.label}: {failed:,.0f} calls failed; their tokens count as wasted")
     if len(runs.strategies) > 1 and not runs.common:

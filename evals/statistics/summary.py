@@ -53,6 +53,12 @@ def summarise(
     return {"problems": len(order), "strategies": table}
 
 
+def _told(failures: Sequence[str]) -> str:
+    """The first failure; of a traceback, if there is one, the last line."""
+    worst = next((text for text in failures if "\n" in text.strip()), failures[0])
+    return worst.strip().rpartition("\n")[2]
+
+
 class _Tally:
     """What is kept of one strategy's results: a few numbers a problem."""
 
@@ -76,7 +82,7 @@ class _Tally:
         self.stops[result["stop_reason"]] += 1
         self.unanswered += result["answer"] is None
         if result["failures"] and len(self.failures) < 1000:
-            self.failures[position] = f"{result['problem']}: {result['failures'][0]}"
+            self.failures[position] = f"{result['problem']}: {_told(result['failures'])}"
         self.seconds[position] = usage["seconds"]
         self.critical[position] = usage["critical_tokens"]
         for name in TOTALS:

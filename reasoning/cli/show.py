@@ -117,7 +117,10 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     table = Table(title=plain(title))
     table.add_column("strategy", overflow="fold", min_width=10)
     table.add_column("accuracy (95 %)", justify="right", no_wrap=True)
-    for head in ("tokens", "wasted", *(head for head, wanted in optional.items() if wanted)):
+    broken = any(s.get("failed_searches") for s in rows)  # wrong answers, never left out
+    heads = ["failed\nsearches"] if broken else []
+    heads += ["tokens", "wasted", *(head for head, wanted in optional.items() if wanted)]
+    for head in heads:
         table.add_column(head, justify="right")
     for s in rows:
         count = max(1, s["problems"])
@@ -133,6 +136,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_row(
             Name(s["name"]),
             accuracy,
+            *([str(s.get("failed_searches", 0))] if broken else []),
             f"{s['generated_tokens'] / count:,.0f}",
             f"{s['wasted_tokens'] / max(1, s['generated_tokens']):.0%}",
             *(cells[head] for head, wanted in optional.items() if wanted),

@@ -17,6 +17,9 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="Compare with this strategy only [all pairs].")
     ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="A table too: a row for each strategy and problem.")
+    ] = None,
     size: Annotated[float, typer.Option(min=0.5, help="Keep the page near so many MB.")] = 5.0,
 ) -> None:
     """Write one HTML page about runs: numbers with intervals, charts, every rollout tree.
@@ -28,7 +31,9 @@ def report(
     """
     from reasoning.cli.show import console
 
-    written = _evals("report").write(runs, out, figures=figures, baseline=baseline, megabytes=size)
+    written = _evals("report").write(
+        runs, out, figures=figures, baseline=baseline, csv=csv, megabytes=size
+    )
     for note in written.notes:
         console.print(f"note: {note}", markup=False)
     console.print(

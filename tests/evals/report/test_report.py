@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from evals.report import numbers, write
 from evals.report.embed import embed
 from evals.report.html import Html, element, join
 from evals.report.load import load
+from evals.report.rows import as_csv
 from evals.report.terminal import show_comparison, show_tree
 from evals.report.text import folded, one_line, visible
 from evals.report.trees import STATES, read_tree
@@ -315,6 +317,20 @@ def test_adjusted_p_values_are_the_same_in_compare_and_report(
     few = numbers.comparisons(runs)
     assert few.shown == family.shown[:2], "what is not shown is part of the family"
     assert few.together == 3
+
+
+def test_results_as_a_table(small_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    text = (run / "results.jsonl").read_text()
+    (run / "results.jsonl").write_text(text.replace('"answer": "3"', '"answer": "=1+2"'))
+    write([run], tmp_path / "r.html", csv=tmp_path / "deep" / "r.csv")
+    with (tmp_path / "deep" / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    odd = next(row for row in rows if (row["strategy"], row["problem"]) == ("vote-n=2", "p1"))
+    known = {"run": "run", "gold": "2", "answer": "'=1+2", "correct": "false", "flops": ""}
+    assert odd.items() >= {**known, "generated_tokens": "60", "seconds": "0.5"}.items()
+    assert as_csv(load([run])).splitlines()[0].startswith("run,strategy,problem,gold,answer")
 
 
 def test_the_commands(small_run: Path, tmp_path: Path) -> None:

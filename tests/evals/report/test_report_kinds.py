@@ -103,7 +103,7 @@ def test_the_terminal_shows_them(run: Path) -> None:
 
 def test_the_page_holds_them(run: Path, tmp_path: Path) -> None:
     written = write([run], tmp_path / "r.html")
-    assert "1 searches failed; they count as wrong" in " ".join(written.notes)
+    assert "searches that failed: 1; they count as wrong" in " ".join(written.notes)
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     block = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert block
@@ -142,6 +142,7 @@ def test_failed_searches_are_wrong_and_counted(run: Path) -> None:
     found = summarise(rows, strategies=[{"name": "s"}], problem_ids=["p", "q", "r"])
     (table,) = found["strategies"]
     assert (table["failed_searches"], table["graded"]) == (1, 3)
+    assert table["failures"] == ["r: IndexError: none left"]
     assert (table["probe_tokens"], table["tool_calls"], table["money"]) == (3, 9, 0.75)
     assert table["models"]["big"]["generated_tokens"] == 6
     plain = [{**row, "usage": NONE | {"generated_tokens": 1}} for row in rows]
