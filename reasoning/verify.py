@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from reasoning.errors import RecipeError, VerificationError
@@ -41,6 +41,11 @@ class Verifier(Plugin):
 
     name: str
     reduction: Reduction = "last"
+
+    def reduced_by(self, reduction: Reduction) -> Self:
+        """This verifier, whose step scores become one number in that way."""
+        self.reduction = reduction
+        return self
 
     @property
     def text_only(self) -> bool:

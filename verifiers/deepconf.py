@@ -17,7 +17,7 @@ from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 from verifiers.logprob import Floats, Window, usable
 
 Kind: TypeAlias = Literal["mean", "tail", "bottom", "lowest"]
@@ -26,7 +26,9 @@ CURE = "set sampling.confidence_k: 20 and use a generator that gives them (nano,
 
 
 @names.validated
-def deepconf(*, kind: Kind = "bottom", window: Window = 2048) -> DeepConf:
+def deepconf(
+    *, kind: Kind = "bottom", window: Window = 2048, reduction: Reduction = "last"
+) -> DeepConf:
     """How confident the model was while it wrote: one score in [0, inf), nats, higher is surer.
 
     kind: what to make of the token confidences, in groups of `window` tokens in a row (one group
@@ -39,7 +41,7 @@ def deepconf(*, kind: Kind = "bottom", window: Window = 2048) -> DeepConf:
 
     Fit for votes (`weighted_majority`) and for `best`; not a probability.
     """
-    return DeepConf(kind, window)
+    return DeepConf(kind, window).reduced_by(reduction)
 
 
 class DeepConf(Verifier):

@@ -21,7 +21,7 @@ from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.session import start
 from reasoning.tree import Node, RolloutTree
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 
 Combine: TypeAlias = Literal["mean", "min", "product", "rank"]
 Weight: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -34,6 +34,7 @@ def ensemble(
     combine: Combine = "mean",
     weights: list[Weight] | None = None,
     reference: str | list[str] | None = None,
+    reduction: Reduction = "last",
 ) -> Ensemble:
     """Several verifiers as one: in [0, 1] if they are, or with combine: rank.
 
@@ -70,7 +71,7 @@ def ensemble(
             )
     folders = [reference] if isinstance(reference, str) else reference or []
     ranks = [_ranking(member.name, folders) for member in built] if folders else None
-    return Ensemble(built, combine, weights or [1.0] * len(built), ranks)
+    return Ensemble(built, combine, weights or [1.0] * len(built), ranks).reduced_by(reduction)
 
 
 class Ensemble(Verifier):

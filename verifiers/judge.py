@@ -24,7 +24,7 @@ from reasoning.search import Retry, Search
 from reasoning.seeds import fold
 from reasoning.session import start
 from reasoning.tree import Node, Sample
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 
 PROMPT = """\
 Judge a proposed solution of a problem.
@@ -69,6 +69,7 @@ def judge(
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None,
     both: bool = False,
     seed: int = 0,
+    reduction: Reduction = "last",
 ) -> Judge:
     """A language model as judge: one score in [0, 1], the probability that the path is right.
 
@@ -96,10 +97,12 @@ def judge(
         )
     if temperature is None:
         temperature = 0.0 if verdicts == 1 and not think else 1.0
-    return Judge(source, prompt, system, (yes, no), verdicts, think, temperature, both, seed)
+    return Judge(
+        source, prompt, system, (yes, no), verdicts, think, temperature, both, seed
+    ).reduced_by(reduction)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Judge(Verifier):
     """Asks for verdicts, and meters all that the judging model reads and writes.
 

@@ -18,7 +18,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 
 Kind: TypeAlias = Literal["mean", "min", "sum", "tail"]
 Window: TypeAlias = Annotated[int, Field(ge=1)]
@@ -26,7 +26,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 @names.validated
-def logprob(*, kind: Kind = "mean", window: Window = 2048) -> Logprob:
+def logprob(
+    *, kind: Kind = "mean", window: Window = 2048, reduction: Reduction = "last"
+) -> Logprob:
     """The model's certainty about what it wrote, from its own log-probabilities.
 
     kind: in [0, 1], from the log-probabilities of the sampled tokens,
@@ -36,10 +38,10 @@ def logprob(*, kind: Kind = "mean", window: Window = 2048) -> Logprob:
     - sum: the probability of the text; favours short ones, and is 0 below exp(-745);
     - tail: `mean` over the last `window` tokens.
 
-    A node is scored by its own sample alone, a step by its own tokens: what to make of a path of
-    steps is the aggregator's business.
+    A node is scored by its own sample alone, a step by its own tokens: `reduction` says what to
+    make of a path of steps.
     """
-    return Logprob(kind, window)
+    return Logprob(kind, window).reduced_by(reduction)
 
 
 class Logprob(Verifier):

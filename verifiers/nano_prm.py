@@ -19,7 +19,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier, reading
+from reasoning.verify import Reduction, Scores, Verifier, reading
 from verifiers.engines.steps import new_steps
 
 
@@ -29,6 +29,7 @@ def nano_prm(
     path: str | Path = reward.WEIGHTS,
     max_batch: Annotated[int, Field(ge=1)] = 64,
     cache_tokens: Annotated[int, Field(ge=0)] = 32768,
+    reduction: Reduction = "last",
 ) -> NanoPRM:
     """The embedded process reward model: one score in (0, 1) for every step of a node.
 
@@ -42,7 +43,7 @@ def nano_prm(
             f"nano_prm: {path} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
             "verifier.path out for the bundled one"
         ) from error
-    return NanoPRM(model)
+    return NanoPRM(model).reduced_by(reduction)
 
 
 class NanoPRM(Verifier):

@@ -20,7 +20,7 @@ from reasoning.runs import names
 from reasoning.sandbox import Bounds, File, Memory, NotStartedError, Sandbox, Seconds
 from reasoning.sandbox.programs import tests_of
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 
 TESTS = "reasoning.sandbox.programs:passes"
 """The check that runs the tests in a problem's meta."""
@@ -41,6 +41,7 @@ def python(
     network: bool = False,
     workers: Annotated[int, Field(ge=1)] = 2,
     failed: Annotated[float, Field(ge=0, le=1)] | None = 0.0,
+    reduction: Reduction = "last",
 ) -> Python:
     """What a function of yours says of a candidate: one score in [0, 1].
 
@@ -56,7 +57,7 @@ def python(
     bounds = Bounds(seconds, memory_mb, file_mb, network)
     verifier = Python(check, bounds, workers, failed)
     verifier.try_out()
-    return verifier
+    return verifier.reduced_by(reduction)
 
 
 class Python(Verifier):

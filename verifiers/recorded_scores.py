@@ -10,16 +10,16 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 
 
 @names.validated
-def recorded_scores(*, logit: bool = False) -> RecordedScores:
+def recorded_scores(*, logit: bool = False, reduction: Reduction = "last") -> RecordedScores:
     """The scores a recording holds: one a step, or one a sample.
 
     logit: the stored scores are logits of an outcome reward model; their sigmoid is the score.
     """
-    return RecordedScores(logit)
+    return RecordedScores(logit).reduced_by(reduction)
 
 
 class RecordedScores(Verifier):

@@ -17,7 +17,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier, reading
+from reasoning.verify import Reduction, Scores, Verifier, reading
 from verifiers.engines.pooling import PoolingEngine, PoolingServer, Rows, Task
 
 
@@ -29,6 +29,7 @@ def reward_model(
     label: int = -1,
     last_token: bool = False,
     api_key_env: str = "OPENAI_API_KEY",
+    reduction: Reduction = "last",
     **engine: Any,
 ) -> RewardModel:
     """An outcome reward model on vLLM: one score in [0, 1] for the answer so far.
@@ -50,7 +51,7 @@ def reward_model(
         if base_url is None
         else PoolingServer(base_url, model, api_key_env)
     )
-    return RewardModel(source, label, last_token)
+    return RewardModel(source, label, last_token).reduced_by(reduction)
 
 
 class RewardModel(Verifier):

@@ -17,7 +17,7 @@ from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier
+from reasoning.verify import Reduction, Scores, Verifier
 from verifiers.deepconf import CURE, refuse_without_confidences
 from verifiers.logprob import usable
 
@@ -25,14 +25,16 @@ _ROUNDING = 1e-3
 
 
 @names.validated
-def self_certainty(*, k: Annotated[int, Field(ge=1)] = 20) -> SelfCertainty:
+def self_certainty(
+    *, k: Annotated[int, Field(ge=1)] = 20, reduction: Reduction = "last"
+) -> SelfCertainty:
     """How sure the model was: the mean over tokens of -(1/k) sum_j log(k p_j), j the k likeliest.
 
     One score in [0, inf), nats, higher is surer. k is sampling.confidence_k. With all of the
     vocabulary as k it is the paper's, KL(uniform || p); servers give the 20 likeliest tokens or so,
     over which it is the same sum.
     """
-    return SelfCertainty(k)
+    return SelfCertainty(k).reduced_by(reduction)
 
 
 class SelfCertainty(Verifier):

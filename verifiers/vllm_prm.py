@@ -21,7 +21,7 @@ from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import Node
-from reasoning.verify import Batches, Scores, Verifier, reading
+from reasoning.verify import Batches, Reduction, Scores, Verifier, reading
 from verifiers.engines.pooling import Pooled, PoolingEngine, PoolingServer, Rows
 from verifiers.engines.prm_families import FAMILIES, Family, Layout, Tokens, family_of
 from verifiers.engines.steps import STEP_BREAK, new_steps
@@ -41,6 +41,7 @@ def vllm_prm(
     max_batch: Annotated[int, Field(ge=1)] = 32,
     in_flight: Annotated[int, Field(ge=1)] = 8,
     api_key_env: str = "OPENAI_API_KEY",
+    reduction: Reduction | None = None,
     **engine: Any,
 ) -> VllmPRM:
     """A process reward model on vLLM: one score in [0, 1] for every step of a node.
@@ -51,6 +52,8 @@ def vllm_prm(
     family: the format to ask in (qwen, skywork, rlhflow, math_shepherd, nano), else guessed from
     the model's name. tokenizer: where the tokenizer is, if not at `model`.
     step_break: what separates steps. max_batch, in_flight: texts in one request, requests at once.
+    reduction: last, min, prod or mean of the steps' scores, for all who read one score of a path;
+    as the family's authors do unless it is given.
     """
     chosen = family or family_of(tokenizer or model)
     if chosen not in FAMILIES:
@@ -68,7 +71,7 @@ def vllm_prm(
         reader = OverHTTP(
             row, tokens, PoolingServer(base_url, model, api_key_env), max_batch, in_flight
         )
-    return VllmPRM(row, tokens, reader, step_break)
+    return VllmPRM(row, tokens, reader, step_break).reduced_by(reduction or row.reduction)
 
 
 def engine_options(family: Family, engine: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Generator
 from reasoning.plugin import Plugin
-from reasoning.verify import Verifier, reduce_steps
+from reasoning.verify import Verifier
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,23 +90,8 @@ def build(kind: Kind, spec: object) -> Any:
     if kind in ("generator", "verifier"):
         size(spec, None)
         spec = {key: value for key, value in spec.items() if key != "parameters"}
-    reduction = spec.get("reduction") if kind == "verifier" else None
-    if reduction is not None and "reduction" not in _taken(kind, spec):
-        spec = {key: value for key, value in spec.items() if key != "reduction"}
-        reduce_steps((0.0,), reduction)  # raises RecipeError for a word that is none
-    else:
-        reduction = None
     factory, options = _split(kind, spec)
-    built = _fitting(kind, factory(**options), spec["name"])
-    if reduction is not None:
-        built.reduction = reduction
-    return built
-
-
-def _taken(kind: Kind, spec: Mapping[str, Any]) -> Iterable[str]:
-    """The options of the function that a spec names."""
-    name = spec.get("name")
-    return parameters(find(kind, name)) if isinstance(name, str) else ()
+    return _fitting(kind, factory(**options), spec["name"])
 
 
 def _fitting(kind: Kind, made: Any, name: str) -> Any:
@@ -197,8 +182,10 @@ def steps(searcher: Any) -> bool:
 
 
 def independent(searcher: Any) -> bool:
-    """Whether the searcher's file says INDEPENDENT = True: its samples say nothing of each other,
-    and how many there are does not depend on them."""
+    """Whether the searcher's file says INDEPENDENT = True: it waits for n exchangeable samples.
+
+    Their number is fixed in advance, whatever they say, so that their first k are k samples.
+    """
     return getattr(_module(searcher), "INDEPENDENT", False) is True
 
 

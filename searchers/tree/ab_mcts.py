@@ -9,10 +9,9 @@ from pydantic import Field
 
 from reasoning.search import Search
 from reasoning.tree import Node, Turn
-from reasoning.verify import Reduction
 from searchers.kernels.branching import Attempt, Chooser, Separate, Together
 from searchers.kernels.posteriors import Beta, Mixed, NormalInverseGamma
-from searchers.tree.growing import Growth, at_least_partial, emitter, grow, reward
+from searchers.tree.engine import Growth, at_least_partial, emitter, grow
 
 AGGREGATOR = "best"
 
@@ -35,7 +34,6 @@ async def ab_mcts(
     prior_mean: float | None = None,
     prune: bool = True,
     refine: str = REFINE,
-    reduction: Reduction = "last",
 ) -> None:
     """Answer afresh or refine an answer, `n` times in all, wherever Thompson sampling says.
 
@@ -56,7 +54,7 @@ async def ab_mcts(
     root = Attempt(search.root, None, chooser.prior)
 
     def worth(node: Node) -> float:
-        return reward(search, node, reduction)
+        return search.reward(node) or 0.0
 
     def wish(spot: Attempt) -> Growth:
         if spot is root:

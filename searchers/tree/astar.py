@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Annotated, Literal, TypeAlias
-
-from pydantic import Field
+from typing import Literal, TypeAlias
 
 from reasoning.search import Search
 from reasoning.tree import Node
-from reasoning.verify import Reduction
-from searchers.tree.growing import (
+from searchers.tree.engine import (
     Growth,
+    Positive,
     at_least_partial,
     can_grow,
     distinct,
     grow,
-    reward,
     run_out,
 )
 
@@ -29,12 +26,11 @@ Cost: TypeAlias = Literal["drop", "consistent"]
 async def astar(
     search: Search,
     *,
-    width: Annotated[int, Field(ge=1)] = 4,
-    parallel: Annotated[int, Field(ge=1)] = 1,
+    width: Positive = 4,
+    parallel: Positive = 1,
     cost: Cost = "drop",
-    goals: Annotated[int, Field(ge=1)] = 1,
-    reduction: Reduction = "last",
-    max_steps: Annotated[int, Field(ge=1)] = 40,
+    goals: Positive = 1,
+    max_steps: Positive = 40,
 ) -> None:
     """Grow the path with the least f = g + h anywhere in the tree by `width` next steps.
 
@@ -53,7 +49,7 @@ async def astar(
     known: dict[Node, tuple[float, float]] = {}  # g and h
 
     def estimate(node: Node) -> tuple[float, float]:
-        h = 1 - min(1.0, max(0.0, reward(search, node, reduction)))
+        h = 1 - min(1.0, max(0.0, search.reward(node) or 0.0))
         g, before = known.get(node.parent, (0.0, h)) if node.parent else (0.0, h)
         return g + step_cost(before, h, cost), h
 
@@ -75,7 +71,7 @@ async def astar(
             if not batch:
                 search.emit(heappop(frontier)[-1], rank=-goals)  # before all that were not popped
                 goals -= 1
-            wishes = [wish for wish in batch if can_grow(wish.node, max_steps)]
+            wishes = [wish for wish in batch if can_grow(search, wish.node, max_steps)]
             for siblings in await grow(search, wishes, judge=search.score, land=land):
                 for node in distinct(siblings):
                     g, h = known[node]

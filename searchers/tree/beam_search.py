@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
-from pydantic import Field
 
 from reasoning.search import Search
-from reasoning.verify import Reduction
 from searchers.kernels.allocate import evenly, sibling_penalty, top
-from searchers.tree.rounds import Leaf, Natural, Positive, ahead, grow_in_rounds, is_open
+from searchers.tree.engine import Natural, NonNegative, Positive, at_least_partial, grow_in_rounds
+from searchers.tree.leaf import Leaf, ahead, is_open
 
 AGGREGATOR = "best"
 STEPS = True
+
+Finished: TypeAlias = Literal["keep", "free"]
 
 
 async def beam_search(
@@ -22,11 +23,10 @@ async def beam_search(
     *,
     width: Positive,
     expansions: Positive = 4,
-    finished: Literal["keep", "free"] = "keep",
+    finished: Finished = "keep",
     lookahead: Natural = 0,
-    diverse: Annotated[float, Field(ge=0)] = 0.0,
+    diverse: NonNegative = 0.0,
     merge_duplicates: bool = False,
-    reduction: Reduction = "last",
     max_steps: Positive = 40,
 ) -> None:
     """Keep the best `width` paths after every step and give each `expansions` next steps.
@@ -43,6 +43,31 @@ async def beam_search(
     paid for and dropped. `diverse` is taken off the score for every better sibling (Li et al.,
     2016, arXiv:1611.08562). `merge_duplicates` drops siblings that repeat a text.
     """
+    with at_least_partial(search):
+        await beam(
+            search,
+            width,
+            expansions,
+            finished=finished,
+            lookahead=lookahead,
+            diverse=diverse,
+            merge_duplicates=merge_duplicates,
+            max_steps=max_steps,
+        )
+
+
+async def beam(
+    search: Search,
+    width: int,
+    expansions: int,
+    *,
+    finished: Finished = "keep",
+    lookahead: int,
+    diverse: float = 0.0,
+    merge_duplicates: bool,
+    max_steps: int,
+) -> None:
+    """The search itself, which may leave with empty hands."""
     places = width
 
     def allocate(leaves: list[Leaf], _: int) -> Iterable[int]:
@@ -60,7 +85,6 @@ async def beam_search(
         width * expansions,
         allocate,
         max_steps=max_steps,
-        reduction=reduction,
         lookahead=lookahead,
         merge_duplicates=merge_duplicates,
         last_step="end",

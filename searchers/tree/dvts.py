@@ -6,9 +6,8 @@ is what it builds on.
 from __future__ import annotations
 
 from reasoning.search import Search
-from reasoning.verify import Reduction
-from searchers.tree.beam_search import beam_search
-from searchers.tree.rounds import Natural, Positive
+from searchers.tree.beam_search import beam
+from searchers.tree.engine import Natural, Positive, at_least_partial
 
 AGGREGATOR = "best"
 STEPS = True
@@ -21,29 +20,28 @@ async def dvts(
     expansions: Positive = 4,
     lookahead: Natural = 0,
     merge_duplicates: bool = False,
-    reduction: Reduction = "last",
     max_steps: Positive = 40,
 ) -> None:
     """Grow independent subtrees, in each of them always the best of `expansions` next steps.
 
     Paths are never compared across subtrees, so that one bad score cannot take over the search,
-    and a subtree runs ahead without waiting for the others; the budget is split among them. A
-    subtree ends when its best step ends the solution. All solutions are candidates, also those
-    that ended earlier and were beaten; search-and-learn puts forward all `expansions` paths of the
-    last step only, ended or not.
+    and a subtree runs ahead without waiting for the others; the budget is split among them, and
+    what one leaves when it ends is the others'. A subtree ends when its best step ends the
+    solution. All solutions are candidates, also those that ended earlier and were beaten;
+    search-and-learn puts forward all `expansions` paths of the last step only, ended or not.
 
     `lookahead`, `merge_duplicates` and `max_steps` are those of beam_search.
     """
 
     async def grow(subtree: Search, _: int) -> None:
-        await beam_search(
+        await beam(
             subtree,
-            width=1,
-            expansions=expansions,
+            1,
+            expansions,
             lookahead=lookahead,
             merge_duplicates=merge_duplicates,
-            reduction=reduction,
             max_steps=max_steps,
         )
 
-    await search.split(subtrees, grow)
+    with at_least_partial(search):
+        await search.split(subtrees, grow)

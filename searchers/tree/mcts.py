@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from reasoning.search import Search
 from reasoning.tree import Node
-from reasoning.verify import Reduction
 from searchers.kernels.ucb import Branch, descend, puct_bound, uct_bound
-from searchers.tree.growing import (
+from searchers.tree.engine import (
     Growth,
+    NonNegative,
+    Positive,
+    Share,
+    Temperature,
     at_least_partial,
     can_grow,
     distinct,
     emitter,
     grow,
-    reward,
     run_out,
 )
 
@@ -34,19 +34,18 @@ Prior: TypeAlias = Literal["model", "uniform"]
 async def mcts(
     search: Search,
     *,
-    simulations: Annotated[int, Field(ge=1)],
-    expansions: Annotated[int, Field(ge=1)] = 4,
-    parallel: Annotated[int, Field(ge=1)] = 4,
+    simulations: Positive,
+    expansions: Positive = 4,
+    parallel: Positive = 4,
     policy: Literal["puct", "uct"] = "puct",
     rollout: bool = False,
-    exploration: Annotated[float, Field(ge=0)] = math.sqrt(2),
-    c_base: Annotated[float, Field(gt=0)] = 19652,
-    c_init: Annotated[float, Field(ge=0)] = 1.25,
+    exploration: NonNegative = 2**0.5,
+    c_base: Temperature = 19652,
+    c_init: NonNegative = 1.25,
     prior: Prior = "model",
-    root_noise: Annotated[float, Field(ge=0, le=1)] = 0.0,
-    virtual_loss: Annotated[float, Field(ge=0)] = 1.0,
-    reduction: Reduction = "last",
-    max_steps: Annotated[int, Field(ge=1)] = 40,
+    root_noise: Share = 0.0,
+    virtual_loss: NonNegative = 1.0,
+    max_steps: Positive = 40,
 ) -> None:
     """Descend by upper confidence bounds, grow the leaf, back up what its best child is worth.
 
@@ -68,7 +67,7 @@ async def mcts(
     land = emitter(search)
 
     def worth(node: Node) -> float:
-        return reward(search, node, reduction)
+        return search.reward(node) or 0.0
 
     with at_least_partial(search, worth):
         while root.visits < simulations:
@@ -78,7 +77,13 @@ async def mcts(
                     break
                 leaf.lose(virtual_loss)
                 leaves.append(leaf)
-            wishes = [Growth(leaf.node, expansions * _open(leaf, max_steps)) for leaf in leaves]
+            wishes = [
+                Growth(
+                    leaf.node,
+                    expansions * (not leaf.closed and can_grow(search, leaf.node, max_steps)),
+                )
+                for leaf in leaves
+            ]
             picks: list[Branch] = []
             for leaf, found in zip(
                 leaves, await grow(search, wishes, judge=search.score, land=land), strict=True
@@ -106,7 +111,3 @@ def priors(siblings: Sequence[Node], prior: Prior) -> NDArray[np.float64]:
         return np.full(len(siblings), 1 / max(1, len(siblings)))
     weights = np.exp([float(known.mean()) for known in logprobs if known is not None])
     return np.asarray(weights / weights.sum())
-
-
-def _open(leaf: Branch, max_steps: int) -> bool:
-    return not leaf.closed and can_grow(leaf.node, max_steps)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf, nan
-from typing import Annotated
-
-from pydantic import Field
 
 from reasoning.answers import Answer
 from reasoning.search import Search
 from reasoning.tree import Node
 from searchers.kernels.information import branches, elect
-from searchers.tree.growing import (
+from searchers.tree.engine import (
     Growth,
+    NonNegative,
+    Positive,
     at_least_partial,
     can_grow,
     grow,
@@ -29,14 +28,14 @@ STEPS = True
 async def mits(
     search: Search,
     *,
-    beam: Annotated[int, Field(ge=1)] | None = 32,
-    children: Annotated[int, Field(ge=1)] = 3,
-    spread: Annotated[float, Field(ge=0)] = 2.0,
-    gain: Annotated[float, Field(ge=0)] = 1.0,
-    warm_up: Annotated[int, Field(ge=1)] = 10,
-    top: Annotated[int, Field(ge=1)] = 32,
+    beam: Positive | None = 32,
+    children: Positive = 3,
+    spread: NonNegative = 2.0,
+    gain: NonNegative = 1.0,
+    warm_up: Positive = 10,
+    top: Positive = 32,
     per_step: bool = True,
-    max_steps: Annotated[int, Field(ge=1)] = 10,
+    max_steps: Positive = 10,
 ) -> None:
     """Keep the steps that the question makes likelier than they would be without it.
 
@@ -82,6 +81,6 @@ async def mits(
             history = list(surprisal.values())
             sizes = [width(surprisal.get(node, nan), history) for node in frontier]
             grown = await grow(search, map(Growth, frontier, sizes), judge=weigh, land=land)
-            opened = [node for row in grown for node in row if can_grow(node, max_steps)]
+            opened = [node for row in grown for node in row if can_grow(search, node, max_steps)]
             frontier = sorted(opened, key=lambda node: (-value(node), node.path))[:beam]
         await run_out(search, value)

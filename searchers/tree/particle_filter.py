@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from reasoning.search import Search
-from reasoning.verify import Reduction
 from searchers.kernels.resample import (
     Annealing,
     Floats,
@@ -21,20 +20,15 @@ from searchers.kernels.resample import (
     shared_counts,
     softmax,
 )
-from searchers.tree.rounds import (
-    Leaf,
+from searchers.tree.engine import (
     Natural,
     Positive,
     Share,
     Temperature,
-    ahead,
-    carries,
+    at_least_partial,
     grow_in_rounds,
-    is_open,
-    set_carries,
-    slots,
-    values,
 )
+from searchers.tree.leaf import Leaf, ahead, carries, is_open, set_carries, slots, values
 
 AGGREGATOR = "best"
 STEPS = True
@@ -52,9 +46,7 @@ async def particle_filter(
     ess_threshold: Share = 0.5,
     early_phase: Share = 0.5,
     lookahead: Natural = 0,
-    votes: Literal["paths", "particles"] = "paths",
     clip: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7,
-    reduction: Reduction = "last",
     max_steps: Positive = 40,
 ) -> None:
     """Grow n particles by one step, resample them by softmax(logit(score) / tau), and again.
@@ -73,17 +65,15 @@ async def particle_filter(
     rollout of that many steps before resampling and divided by it after. No source at hand gives
     the exact formula; this is that of the auxiliary particle filter.
 
-    All solutions are candidates. With votes `paths` each counts once, however many particles have
-    copied it, and one that resampling has dropped still counts; with `particles` it counts by its
-    particles' weight in the last population, and those dropped not at all.
+    All solutions are candidates, weighted by their particles' weight in the last population, 0 if
+    resampling has dropped them. `best` chooses among all by score, whatever the weights; `majority`
+    lets the last population vote; `weighted_majority` would count scores twice.
     """
 
     def log_weights(leaves: list[Leaf]) -> Floats:
         return logit(values(leaves), clip) / tau + carries(leaves)
 
     def weigh(leaf: Leaf) -> float:
-        if votes == "paths":
-            return 1.0
         return leaf.slots / n * exp(min(log_weights([leaf])[0], 700.0))
 
     def allocate(leaves: list[Leaf], step: int) -> Iterable[int]:
@@ -107,12 +97,7 @@ async def particle_filter(
         set_carries(leaves, np.where(playing, carry, carries(leaves)))
         return np.where(playing, counts, slots(leaves))
 
-    await grow_in_rounds(
-        search,
-        n,
-        allocate,
-        max_steps=max_steps,
-        reduction=reduction,
-        lookahead=lookahead,
-        weigh=weigh,
-    )
+    with at_least_partial(search):
+        await grow_in_rounds(
+            search, n, allocate, max_steps=max_steps, lookahead=lookahead, weigh=weigh
+        )

@@ -11,18 +11,9 @@ from pydantic import Field
 
 from reasoning.search import Search
 from reasoning.tree import Node
-from reasoning.verify import Reduction
 from searchers.kernels.resample import Floats, log_softmax, logit, shared_counts
-from searchers.tree.rounds import (
-    Leaf,
-    Positive,
-    Temperature,
-    carries,
-    grow_in_rounds,
-    set_carries,
-    slots,
-    values,
-)
+from searchers.tree.engine import Positive, Temperature, at_least_partial, grow_in_rounds
+from searchers.tree.leaf import Leaf, carries, set_carries, slots, values
 
 AGGREGATOR = "best"
 STEPS = True
@@ -35,9 +26,7 @@ async def particle_gibbs(
     sweeps: Positive = 2,
     tau: Temperature = 1.0,
     weights: Literal["absolute", "incremental"] = "absolute",
-    votes: Literal["paths", "particles"] = "paths",
     clip: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7,
-    reduction: Reduction = "last",
     max_steps: Positive = 40,
 ) -> None:
     """Repeat a particle filter of n particles, each time around a path kept from the time before.
@@ -50,9 +39,10 @@ async def particle_gibbs(
     Resampling is multinomial, under which keeping one place for the reference is exact: with
     `incremental` weights a sweep leaves their target distribution unchanged.
 
-    All solutions of all sweeps are candidates. With votes `paths` each counts once; with
-    `particles` by its share of the weight, summed over sweeps (one that the budget has cut short
-    does not count, unless it is the first).
+    All solutions of all sweeps are candidates, weighted by their share of the weight in the last
+    population, summed over sweeps (one that the budget has cut short does not count, unless it is
+    the first). `best` chooses among all by score, whatever the weights; `majority` lets the last
+    populations vote.
     """
     reference: list[Node] = []
     shares: defaultdict[Node, float] = defaultdict(float)  # summed over sweeps
@@ -69,22 +59,25 @@ async def particle_gibbs(
         ended = [leaf.node in reference and not leaf.open for leaf in leaves]  # open ones go on
         return [count + place for count, place in zip(counts, ended, strict=True)]
 
-    for sweep in range(sweeps):
-        leaves = await grow_in_rounds(
+    async def sweep_around(kept: list[Node]) -> list[Leaf]:
+        return await grow_in_rounds(
             search,
-            n - bool(reference),
+            n - bool(kept),
             allocate,
             max_steps=max_steps,
-            reduction=reduction,
-            spine=reference,
-            weigh=lambda leaf: 1.0 if votes == "paths" else shares[leaf.node],
+            spine=kept,
+            weigh=lambda leaf: shares[leaf.node],
         )
-        if not leaves or (sweep and search.budget.exhausted):
-            return
-        chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))
-        for leaf, chance in zip(leaves, chances, strict=True):
-            shares[leaf.node] += float(chance)
-            if votes == "particles" and leaf.node.finished:
-                search.emit(leaf.node, shares[leaf.node])
-        kept = search.rng("particle_gibbs", sweep).choice(len(leaves), p=chances)
-        reference = leaves[kept].node.lineage()
+
+    with at_least_partial(search):
+        for sweep in range(sweeps):
+            leaves = await sweep_around(reference)
+            if not leaves or (sweep and search.budget.exhausted):
+                return
+            chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))
+            for leaf, chance in zip(leaves, chances, strict=True):
+                shares[leaf.node] += float(chance)
+                if leaf.node.finished:
+                    search.emit(leaf.node, shares[leaf.node])
+            kept = search.rng("particle_gibbs", sweep).choice(len(leaves), p=chances)
+            reference = leaves[kept].node.lineage()

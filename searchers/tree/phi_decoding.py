@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, isfinite
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,20 @@ from pydantic import Field
 from reasoning.search import Search
 from reasoning.tree import Node
 from searchers.kernels.foresight import Combine, Selection, in_width
-from searchers.tree.growing import Growth, at_least_partial, grow, mean_logprob, run_out
+from searchers.tree.engine import (
+    Growth,
+    Natural,
+    NonNegative,
+    Positive,
+    Temperature,
+    at_least_partial,
+    grow,
+    mean_logprob,
+    run_out,
+)
 
 AGGREGATOR = "first"
 STEPS = True
-
-Positive: TypeAlias = Annotated[int, Field(ge=1)]
-Temperature: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,16 +61,16 @@ async def phi_decoding(
     rollouts: Positive = 4,
     clusters: Positive = 3,
     agreement: Annotated[float, Field(gt=0, le=1)] = 0.7,
-    min_steps: Annotated[int, Field(ge=0)] = 4,
+    min_steps: Natural = 4,
     max_steps: Positive = 8,
-    deviations: Annotated[float, Field(ge=0)] = 1.0,
+    deviations: NonNegative = 1.0,
     advantage_temperature: Temperature = 0.1,
     cluster_temperature: Temperature = 1.0,
     combine: Combine = "mean",
     rise_only: bool = True,
     top_up: bool = True,
     stop_identical: bool = True,
-    step_temperature: Annotated[float, Field(ge=0)] | None = None,
+    step_temperature: NonNegative | None = None,
 ) -> None:
     """Judge every next step by a look ahead to the end, keep those that gain and that agree.
 

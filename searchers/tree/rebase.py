@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reasoning.search import Search
-from reasoning.verify import Reduction
 from searchers.kernels.allocate import softmax_shares
-from searchers.tree.rounds import Leaf, Positive, Temperature, grow_in_rounds, is_open, values
+from searchers.tree.engine import Positive, Temperature, at_least_partial, grow_in_rounds
+from searchers.tree.leaf import Leaf, is_open, values
 
 AGGREGATOR = "weighted_majority"
 STEPS = True
@@ -19,7 +19,6 @@ async def rebase(
     width: Positive,
     balance_temperature: Temperature = 0.2,
     merge_duplicates: bool = False,
-    reduction: Reduction = "last",
     max_steps: Positive = 25,
 ) -> None:
     """Share out `width` next steps in proportion to softmax(score / balance_temperature).
@@ -41,11 +40,7 @@ async def rebase(
         shares[running] = softmax_shares(values(leaves)[running], remaining, balance_temperature)
         return shares
 
-    await grow_in_rounds(
-        search,
-        width,
-        allocate,
-        max_steps=max_steps,
-        reduction=reduction,
-        merge_duplicates=merge_duplicates,
-    )
+    with at_least_partial(search):
+        await grow_in_rounds(
+            search, width, allocate, max_steps=max_steps, merge_duplicates=merge_duplicates
+        )

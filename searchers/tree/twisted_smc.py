@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from reasoning.search import Search
-from reasoning.verify import Reduction
 from searchers.kernels.resample import (
     Scheme,
     effective_sample_size,
@@ -18,7 +17,8 @@ from searchers.kernels.resample import (
     shared_counts,
     softmax,
 )
-from searchers.tree.rounds import Leaf, Positive, Share, carries, grow_in_rounds, set_carries, slots
+from searchers.tree.engine import NonNegative, Positive, Share, at_least_partial, grow_in_rounds
+from searchers.tree.leaf import Leaf, carries, set_carries, slots
 
 AGGREGATOR = "majority"
 STEPS = True
@@ -28,11 +28,10 @@ async def twisted_smc(
     search: Search,
     *,
     n: Positive,
-    power: Annotated[float, Field(ge=0)] = 0.5,
+    power: NonNegative = 0.5,
     ess_threshold: Share = 0.5,
     resampling: Scheme = "systematic",
     clip: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7,
-    reduction: Reduction = "last",
     max_steps: Positive = 40,
 ) -> None:
     """Weigh n particles by how much each step has raised the score, resample when few carry all.
@@ -67,4 +66,5 @@ async def twisted_smc(
         set_carries(leaves, carries(leaves) - drawn)
         return shared_counts(resampling, logs, copies, n, search.rng("twisted_smc", step))
 
-    await grow_in_rounds(search, n, allocate, max_steps=max_steps, reduction=reduction, weigh=weigh)
+    with at_least_partial(search):
+        await grow_in_rounds(search, n, allocate, max_steps=max_steps, weigh=weigh)

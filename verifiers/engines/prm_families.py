@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning.errors import RecipeError
+from reasoning.verify import Reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ class Family:
     one in column `good` is the score. `tag` is the token that pooling by steps goes by, None where
     scores must be read at all tokens. `overrides` makes a reward model of a language model: vLLM's
     `hf_overrides`, for use with `convert: classify`. `dtype` is what its numbers need, None for
-    what vLLM takes by itself, which is never more than 16 bits.
+    what vLLM takes by itself, which is never more than 16 bits. `reduction` is what the authors
+    make of the scores of a path's steps.
     """
 
     models: str
@@ -107,6 +109,7 @@ class Family:
     tag: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     dtype: str | None = None
+    reduction: Reduction = "last"
 
 
 def tagged(frame: Callable[[Tokens, str], str], tag: str) -> Lay:
@@ -202,7 +205,11 @@ FAMILIES: dict[str, Family] = {
     "rlhflow": Family(r"llama3\.1-8b-prm", rlhflow, good=0, overrides=first_of("+", "-")),
     # Wang et al., 2023, arXiv:2312.08935
     "math_shepherd": Family(
-        r"math-shepherd", shepherd, good=0, overrides=first_of("\u2581+", "\u2581-")
+        r"math-shepherd",
+        shepherd,
+        good=0,
+        overrides=first_of("\u2581+", "\u2581-"),
+        reduction="min",
     ),
     # the embedded checkpoint, see reasoning/backends/nano/README.md
     "nano": Family(

@@ -214,6 +214,24 @@ def test_default_aggregators() -> None:
     assert names.default_aggregator(searcher) == "majority"
 
 
+def test_who_declares_independent_samples() -> None:
+    named = {n for n in names.known("searcher") if names.independent(names.find("searcher", n))}
+    assert named == {"sample", "self_consistency", "best_of_n"}
+    assert names.independent(names.bind_searcher("sample", {}))
+    assert not names.independent(searcher)
+
+
+@pytest.mark.parametrize("value", ["min", "last"])
+def test_step_scores_are_reduced_by_the_verifier_alone(value: str) -> None:
+    built = names.build("verifier", {"name": "logprob", "reduction": value})
+    assert built.reduction == value
+    assert names.build("verifier", "logprob").reduction == "last"
+    with pytest.raises(RecipeError, match=f"verifier: {{name: ..., reduction: {value}}}"):
+        names.bind_searcher("beam_search", {"width": 2, "reduction": value})
+    with pytest.raises(RecipeError, match="reduction='max' does not fit"):
+        names.build("verifier", {"name": "logprob", "reduction": "max"})
+
+
 def test_objects_are_built_from_names_mappings_and_themselves() -> None:
     made = names.build("generator", {"name": "scripted", "replies": ["a"], "delay": 2})
     assert isinstance(made, Scripted)
@@ -225,13 +243,6 @@ def test_objects_are_built_from_names_mappings_and_themselves() -> None:
         names.bind_aggregator({"name": "best_of_majority", "alpha": 2})
     with pytest.raises(RecipeError, match=r"verifier: \{name: ..., reduction: min\}"):
         names.bind_aggregator({"name": "best", "reduction": "min"})
-
-
-def test_the_reduction_of_step_scores_is_the_verifiers() -> None:
-    assert names.build("verifier", "logprob").reduction == "last"
-    assert names.build("verifier", {"name": "logprob", "reduction": "min"}).reduction == "min"
-    with pytest.raises(RecipeError, match="one of last, min, prod, mean, not 'max'"):
-        names.build("verifier", {"name": "logprob", "reduction": "max"})
 
 
 def test_no_name_is_both_a_searcher_and_an_aggregator() -> None:

@@ -7,6 +7,7 @@ import pytest
 from reasoning import Result, Sample, solve
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
+from reasoning.problem import Problem
 
 Row = tuple[int, str | None]
 
@@ -22,8 +23,9 @@ def race(rows: list[Row], **params: int) -> Result:
         for tokens, answer in rows
     ]
     generator = Scripted(samples, token_seconds=1.0)
+    sampling = {"max_tokens": 99}
     return solve(
-        "q", searcher="short_m_at_k", generator=generator, sampling={"max_tokens": 99}, **params
+        Problem("q", "q"), searcher="short_m_at_k", generator=generator, sampling=sampling, **params
     )
 
 

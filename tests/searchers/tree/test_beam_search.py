@@ -15,6 +15,7 @@ from reasoning.generate import Sampling
 from reasoning.search import Search
 from reasoning.testing.toys import Steps, ToyModel, ToyVerifier, markov, random_tree
 from reasoning.tree import Node
+from reasoning.verify import Reduction
 from searchers.tree.beam_search import beam_search
 
 OPTIONS = 3  # of every step in random_tree
@@ -191,9 +192,11 @@ def test_lookahead_reduces_over_the_rollout_too() -> None:
     verifier = ToyVerifier(model, lambda steps: values[steps[-1]])
     last = run(model, verifier=verifier, width=1, expansions=2, lookahead=2)
     assert found(model, last)[0][0] == "a"
-    mean = run(model, verifier=verifier, width=1, expansions=2, lookahead=2, reduction="mean")
+    verifier.reduction = "mean"
+    mean = run(model, verifier=verifier, width=1, expansions=2, lookahead=2)
     assert found(model, mean)[0][0] == "a"
-    least = run(model, verifier=verifier, width=1, expansions=2, lookahead=1, reduction="min")
+    verifier.reduction = "min"
+    least = run(model, verifier=verifier, width=1, expansions=2, lookahead=1)
     assert found(model, least)[0][0] == "b"
 
 
@@ -340,17 +343,12 @@ def test_verifier_calls_that_run_out_leave_the_rest_unscored() -> None:
 @pytest.mark.parametrize(
     ("reduction", "first"), [("last", "a"), ("min", "b"), ("prod", "b"), ("mean", "b")]
 )
-def test_reductions_rank_differently(reduction: str, first: str) -> None:
+def test_reductions_rank_differently(reduction: Reduction, first: str) -> None:
     model = markov({"": {"a": 0.5, "b": 0.5}, "a": {"c": 0.5, "d": 0.5},
                     "b": {"e": 0.5, "f": 0.5}, "c": {"1": 1.0}, "d": {"1": 1.0}, "e": {"2": 1.0},
                     "f": {"2": 1.0}})  # fmt: skip
     values = {"a": 0.2, "c": 0.9, "d": 0.8, "b": 0.6, "e": 0.6, "f": 0.6}
-    search = run(
-        model,
-        verifier=ToyVerifier(model, lambda steps: values.get(steps[-1], 0.5)),
-        width=2,
-        expansions=2,
-        merge_duplicates=True,
-        reduction=reduction,
-    )
+    verifier = ToyVerifier(model, lambda steps: values.get(steps[-1], 0.5))
+    verifier.reduction = reduction
+    search = run(model, verifier=verifier, width=2, expansions=2, merge_duplicates=True)
     assert {steps[0] for steps in found(model, search)} == {first}

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasoning.aggregators.best import best
+from reasoning.aggregators.majority import majority
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.clock import Deadline
@@ -124,7 +126,7 @@ def test_incremental_weights_are_exactly_unbiased(
     for steps, p in model.complete():
         truth[steps[-1]] += p * (score(steps) / (1 - score(steps))) ** (1 / tau)
     expected: dict[str, float] = defaultdict(float)
-    setting = {"n": 2, "weights": "incremental", "votes": "particles", "finished": finished}
+    setting = {"n": 2, "weights": "incremental", "finished": finished}
     for p, found in all_runs(
         lambda choices: weights(run(model, choices=choices, **setting, **more))
     ):
@@ -164,10 +166,7 @@ def test_absolute_weights_forget_the_scores_before() -> None:
 def test_at_the_answer_the_population_follows_the_odds() -> None:
     """One step, many particles: the weighted vote is p times odds, by the law of large numbers."""
     model = markov({"": {"1": 0.6, "2": 0.4}})
-    found = [
-        weights(run(model, seed=seed, n=20, votes="particles", weights="incremental"))
-        for seed in range(30)
-    ]
+    found = [weights(run(model, seed=seed, n=20, weights="incremental")) for seed in range(30)]
     for answer, p in [("1", 0.6), ("2", 0.4)]:
         odds = SCORES[answer] / (1 - SCORES[answer])
         values = np.array([one.get(answer, 0.0) for one in found])
@@ -206,19 +205,32 @@ def test_a_copied_solution_is_one_candidate() -> None:
     model = markov({"": {"1": 0.5, "a": 0.5}, "a": {"a": 0.5, "2": 0.5}})
     values = {"1": 0.9, "a": 0.5, "2": 0.4}
     verifier = ToyVerifier(model, lambda steps: values[steps[-1]])
-    for votes in ("paths", "particles"):
-        search = run(model, verifier=verifier, n=8, votes=votes, max_steps=6)
-        ends = {node.path for node in search.tree if node.finished}
-        assert {c.path for c in search.candidates} == ends
-        if votes == "paths":
-            assert all(c.weight == 1 for c in search.candidates)
+    search = run(model, verifier=verifier, n=8, max_steps=6)
+    ends = {node.path for node in search.tree if node.finished}
+    assert {c.path for c in search.candidates} == ends
+
+
+def test_the_vote_is_the_particles() -> None:
+    """`best` takes the highest score; under `majority` many a good one outweighs it."""
+    model = markov({"": {"1": 0.8, "2": 0.2}})
+    verifier = ToyVerifier(model, lambda steps: {"1": 0.8, "2": 0.9}[steps[-1]])
+    search = run(model, verifier=verifier, n=12)
+    drawn = [node.sample.text for node in search.tree]
+    ones = sum("1" in text for text in drawn)
+    assert 3 <= ones < len(drawn) == 12
+    by_answer = weights(search)
+    assert by_answer["1"] == pytest.approx(ones * (0.8 / 0.2) / 12)
+    assert by_answer["2"] == pytest.approx((12 - ones) * (0.9 / 0.1) / 12)
+    voted = majority(search.candidates)
+    winners = [best(search.candidates), voted.candidate if voted else None]
+    assert [c.answer.key for c in winners if c and c.answer] == ["2", "1"]
 
 
 def test_a_dropped_solution_has_no_particles() -> None:
     model = markov({"": {"1": 0.5, "a": 0.5}, "a": {"b": 1.0}, "b": {"2": 1.0}})
     values = {"1": 0.000001, "a": 0.9, "b": 0.9, "2": 0.9}
     verifier = ToyVerifier(model, lambda steps: values[steps[-1]])
-    search = run(model, verifier=verifier, n=6, votes="particles")
+    search = run(model, verifier=verifier, n=6)
     by_answer = weights(search)
     assert by_answer["1"] == 0
     assert by_answer["2"] > 0
@@ -276,7 +288,7 @@ def test_tau_sharpens() -> None:
 def test_constant_scores(weighting: str, value: float) -> None:
     model = random_tree(2, depth=4)
     search = run(model, verifier=ToyVerifier(model, lambda _: value), n=5, tau=0.01,
-                 weights=weighting, votes="particles", resampling="systematic")  # fmt: skip
+                 weights=weighting, resampling="systematic")  # fmt: skip
     assert all(np.isfinite(c.weight) for c in search.candidates)
     by_depth = [particles(search, depth) for depth in range(1, 4)]
     assert all(count <= 1 for level in by_depth for count in level)  # nobody is copied
