@@ -400,7 +400,7 @@ class RolloutTree:
                 node.scores = {k: tuple(v) for k, v in line.get("scores", {}).items()}
                 if "weight" in line:
                     node.emitted = (line["weight"], line["rank"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
                 raise StoreError(f"line {number} of a stored tree is damaged: {error}") from error
         if tree is None:
             raise StoreError("a stored tree is empty: not even its header line is there")
@@ -409,7 +409,7 @@ class RolloutTree:
     @classmethod
     def load(cls, file: str | FilePath) -> RolloutTree:
         """Read a tree that a run has stored."""
-        with open(file, encoding="utf-8") as lines:
+        with open(file, encoding="utf-8", errors="replace") as lines:
             return cls.from_jsonl(lines)
 
     def to_networkx(self) -> nx.DiGraph[Path]:

@@ -159,6 +159,8 @@ def _without_arrays(raw: bytes) -> Any:
         return json.loads(_ENDING.sub(b"}", _ARRAYS.sub(b"", raw)))
     except ValueError:
         return json.loads(raw)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def abstained(result: Mapping[str, Any]) -> bool:

@@ -279,7 +279,7 @@ class Journal(Wrapping):
                 else:
                     entry = _Entry(Sample.from_json(data["sample"]), float(data["seconds"]))
                 self._known.setdefault(data["problem"], {})[data["key"]] = entry
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 log.warning("%s, line %d is damaged and will be drawn again", path, number)
         if text and not text.endswith("\n"):
             with path.open("a", encoding="utf-8") as file:

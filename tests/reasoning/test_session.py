@@ -38,6 +38,15 @@ def test_from_a_question_to_an_answer() -> None:
     assert result.failures == []
 
 
+def test_a_choice_by_score_needs_a_verifier_before_anything_is_drawn() -> None:
+    def script(prompt: Prompt, seed: int) -> str:
+        raise AssertionError
+
+    for more in ({"searcher": "best_of_n", "n": 2}, {"searcher": "sample", "aggregator": "best"}):
+        with pytest.raises(RecipeError, match="chooses by score and there is no verifier"):
+            solve("q", generator=Scripted(script), **more)
+
+
 def test_names_and_objects_mix() -> None:
     by_name = solve("q", searcher="best_of_n", n=3, generator="scripted", verifier="logprob")
     verifier = ToyVerifier(MODEL)

@@ -1,0 +1,66 @@
+"""Folders that hold anything at all: one clear error, or what can be read of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from evals.replay import sources
+from evals.report import terminal
+from evals.report.trees import read_calls, read_tree
+from reasoning.errors import StoreError, UserError
+from reasoning.runs.store import Store
+from reasoning.tree import RolloutTree, Sample
+
+HOSTILE = {
+    "deep": b"[" * 100_000,
+    "deeper": b'{"path":' * 100_000,
+    "no text": b"\xff\xfe\x80",
+    "list": b'[]\n3\nnull\n{"path": [1], "scores": [1]}\n{"path": "ab"}\n',
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tree = RolloutTree("p", 0)
+    tree.add(tree.root, 0, Sample("\\boxed{1}", generated_tokens=2))
+    candidate = {"path": [0], "answer": "1", "key": "1", "correct": True, "steps": []}
+    line = {
+        "problem": "p", "strategy": "s", "answer": "1", "correct": True, "candidates": [candidate],
+        "usage": {"generated_tokens": 2, "cancelled_calls": 0},
+    }  # fmt: skip
+    with Store(tmp_path / "run").opened({"run": {"task": "t"}}) as store:
+        store.append(line, tree)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("name", ["manifest.json", "results.jsonl", "trees/s/p.jsonl"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_folder_ends_in_a_traceback(folder: Path, text: bytes, name: str, whole: bool) -> None:
+    file = folder / name
+    file.write_bytes(text if whole else file.read_bytes() + text + b"\n")
+    console = Console(quiet=True)
+    for act in (
+        lambda: terminal.show_tree(folder, "p", None, console),
+        lambda: terminal.show_comparison([folder], None, console),
+        lambda: sources.load(folder),
+    ):
+        with suppress(UserError):
+            act()
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_damaged_trees(folder: Path, text: bytes) -> None:
+    file = folder / "trees" / "s" / "p.jsonl"
+    file.write_bytes(file.read_bytes() + text + b"\n")
+    with pytest.raises(StoreError, match=r"line \d+ of a stored tree is damaged"):
+        RolloutTree.load(file)
+    tree = read_tree(file, {})
+    assert tree is not None
+    assert len(tree.nodes) == 1
+    assert tree.damaged
+    assert read_calls(file) is None
