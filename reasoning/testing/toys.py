@@ -1,175 +1,48 @@
-r"""Models small enough to be enumerated, so that tests compare with the truth and not an estimate.
-
-A toy solution is a tuple of step names, say ("a", "b b", "7"). Its text is the steps joined by
-blank lines with the last one in a box, `a\n\nb b\n\n\boxed{7}`; a token is a word with the blanks
-after it. All of a step's log-probability sits on its first token.
-
->>> model = markov({"": {"a": 0.6, "b": 0.4}, "a": {"1": 0.5, "2": 0.5}, "b": {"2": 1.0}})
->>> model.complete()
-[(('a', '1'), 0.3), (('a', '2'), 0.3), (('b', '2'), 0.4)]
-"""
+"""What draws from toy models, judges them, and tries every random choice there is."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import Clock
-from reasoning.generate import Meter, Prompt, Sampling
+from reasoning.generate import EVERYONES, Meter, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.seeds import fold
-from reasoning.tree import FloatArray, Node, Sample
+from reasoning.testing.toy_models import Steps, ToyModel, markov, random_tree, zero_is_right
+from reasoning.tree import FloatArray, Node, Sample, TopLogprobs
 from reasoning.verify import Scores, Verifier
 
+__all__ = [
+    "Choices",
+    "Steps",
+    "ToyGenerator",
+    "ToyModel",
+    "ToyVerifier",
+    "all_runs",
+    "distribution",
+    "markov",
+    "noisy",
+    "random_tree",
+    "shuffled_delays",
+    "zero_is_right",
+]
+
 T = TypeVar("T")
-Steps: TypeAlias = tuple[str, ...]
-
-SEPARATOR = "\n\n"
 
 
-def one(_: Steps) -> float:
-    """The reward where all solutions are equally good."""
-    return 1.0
+class _Part(NamedTuple):
+    """A step that was taken: its text, its log-probability, and those of all steps there were."""
 
-
-class ToyModel:
-    """A distribution over step sequences.
-
-    `branch(steps)` maps the names of the possible next steps to their probabilities; a sequence
-    with none is complete. `reward(steps)` is the worth of a complete one, in [0, 1].
-    """
-
-    def __init__(
-        self,
-        branch: Callable[[Steps], Mapping[str, float]],
-        reward: Callable[[Steps], float] = one,
-    ) -> None:
-        self._of = branch
-        self._known: dict[Steps, Mapping[str, float]] = {}
-        self._values: dict[Steps, float] = {}
-        self.reward = reward
-        self.problem = Problem("toy", "A toy question.")
-
-    def _branch(self, steps: Steps) -> Mapping[str, float]:
-        if steps not in self._known:
-            self._known[steps] = self._of(steps)
-        return self._known[steps]
-
-    def step_distribution(self, steps: Steps = ()) -> list[tuple[str, float]]:
-        """The possible next steps with their probabilities; empty if `steps` is complete."""
-        return list(self._branch(steps).items())
-
-    def is_complete(self, steps: Steps) -> bool:
-        return not self._branch(steps)
-
-    def sequences(self, steps: Steps = ()) -> Iterator[Steps]:
-        """Every sequence that begins with `steps`, complete or not, parents first."""
-        yield steps
-        for name, _ in self.step_distribution(steps):
-            yield from self.sequences((*steps, name))
-
-    def complete(self, steps: Steps = ()) -> list[tuple[Steps, float]]:
-        """Every complete continuation of `steps`, with its probability given `steps`."""
-        if self.is_complete(steps):
-            return [(steps, 1.0)]
-        return [
-            (whole, p * rest)
-            for name, p in self.step_distribution(steps)
-            for whole, rest in self.complete((*steps, name))
-        ]
-
-    def probability(self, steps: Steps) -> float:
-        """The probability that a solution begins with `steps`."""
-        return math.prod(self._branch(steps[:i]).get(name, 0.0) for i, name in enumerate(steps))
-
-    def value(self, steps: Steps = ()) -> float:
-        """The expected reward once `steps` are taken: the exact process reward."""
-        if steps not in self._values:
-            terms = [p * self.reward(whole) for whole, p in self.complete(steps)]
-            self._values[steps] = math.fsum(terms)
-        return self._values[steps]
-
-    def best_rest(self, steps: Steps = ()) -> float:
-        """The probability of the likeliest completion given `steps`: the exact A* heuristic."""
-        return max(p for _, p in self.complete(steps))
-
-    def answers(self) -> dict[str, float]:
-        """The distribution of the last step, which is the answer."""
-        totals: dict[str, float] = {}
-        for whole, p in self.complete():
-            totals[whole[-1]] = totals.get(whole[-1], 0.0) + p
-        return totals
-
-    def text(self, steps: Steps) -> str:
-        """The text a model writes that takes `steps`."""
-        return "".join(self.piece(steps[:i], name) for i, name in enumerate(steps))
-
-    def piece(self, steps: Steps, name: str) -> str:
-        """The text of step `name` after `steps`."""
-        return f"\\boxed{{{name}}}" if self.is_complete((*steps, name)) else name + SEPARATOR
-
-    def parse(self, text: str) -> tuple[Steps, str]:
-        """The steps that `text` holds in full, and the begun rest."""
-        steps: Steps = ()
-        while text:
-            for name, _ in self.step_distribution(steps):
-                piece = self.piece(steps, name)
-                if text.startswith(piece):
-                    steps, text = (*steps, name), text[len(piece) :]
-                    break
-            else:
-                break
-        return steps, text
-
-
-def markov(
-    transitions: Mapping[str, Mapping[str, float]], reward: Callable[[Steps], float] = one
-) -> ToyModel:
-    """A model whose next step depends on the last one only; "" is the start.
-
-    A step without transitions ends the solution.
-    """
-    return ToyModel(partial(_markov_branch, transitions), reward)
-
-
-def _markov_branch(
-    transitions: Mapping[str, Mapping[str, float]], steps: Steps
-) -> Mapping[str, float]:
-    return transitions.get(steps[-1] if steps else "", {})
-
-
-def random_tree(seed: int, *, depth: int = 3, width: int = 3, answers: int = 3) -> ToyModel:
-    """A model whose probabilities, step lengths and depths are random, fixed by `seed`.
-
-    Answers are "0" to `answers` - 1; the reward is 1 for "0" and 0 for the others.
-    """
-    return ToyModel(partial(_random_branch, seed, depth, width, answers), zero_is_right)
-
-
-def zero_is_right(steps: Steps) -> float:
-    """The reward of `random_tree`."""
-    return float(steps[-1] == "0")
-
-
-def _random_branch(
-    seed: int, depth: int, width: int, answers: int, steps: Steps
-) -> Mapping[str, float]:
-    if steps and steps[-1].isdigit():
-        return {}
-    rng = np.random.Generator(np.random.PCG64(fold(seed, *steps)))
-    branches: dict[str, float] = {}
-    for i, weight in enumerate(rng.dirichlet(np.ones(width)).tolist()):
-        ends = len(steps) + 1 >= depth or rng.random() < 0.2
-        name = str(i % answers) if ends else " ".join(["abcdefgh"[i % 8]] * int(rng.integers(1, 5)))
-        branches[name] = branches.get(name, 0.0) + weight
-    return branches
+    text: str
+    logprob: float
+    options: Sequence[tuple[str, float]] = ()
 
 
 class ToyGenerator(Scripted):
@@ -177,7 +50,10 @@ class ToyGenerator(Scripted):
 
     Given `choices`, every draw asks those instead, so that `all_runs` can try each. `delay`,
     `token_seconds`, `failure`, `clock` and the counters `calls` and `live` are `Scripted`'s.
-    Honours temperature, stop strings and max_tokens; ignores top_p and top_k.
+    Honours temperature, stop strings, max_tokens and top_logprobs; ignores top_p and top_k.
+
+    Text that the model would not say there, written by a search or asked in a probe, is passed
+    over.
     """
 
     def __init__(
@@ -193,18 +69,22 @@ class ToyGenerator(Scripted):
         self.model = model
         self.choices = choices
 
+    @property
+    def honours(self) -> frozenset[str]:
+        return EVERYONES | {"top_logprobs"}
+
     def reply(self, prompt: Prompt, params: Sampling, seed: int) -> Sample:
-        steps, begun = self.model.parse(prompt.text)
-        parts: list[tuple[str, float]] = []  # text and log-probability of each step taken
+        steps, begun = self._heard(prompt)
+        parts: list[_Part] = []
         text = ""
         for draw in itertools.count():
             whole = self.model.is_complete(steps)
             ends = [at + len(s) for s in params.stop if (at := text.find(s)) >= 0]
             if whole or ends or len(_tokens(text)) >= params.max_tokens:
                 break
-            name, logprob = self._next(steps, begun, params.temperature, fold(seed, draw))
-            parts.append((self.model.piece(steps, name)[len(begun) :], logprob))
-            text += parts[-1][0]
+            name, part = self._next(steps, begun, params.temperature, fold(seed, draw))
+            parts.append(part)
+            text += part.text
             steps, begun = (*steps, name), ""
         said = text[: min(ends)] if ends else text
         tokens = _tokens(said)[: params.max_tokens]
@@ -217,6 +97,30 @@ class ToyGenerator(Scripted):
             confidence=-logprobs if params.confidence_k else None,
             finish="length" if kept != said else "stop" if ends else "end" if whole else "length",
             generated_tokens=len(tokens),
+            top_logprobs=_tops(parts, tokens, params.top_logprobs) if params.top_logprobs else None,
+        )
+
+    def _heard(self, prompt: Prompt) -> tuple[Steps, str]:
+        """The steps that stand in the path in full, and the begun rest, as far as it is known."""
+        samples = [] if prompt.turn is not None else [n.sample for n in prompt.parent.attempt()]
+        texts = [sample.text for sample in samples if sample.finish != "written"]
+        if texts == [sample.text for sample in samples] and not prompt.suffix:
+            return self.model.parse(prompt.text)
+        text = ""
+        for sample in samples:
+            if sample.finish != "written" or self._known(text + sample.text):
+                text += sample.text
+        for more in (prompt.begun.text if prompt.begun else "", prompt.suffix):
+            text += more if self._known(text + more) else ""
+        return self.model.parse(text)
+
+    def _known(self, text: str) -> bool:
+        """Whether the model might say `text`."""
+        steps, begun = self.model.parse(text)
+        return not begun or any(
+            self.model.piece(steps, name).startswith(begun)
+            for name, p in self.model.step_distribution(steps)
+            if p > 0
         )
 
     async def score_text(
@@ -228,16 +132,16 @@ class ToyGenerator(Scripted):
             return read
         before, begun = self.model.parse(prompt.text)
         steps, _ = self.model.parse(prompt.text + sample.text)
-        parts = []
+        parts: list[_Part] = []
         for i in range(len(before), len(steps)):
             options = self.model.step_distribution(steps[:i])
             piece = self.model.piece(steps[:i], steps[i])[len(begun) :]
-            parts.append((piece, -math.log(len(options))))
+            parts.append(_Part(piece, -math.log(len(options))))
             begun = ""
         return _spread(parts, _tokens(sample.text))
 
-    def _next(self, steps: Steps, begun: str, temperature: float, seed: int) -> tuple[str, float]:
-        """One step, drawn at `temperature`, and its log-probability at temperature 1."""
+    def _next(self, steps: Steps, begun: str, temperature: float, seed: int) -> tuple[str, _Part]:
+        """One step, drawn at `temperature`, with its log-probability at temperature 1."""
         options = [
             (name, p)
             for name, p in self.model.step_distribution(steps)
@@ -250,23 +154,50 @@ class ToyGenerator(Scripted):
             index = self.choices(weights) if self.choices else _inverse_cdf(weights, seed)
         else:
             index = chances.index(max(chances))
-        return options[index][0], math.log(chances[index])
+        pieces = [self.model.piece(steps, name)[len(begun) :] for name, _ in options]
+        logs = [math.log(p) for p in chances]
+        return options[index][0], _Part(
+            pieces[index], logs[index], list(zip(pieces, logs, strict=True))
+        )
 
 
 def _tokens(text: str) -> list[str]:
     return re.findall(r"\s*\S+\s*|\s+", text)
 
 
-def _spread(parts: Sequence[tuple[str, float]], tokens: Sequence[str]) -> FloatArray:
+def _spread(parts: Sequence[_Part], tokens: Sequence[str]) -> FloatArray:
     """Log-probabilities [tokens]: each step's on the token its text begins in."""
-    starts = list(itertools.accumulate((len(token) for token in tokens), initial=0))
     values = np.zeros(len(tokens), dtype=np.float32)
-    at = 0
-    for text, logprob in parts:
-        if at < starts[-1]:
-            values[max(i for i, start in enumerate(starts) if start <= at)] += logprob
-        at += len(text)
+    for i, part in _begun(parts, tokens):
+        values[i] += part.logprob
     return values
+
+
+def _begun(parts: Sequence[_Part], tokens: Sequence[str]) -> Iterator[tuple[int, _Part]]:
+    """Each part that begins within the tokens, with the place of the token it begins in."""
+    starts = list(itertools.accumulate((len(token) for token in tokens), initial=0))
+    at = 0
+    for part in parts:
+        if at < starts[-1]:
+            yield max(i for i, start in enumerate(starts) if start <= at), part
+        at += len(part.text)
+
+
+def _tops(parts: Sequence[_Part], tokens: Sequence[str], k: int) -> TopLogprobs:
+    """The k likeliest first tokens of the steps there were; within a step nothing is open.
+
+    The log-probabilities are those that samples have: steps that begin alike stay apart.
+    """
+    rows = [[(token, 0.0)] for token in tokens]
+    for i, part in _begun(parts, tokens):
+        if tokens[i] == "".join(_tokens(part.text)[:1]):  # else a step ends in this token, too
+            rows[i] = [("".join(_tokens(text)[:1]), logprob) for text, logprob in part.options]
+            rows[i].sort(key=lambda row: -row[1])
+    table = np.full((len(rows), k), -np.inf, np.float32)
+    for i, row in enumerate(rows):
+        kept = [logprob for _, logprob in row[:k]]
+        table[i, : len(kept)] = kept
+    return TopLogprobs(tuple(tuple(text for text, _ in row[:k]) for row in rows), table)
 
 
 def _inverse_cdf(weights: Sequence[float], seed: int) -> int:

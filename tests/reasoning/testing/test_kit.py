@@ -20,7 +20,7 @@ from reasoning.testing import generator_contract as gen
 from reasoning.testing import searcher_contract as sea
 from reasoning.testing import verifier_contract as ver
 from reasoning.testing.verifier_contract import ask
-from reasoning.tree import Node
+from reasoning.tree import Node, RolloutTree
 
 MODEL = random_tree(7, depth=4)
 
@@ -32,7 +32,7 @@ async def by_arrival(search: Search) -> None:
     landed: list[Node] = []
 
     async def one(slot: int) -> None:
-        if node := await search.extend(search.root, slot, until="end"):
+        if node := await search.draw(search.root, until="end"):
             landed.append(node)
             search.emit(node, weight=len(landed))
 
@@ -45,9 +45,9 @@ async def greedy_subtrees(search: Search) -> None:
     """Subtrees that run ahead and share a budget."""
 
     async def run(slot: int) -> None:
-        node = await search.extend(search.root, slot)
+        node = await search.draw(search.root)
         while node and not node.finished:
-            node = await search.extend(node, 0)
+            node = await search.draw(node)
         if node:
             search.emit(node)
 
@@ -57,43 +57,43 @@ async def greedy_subtrees(search: Search) -> None:
 
 
 async def leaves_a_task(search: Search) -> None:
-    task = asyncio.ensure_future(search.extend(search.root, 0, until="end"))
-    if node := await search.extend(search.root, 1, until="end"):
+    task = asyncio.ensure_future(search.draw(search.root, until="end"))
+    if node := await search.draw(search.root, until="end"):
         search.emit(node)
     del task
 
 
 async def holds_and_asks(search: Search) -> None:
     lease = await search.budget.tokens.lease(1)
-    await search.extend(search.root, 0)
+    await search.draw(search.root)
     if lease:
         lease.settle()
 
 
 async def keeps_a_lease(search: Search) -> None:
-    if node := await search.extend(search.root, 0, until="end"):
+    if node := await search.draw(search.root, until="end"):
         search.emit(node)
     await search.budget.tokens.lease(1)
 
 
 async def never_ends(search: Search) -> None:
-    while not await search.extend(search.root, 0):
+    while not await search.draw(search.root):
         pass
 
 
 async def silent(search: Search) -> None:
-    await search.expand(search.root, 2)
+    await search.draws(search.root, 2)
 
 
 async def swallows(search: Search) -> None:
     try:
-        await search.expand(search.root, 2, until="end")
+        await search.draws(search.root, 2, until="end")
     except ExceptionGroup:
         return
 
 
 async def needs_scores(search: Search) -> None:
-    for node in await search.expand(search.root, 2, until="end"):
+    for node in await search.draws(search.root, 2, until="end"):
         await search.score(node)
         search.emit(node, weight=node.scores["toy"][-1])
 
@@ -126,7 +126,7 @@ def test_a_searcher_that_trusts_its_verifier_is_caught() -> None:
 
 def test_an_account_that_does_not_add_up_is_caught() -> None:
     search = Search(MODEL.problem, ToyGenerator(MODEL), budget=Budget())
-    asyncio.run(search.expand(search.root, 2))
+    asyncio.run(search.draws(search.root, 2))
     sea.check_accounts(search)
     search.usage.generated_tokens += 1
     with pytest.raises(AssertionError, match="the budget"):
@@ -139,16 +139,14 @@ def test_arrival_is_allowed_to_those_that_say_so() -> None:
 
 def test_split_budgets_make_subtrees_independent() -> None:
     async def split_subtrees(search: Search) -> None:
-        async def run(view: Search, slot: int) -> None:
-            node = await view.extend(view.root, slot)
+        async def run(view: Search, _: int) -> None:
+            node = await view.draw(view.root)
             while node and not node.finished:
-                node = await view.extend(node, 0)
+                node = await view.draw(node)
             if node:
                 view.emit(node)
 
-        async with TaskGroup() as group:
-            for slot, view in enumerate(search.split(4)):
-                group.create_task(run(view, slot))
+        await search.split(4, run)
 
     sea.check_token_limits(sea.Case(searcher=split_subtrees))
 
@@ -287,7 +285,7 @@ def test_draws_have_the_model_s_probabilities_and_say_so(until: Any) -> None:
         node: Node | None = search.root
         logprob = 0.0
         while node and not node.finished:
-            node = await search.extend(node, 0, until=until)
+            node = await search.draw(node, until=until)
             assert node
             assert node.sample.logprobs is not None
             logprob += float(node.sample.logprobs.sum())
@@ -313,7 +311,7 @@ def test_seeded_draws_come_near_the_distribution() -> None:
         counts: dict[str, int] = {}
         for seed in range(n):
             search = Search(MODEL.problem, generator, seed=seed)
-            node = await search.extend(search.root, 0, until="end")
+            node = await search.draw(search.root, until="end")
             assert node
             answer = search.answer(node)
             assert answer
@@ -323,6 +321,47 @@ def test_seeded_draws_come_near_the_distribution() -> None:
     counts = asyncio.run(work())
     for name, p in MODEL.answers().items():
         assert abs(counts.get(name, 0) - n * p) < 5 * math.sqrt(n * p * (1 - p))
+
+
+def test_toys_taken_up_again_have_the_model_s_probabilities() -> None:
+    """A draw that a limit cuts after a token goes on with what may follow: exactly."""
+
+    async def draw(choices: Choices) -> str:
+        toy, begun = ToyGenerator(MODEL, choices=choices), None
+        root = RolloutTree("toy").root
+        for most in (1, 2, 99):
+            asked = Prompt(MODEL.problem, root, 0, begun=begun)
+            sample = await toy.generate(
+                asked, Sampling(max_tokens=most), seed=0, meter=lambda _: None
+            )
+            begun = sample if begun is None else begun + sample
+            if sample.finish == "end":
+                break
+        assert begun is not None
+        return begun.text
+
+    found: dict[str, float] = {}
+    for p, text in all_runs(lambda choices: asyncio.run(draw(choices))):
+        found[text] = found.get(text, 0.0) + p
+    assert found == pytest.approx({MODEL.text(steps): p for steps, p in MODEL.complete()})
+
+
+def test_toys_pass_over_what_they_would_not_say() -> None:
+    async def work() -> None:
+        search = Search(MODEL.problem, ToyGenerator(MODEL))
+        (name, p), *_ = sorted(MODEL.step_distribution(), key=lambda row: -row[1])
+        probe = await search.probe(search.root, " And the first step is", top=2)
+        assert probe is not None
+        assert probe.sample.top_logprobs is not None
+        assert probe.sample.top_logprobs.logprobs[0, 0] == pytest.approx(math.log(p))
+        hint = search.write(search.root, "Hint: do it well.")
+        step = await search.draw(search.write(hint, MODEL.piece((), name)))
+        assert step is not None
+        assert step.sample.text in {
+            MODEL.piece((name,), after) for after, _ in MODEL.step_distribution((name,))
+        }
+
+    asyncio.run(work())
 
 
 def test_toy_verifiers() -> None:
