@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
 
 from reasoning.answers import Answer, parts
 from reasoning.answers.kind import Answers
-from reasoning.errors import RecipeError
 
 Grader: TypeAlias = Callable[[str, "str | None", Mapping[str, Any]], "bool | Awaitable[bool]"]
 """Given a text, the data set's answer if there is one, and the row: whether the text is right."""
@@ -22,19 +20,9 @@ def text(gold: str | None, row: Mapping[str, Any], *, grader: str | None = None)
     grader: `package.module:function`, which is given (text, gold, row) and says whether it is
     right; without one nothing is graded.
     """
-    return Text(gold, dict(row), None if grader is None else _imported(grader))
+    from reasoning.runs import names  # which knows whose code may be imported
 
-
-def _imported(name: str) -> Grader:
-    module, _, attribute = name.partition(":")
-    try:
-        found: Grader = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a foreign module raises while it is imported
-        raise RecipeError(
-            f"answers: the grader {name!r} cannot be imported: {error}; it is named "
-            "package.module:function"
-        ) from error
-    return found
+    return Text(gold, dict(row), None if grader is None else names.grader(grader))
 
 
 @dataclass(frozen=True)

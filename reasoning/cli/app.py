@@ -217,7 +217,7 @@ def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="searchers, verifiers, aggregators, generators or tasks; all if left out."
+            help="searchers, verifiers, aggregators, generators, tasks or answers; all if none."
         ),
     ] = None,
 ) -> None:
@@ -226,7 +226,7 @@ def list_(
     from reasoning.errors import RecipeError, unknown
     from reasoning.runs import names
 
-    kinds: dict[str, Kind] = {f"{k}s": k for k in names.PACKAGES}
+    kinds: dict[str, Kind] = {f"{k.removesuffix('s')}s": k for k in names.PACKAGES}
     if kind is not None and kind not in kinds:
         raise RecipeError(unknown("kind", kind, kinds))
     for plural in [kind] if kind else list(kinds):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reasoning.session import Result
 
 console = Console()
+_SHOWN = 2000  # characters of a message in an example
 _EVERY = 15.0  # seconds between progress lines where there is no terminal to redraw
 
 
@@ -195,6 +196,12 @@ def show_plan(plan: Plan) -> None:
         console.print(f"{kind}: {plain(str(spec))}")
     for note in plan.notes:
         console.print(f"note: {plain(note)}")
+    for problem in plan.problems[:1]:
+        console.print(f"problem {plain(problem.id)} is shown to a model as", style="dim")
+        for message in problem.messages:
+            text = message.content
+            text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+            console.print(f"{message.role}: {plain(text)}", soft_wrap=True, highlight=False)
 
 
 def show_description(facts: Mapping[str, str]) -> None:

@@ -27,6 +27,8 @@ _PLUGS = frozenset(
         "models",
         "verifiers",
         "check",
+        "answers",
+        "grader",
     )
 )
 """Keys whose values name plug-ins, or functions as `module:function`."""

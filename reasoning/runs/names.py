@@ -43,6 +43,7 @@ OURS = ("searchers", "verifiers", "evals")
 """The packages beside it, which find their way into a program by name."""
 
 _BASES: Mapping[str, type] = {"generator": Generator, "verifier": Verifier}
+_SHAPES: Mapping[str, str] = {"answers": "gold, row", "grader": "text, gold, row"}
 _trusted: ContextVar[frozenset[str] | None] = ContextVar("trusted", default=None)
 _EXAMPLES = {  # of what has no default and is no number
     "base_url": "http://localhost:8000/v1",
@@ -169,6 +170,13 @@ def bind_answers(spec: object) -> Callable[[str | None, Mapping[str, Any]], Any]
     options = {"name" if key == "kind" else key: value for key, value in spec.items()}
     function, options = _split("answers", options)
     return functools.partial(function, **options)
+
+
+def grader(name: str) -> Callable[..., Any]:
+    """The function `module:function`, which says whether a text is right. Raises RecipeError."""
+    if ":" not in name:
+        raise RecipeError(f"the grader {name!r} is not named package.module:function")
+    return _foreign("grader", name)
 
 
 def default_aggregator(searcher: Any) -> str:
@@ -326,7 +334,7 @@ def _folders(module: ModuleType) -> list[str]:
     return [str(Path(folder).resolve()) for folder in getattr(module, "__path__", ())]
 
 
-def _foreign(kind: Kind, name: str) -> Callable[..., Any]:
+def _foreign(kind: str, name: str) -> Callable[..., Any]:
     """The function behind `module:function`, seen to be a plug-in before anybody calls it."""
     trusted = _trusted.get()
     if trusted is not None and name not in trusted:
@@ -358,7 +366,7 @@ def _with_strangers(package: str) -> None:
     importlib.invalidate_caches()
 
 
-def _no_plug_in(kind: Kind, function: Callable[..., Any]) -> str | None:
+def _no_plug_in(kind: str, function: Callable[..., Any]) -> str | None:
     """Why a callable cannot be what a recipe names as `kind`; None if it can."""
     try:
         found = list(inspect.signature(function).parameters.values())
@@ -375,6 +383,9 @@ def _no_plug_in(kind: Kind, function: Callable[..., Any]) -> str | None:
         if isinstance(function, type) or len(needed) > 1 or not positional:
             return "an aggregator is a function of the candidates, def mine(candidates, *, ...)"
         return None
+    if (shape := _SHAPES.get(kind)) is not None:
+        fits = len(needed) <= shape.count(",") + 1 <= len(positional)
+        return None if fits else f"it is called as mine({shape})"
     if isinstance(function, type):
         if (base := _BASES.get(kind)) and not issubclass(function, base):
             return f"the class does not derive from reasoning.{base.__name__}"

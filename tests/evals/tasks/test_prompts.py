@@ -20,6 +20,8 @@ from reasoning.answers.number import Number
 from reasoning.errors import RecipeError, TaskError
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.runs.consent import needs
+from reasoning.runs.recipe import parse
 
 ROW = {"question": "1+1?", "answer": "2", "topic": "sums", "hints": ["count", "add"], "n": 3}
 
@@ -188,3 +190,21 @@ def test_programs_need_no_gold_answer(rows: Any) -> None:
 def test_degrees_of_an_aime_answer(rows: Any) -> None:
     (problem,) = aime24(path=rows({"question": "?", "answer": r"$336^\circ$"})).problems
     assert problem.gold == "336"
+
+
+def test_kinds_of_ones_own(rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kinds_under_test.py").write_text(
+        "from reasoning.answers.exact import Exact\n"
+        "def mine(gold, row, *, suffix=''): return Exact(gold + suffix)\n"
+        "def odd(*, gold): return None\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = {"kind": "kinds_under_test:mine", "suffix": "!"}
+    (problem,) = jsonl(path=rows(ROW), answers=own).problems
+    assert asyncio.run(problem.answers.grade(problem.answers.find("#### 2!", True)))
+    with pytest.raises(RecipeError, match=r"called as mine\(gold, row\)"):
+        jsonl(path=rows(ROW), answers="kinds_under_test:odd")
+    recipe = parse(
+        {"task": {"name": "jsonl", "answers": own}, "generator": "nano", "searcher": "sample"}
+    )
+    assert [need.code for need in needs(recipe, {})] == ["kinds_under_test:mine"]

@@ -22,6 +22,7 @@ from reasoning.answers.text import Text, text
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
 from reasoning.problem import Problem
+from reasoning.runs import names
 from reasoning.session import solve
 
 ADD = "```python\ndef add(a, b):\n    return a + b\n```"
@@ -304,10 +305,17 @@ def test_case_of_exact_answers() -> None:
     assert asyncio.run(strict.grade(found(strict, "The answer is **Paris**."))) is True
 
 
-def test_a_grader_is_named_and_may_be_missing() -> None:
-    assert text(None, {}, grader="operator:eq").graded
-    with pytest.raises(RecipeError, match=r"grader 'operator:nothing' cannot be imported"):
-        text(None, {}, grader="operator:nothing")
+def test_a_grader_is_named() -> None:
+    assert text(None, {}, grader="shutil:copytree").graded
+    for bad, message in (
+        ("operator:nothing", r"grader 'operator:nothing' cannot be imported"),
+        ("operator:eq", r"called as mine\(text, gold, row\)"),
+        ("eq", "not named package.module:function"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            text(None, {}, grader=bad)
+    with names.trusting([]), pytest.raises(RecipeError, match="nobody has agreed to"):
+        text(None, {}, grader="shutil:copytree")
 
 
 # --------------------------------------------------------------------------- plain questions

@@ -51,6 +51,7 @@ def test_check_shows_the_plan_and_runs_nothing(recipe: Path, tmp_path: Path) -> 
     done = reasoning("check", recipe, "--set", "strategies.0.n=7")
     assert done.returncode == 0
     assert "self_consistency-n=7" in done.stdout or "n=7" in done.stdout
+    assert "is shown to a model as\nuser: " in done.stdout
     assert not (tmp_path / "runs").exists()
 
 
@@ -108,7 +109,7 @@ def test_every_mistake_is_told_at_once(recipe: Path) -> None:
 def test_solve_without_an_answer_exits_with_1() -> None:
     done = reasoning(
         "solve", "Q", "--generator", "scripted", "--searcher", "sample",
-        "--set", "generator.replies=[I do not know]",
+        "--set", "generator.replies=['']",
     )  # fmt: skip
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "no answer")
 
