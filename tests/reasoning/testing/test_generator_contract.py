@@ -28,7 +28,7 @@ from reasoning.testing.generator_contract import (
     check_text_of_tokens,
 )
 from reasoning.testing.http_model import decode
-from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, VLLM, Flavour, serving
+from reasoning.testing.http_server import CHAT, LLAMA, PLAIN_CHAT, TEXT, VLLM, Flavour, serving
 from reasoning.tree import RolloutTree, Sample
 
 MODEL = random_tree(5, depth=6)
@@ -72,6 +72,7 @@ SERVERS: dict[str, Flavour] = {
     "text": TEXT,
     "chat": CHAT,
     "chat, whole solutions only": PLAIN_CHAT,
+    "llama.cpp": LLAMA,
 }
 
 
