@@ -7,14 +7,19 @@ that ends the thinking is written for the model, and it goes on with its answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from reasoning.errors import RecipeError
-from reasoning.tree import Node, Sample
+from reasoning.tree import FloatArray, Node, Sample
 
 if TYPE_CHECKING:
     from reasoning.search import Search
+
+_THOUGHT = {"thinking", "thinking_cut"}
+"""What the samples say that come before an answer in one draw: the thinking, and the mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +77,21 @@ async def think(
         mark = Sample(f"\n{thinking.end}\n\n", finish="written", info={"thinking_cut": True})
         node = search.tree.add(node, slot, mark)
         slot = search._take(node)
-    answer = {**call, "sampling": {**changes, "max_tokens": most}}
-    return await search._draw(node, slot, **answer) or thought
+    sampling = {**changes, "max_tokens": most}
+    answer = await search._draw(node, slot, **{**call, "sampling": sampling})
+    if answer is None or thought is None:
+        return answer or thought
+    info = {**(thought.sample.info or {}), "thinking": True}
+    thought.sample = replace(thought.sample, info=info)
+    return answer
+
+
+def drawn(node: Node, values: Literal["logprobs", "confidence"]) -> FloatArray | None:
+    """What is known of the tokens of the draw that `node` came of, its thinking included."""
+    parts = [getattr(node.sample, values)]
+    while (parent := node.parent) is not None and _THOUGHT & (parent.sample.info or {}).keys():
+        node = parent
+        if node.sample.finish != "written":
+            parts.append(getattr(node.sample, values))
+    known: list[FloatArray] = [part for part in parts if part is not None]
+    return np.concatenate(known[::-1]) if len(known) == len(parts) else None

@@ -16,6 +16,7 @@ from reasoning.errors import RecipeError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.thinking import drawn
 from reasoning.tree import Node
 from reasoning.verify import Reduction, Scores, Verifier
 from verifiers.logprob import Floats, Window, usable
@@ -57,7 +58,7 @@ class DeepConf(Verifier):
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no confidences, or no tokens."""
-        values = usable(node.sample.confidence, "token confidences", problem, CURE)
+        values = usable(drawn(node, "confidence"), "token confidences", problem, CURE)
         return (_REDUCE[self._kind](values, self._window),)
 
 

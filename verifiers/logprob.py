@@ -17,6 +17,7 @@ from reasoning.errors import VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.thinking import drawn
 from reasoning.tree import Node
 from reasoning.verify import Reduction, Scores, Verifier
 
@@ -54,7 +55,7 @@ class Logprob(Verifier):
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no log-probabilities, or no tokens."""
-        values = usable(node.sample.logprobs, "log-probabilities", problem, _CURE)
+        values = usable(drawn(node, "logprobs"), "log-probabilities", problem, _CURE)
         return (min(1.0, math.exp(_REDUCE[self._kind](values, self._window))),)
 
 

@@ -16,6 +16,7 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.thinking import drawn
 from reasoning.tree import Node
 from reasoning.verify import Reduction, Scores, Verifier
 from verifiers.deepconf import CURE, refuse_without_confidences
@@ -55,7 +56,7 @@ class SelfCertainty(Verifier):
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the generator gave no confidences, or none of `k` tokens."""
-        values = usable(node.sample.confidence, "token confidences", problem, CURE)
+        values = usable(drawn(node, "confidence"), "token confidences", problem, CURE)
         certainty = values - math.log(self._k)
         if certainty.min() < -_ROUNDING:
             raise VerificationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reasoning.backends.scripted import Scripted
@@ -14,9 +15,10 @@ from reasoning.generate import Prompt, Sampling, Wrapping
 from reasoning.problem import Problem
 from reasoning.search import Search, Step
 from reasoning.testing.contracts import check_accounts
-from reasoning.thinking import Thinking
+from reasoning.thinking import Thinking, drawn
 from reasoning.tree import Node
 from searchers.sampling.self_consistency import self_consistency
+from verifiers.logprob import Logprob
 
 PROBLEM = Problem("p", "question")
 THOUGHT = "a b c d e f </think> the answer is \\boxed{7}"
@@ -192,6 +194,19 @@ def test_each_draw_of_a_whole_solution_is_one_candidate() -> None:
     asyncio.run(self_consistency(search, n=3))
     assert [c.path for c in search.candidates] == [(i, 0, 0) for i in range(3)]
     assert {c.answer.text for c in search.candidates if c.answer} == {"7"}
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(4, 8), (7, 11)])
+def test_certainty_is_of_the_thinking_and_the_answer(tokens: int, size: int) -> None:
+    search = a_search(Model(THOUGHT, tokens))
+    node = draw(search)
+    assert node is not None
+    values = drawn(node, "logprobs")
+    assert values is not None
+    assert len(values) == size == node.generated_tokens
+    assert drawn(node, "confidence") is None
+    score = asyncio.run(Logprob("min").score(PROBLEM, node, meter=lambda _: None))
+    assert score == (pytest.approx(np.exp(values.min())),)
 
 
 def test_a_probe_is_no_thought() -> None:
