@@ -23,7 +23,7 @@ from reasoning.calls import Caller, Retry
 from reasoning.clock import Clock, RealClock, VirtualClock
 from reasoning.errors import RecipeError, unknown
 from reasoning.events import Emitted, Event, Scored, Watch
-from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.generate import Generator, Prompt, Sampling, conversation
 from reasoning.problem import Problem
 from reasoning.seeds import generator as numpy_generator
 from reasoning.thinking import think
@@ -201,6 +201,7 @@ class Search:
                 await more
             return node
 
+        self._caller.strand()  # all start now, whoever of them runs first
         async with TaskGroup() as group:
             tasks = [group.create_task(one(call())) for call in calls]
         return [node for task in tasks if (node := task.result()) is not None]
@@ -212,13 +213,18 @@ class Search:
         *,
         turn: Turn | str | None = None,
         sources: Iterable[Node] = (),
+        instead: bool = False,
     ) -> Node:
         """Put `text` behind `node` as if the model had said it; the new node.
 
         It costs nothing here: whoever goes on from it reads it as part of its prompt, in its own
-        tokens, which split none of those before.
+        tokens, which split none of those before. With `instead` it takes the place of the whole
+        text that `node` ends, which stays in the tree above it: a thought cut off, or changed.
         """
         sample = Sample(text, finish="written")
+        if instead:
+            turn = Turn(conversation(self.problem, node), afresh=True)
+            sources = (node, *sources)
         read = tuple(source.path for source in sources)
         return self._caller.add(node, self._take(node), sample, _turn(turn), read)
 
@@ -447,7 +453,12 @@ class Search:
     # ---------------------------------------------------------------------- putting forward
 
     def emit(self, node: Node, weight: float = 1.0, *, rank: float = 0.0) -> None:
-        """Put `node` forward as a candidate; emitting it again replaces its weight and rank."""
+        """Put `node` forward as a candidate; emitting it again replaces its weight and rank.
+
+        The root says nothing and is none: whoever got no further puts nothing forward.
+        """
+        if node is self.root:
+            return
         self._emitted[node] = None
         node.emitted = (float(weight), float(rank))
         self.tell(lambda: Emitted(node.path, _text(self.answer(node)), float(weight)))
@@ -501,9 +512,9 @@ class Search:
         does not depend on who is how fast.
         """
         parts = Parts(self.budget, n)
+        self._caller.strand()  # all start now, whoever of them runs first
 
         async def one(i: int) -> T:
-            self._caller.strand()
             try:
                 return await work(self._view(parts.budgets[i]), i)
             finally:

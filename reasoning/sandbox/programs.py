@@ -1,4 +1,4 @@
-"""What is done with a model's program, inside the sandbox: run its tests, or run it on inputs."""
+"""What is done with a model's program, inside the sandbox: run its tests, on inputs, or just so."""
 
 from __future__ import annotations
 
@@ -85,6 +85,21 @@ def _output(program: str, given: Any, entry_point: str | None) -> str | None:
     finally:
         sys.stdin = before
     return "\n".join(line.rstrip() for line in printed.getvalue()[:_LONGEST].strip().split("\n"))
+
+
+def printed(program: str) -> str:
+    """What the program prints, and if it fails the error as its last line."""
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+    except MemoryError:
+        raise
+    except SystemExit:
+        pass
+    except BaseException as error:  # whatever the program raises
+        print(f"{type(error).__name__}: {error}", file=out)
+    return out.getvalue()[:_LONGEST]
 
 
 def _function(space: Mapping[str, Any], name: str | None) -> Any:

@@ -55,6 +55,7 @@ class Case:
     searcher: Callable[..., Awaitable[None]]
     params: Mapping[str, Any] = field(default_factory=dict)
     races: bool = False
+    models: tuple[str, ...] = ()
     model: ToyModel = field(default_factory=lambda: random_tree(7, depth=4))
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=14))
     step: Step = field(default_factory=lambda: Step(max_tokens=6))
@@ -120,6 +121,7 @@ class Run:
         self.search = Search(
             case.model.problem,
             generator or self.toy,
+            models=dict.fromkeys(case.models, generator or self.toy),
             verifier=self.verifier,
             sampling=case.sampling,
             step=case.step,
@@ -131,6 +133,11 @@ class Run:
     def _clock_of(self, problem: Problem) -> VirtualClock:
         del problem
         return self.clock
+
+    def ask(self, generator: Generator) -> None:
+        """Have every model of the search be `generator`."""
+        self.search.generator = generator
+        self.search.models = dict.fromkeys(self.case.models, generator)
 
     def __call__(self, *, seconds: float | None = None, cancel_at: float | None = None) -> Run:
         """Run to the end, the deadline, or a cancellation from outside."""
@@ -359,7 +366,7 @@ def check_replay(case: Case) -> None:
     """Run again on the journal of a run, it gives the same and pays nothing."""
     first = Run(case)
     journal = Journal(first.toy, shared=case.races)
-    first.search.generator = journal
+    first.ask(journal)
     first.clock = first.search.clock = _clock(journal, case, first)
     first()
     paid = journal.paid_calls
@@ -383,7 +390,7 @@ def check_resume(case: Case, *, points: int = 8) -> None:
     for i in range(1, points):
         cut = Run(case, delays=1)
         journal = Journal(cut.toy)
-        cut.search.generator = journal
+        cut.ask(journal)
         cut(seconds=whole.clock.now() * i / points)
         before = journal.paid_tokens
         again = Run(case, generator=journal)()

@@ -108,7 +108,10 @@ class ToyModel:
         return f"\\boxed{{{name}}}" if self.is_complete((*steps, name)) else name + SEPARATOR
 
     def parse(self, text: str) -> tuple[Steps, str]:
-        """The steps that `text` holds in full, and the begun rest."""
+        """The steps that `text` holds in full, and the begun rest; none if no step begins so.
+
+        Text that others have put there is none of the model's business: it goes on behind it.
+        """
         steps: Steps = ()
         while text:
             for name, _ in self.step_distribution(steps):
@@ -118,7 +121,8 @@ class ToyModel:
                     break
             else:
                 break
-        return steps, text
+        options = (self.piece(steps, name) for name, _ in self.step_distribution(steps))
+        return steps, text if any(piece.startswith(text) for piece in options) else ""
 
 
 def markov(

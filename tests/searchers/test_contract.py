@@ -29,14 +29,27 @@ ROWS: dict[str, dict[str, Any]] = {
     "ab_mcts": {"n": 8, "posterior": "mixed"},
     "phi_decoding": {"beams": 2, "rollouts": 3, "min_steps": 2},
     "mits": {"beam": 4, "max_steps": 4},
+    "fractured": {"n": 2, "depths": 3, "m": 2, "end": ""},
+    "budget_forcing": {"n": 2, "waits": 2, "wait": "\n\n", "end": "\\boxed", "thinking_tokens": 10},
+    "truncated_answer": {"tokens": 4},
+    "debate": {"models": ("", "other", "other"), "rounds": 2},
+    "model_switch": {"models": ("", "other"), "k": 4},
+    "spec_reason": {"small": "other", "threshold": 1.0, "expected": False},
+    "python_tool": {"n": 3},
 }
+MODELS = ("other",)
 RACES = {"first_finish", "short_m_at_k"}
 
 CHECKS = [check for check in SEARCHER_CHECKS if check is not check_other_process]
 
 
 def case(name: str) -> Case:
-    return Case(searcher=names.find("searcher", name), params=ROWS[name], races=name in RACES)
+    return Case(
+        searcher=names.find("searcher", name),
+        params=ROWS[name],
+        races=name in RACES,
+        models=MODELS,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,62 @@
+"""SpecReason (Pan et al., 2025, arXiv:2504.07891)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning.search import Search
+from reasoning.tree import Node
+from searchers.kernels.digits import expected_digit, first_digit
+
+AGGREGATOR = "first"
+STEPS = True
+_ASK = (
+    "\n\nBefore I go on, I grade the last step alone, from 0 (wrong or useless) to 9 (right and "
+    "helpful). I think the quality score is: "
+)
+
+
+async def spec_reason(
+    search: Search,
+    *,
+    small: str,
+    large: str = "",
+    threshold: Annotated[float, Field(ge=0, le=10)] = 7.0,
+    expected: bool = True,
+    ask: str = _ASK,
+    max_steps: Annotated[int, Field(ge=1)] = 200,
+) -> None:
+    """Let a small model draft every step; the large one grades it and rewrites what it rejects.
+
+    The grade is the digit that the large model would say behind `ask`: the mean over the digits'
+    probabilities if `expected` (its generator has to give top_logprobs), else its greedy one, 0 if
+    it says none. A draft is accepted from `threshold` on; it is paid for either way. Grading one
+    step is assumed to be easier than writing it. Two equal steps in a row end the search, since
+    the model is in a loop.
+
+    `small` and `large` are names of the recipe's `models`, "" is its generator. threshold=0 is the
+    small model alone, and nothing is graded; at 10 the large one writes everything.
+    """
+    node = search.root
+    try:
+        for _ in range(max_steps):
+            kept, draft = node, await search.draw(node, model=small)
+            if draft is None:
+                break
+            node = draft  # until it is rejected: time may be up first
+            if threshold and await _grade(search, draft, large, ask, expected) < threshold:
+                node = await search.draw(kept, model=large) or draft
+            if node.finished or node.sample.text in ("", kept.sample.text):
+                break
+    finally:
+        search.emit(node)
+
+
+async def _grade(search: Search, step: Node, model: str, ask: str, expected: bool) -> float:
+    seen = await search.probe(step, ask, top=20 if expected else 0, model=model)
+    if seen is None:
+        return 0.0
+    top = seen.sample.top_logprobs
+    return expected_digit(top.at(0)) if top and top.texts else first_digit(seen.sample.text)
