@@ -216,13 +216,21 @@ class Purse:
         """Whether somebody waits for a lease."""
         return any(not wish.future.done() for wish in self._queue)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether somebody waits for more than there is: nobody will be served by itself."""
+        if self._last or not self.waiting:
+            return False
+        return not self._fits(sum(wish.amount for wish in self._first()))
+
     async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
         """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
         own = await self._admitted(amount, even)
         if own is None or self.within is None:
             return own
         try:
-            outer = await self.within.lease(own.amount, even=even)
+            # A part has its own: what others ask further out is none of its business.
+            outer = await self.within.lease(own.amount, even=None if self._parts else even)
         except BaseException:
             own.settle()
             raise
@@ -397,8 +405,9 @@ class Budget:
         return not any(purse.reserved for purse in self._purses.values())
 
     @property
-    def waiting(self) -> bool:
-        return any(purse.waiting for purse in self._purses.values())
+    def stuck(self) -> bool:
+        """Somebody waits for more than there is."""
+        return any(purse.stuck for purse in self._purses.values())
 
 
 class Parts:
@@ -431,18 +440,18 @@ class Parts:
 
     def all_wait(self, purse: Purse) -> bool:
         """Whether nobody can go on; then the rest has been shared out anew."""
-        if not all(budget.idle and budget.waiting for budget in self._open):
+        if not all(budget.idle and budget.stuck for budget in self._open):
             return False
         kind = next(k for k in KINDS if any(b.purse(k) is purse for b in self._open))
         hungry = [p for b in self._open if (p := b.purse(kind)).waiting]
         closed = [b.purse(kind) for b in self.budgets if b not in self._open]
-        left = 0
+        left, time = 0, max(purse._time for purse in (*closed, *hungry))
         for other in (*closed, *hungry):
             left += (other.limit or 0) - other.spent
             other.limit = other.spent
         for other, part in zip(hungry, _equal(left, len(hungry)), strict=True):
             other.limit = other.spent + part
-            other._last = True
+            other._last, other._time = True, time  # it has waited for all of them
         for other in hungry:
             if other is not purse:
                 other._serve_soon()
