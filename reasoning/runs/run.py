@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning.aggregators import Candidate
+from reasoning.answers.kind import refuse_votes
 from reasoning.backends.journal import Journal
 from reasoning.errors import EngineError, RecipeError, StoreError, UserError, cause
 from reasoning.generate import Generator, Sampling
@@ -146,6 +147,8 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
                 made(Step, variant.step, Step()),
                 made(Limits, variant.limits, Limits()),
             )
+            for voter in strategy.run.says("VOTES"):
+                refuse_votes(f"strategy {strategy.name!r}: {voter}", task.problems if task else ())
             if verifier is not None:
                 verifier.preflight(arm.sampling, task.problems if task else ())
             arms.append(arm)

@@ -11,6 +11,7 @@ from reasoning.search import Search
 from searchers.kernels.stopping import lead_is_safe
 
 AGGREGATOR = "majority"
+VOTES = True
 
 
 async def adaptive_consistency(

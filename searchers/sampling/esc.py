@@ -11,6 +11,7 @@ from reasoning.tree import Node
 from searchers.kernels.stopping import unanimous
 
 AGGREGATOR = "majority"
+VOTES = True
 
 
 async def esc(

@@ -22,6 +22,7 @@ from searchers.tree.engine import (
 )
 
 AGGREGATOR = "first"
+VOTES = True
 STEPS = True
 
 

@@ -22,6 +22,7 @@ from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.runs.consent import needs
 from reasoning.runs.recipe import parse
+from reasoning.runs.run import plan
 
 ROW = {"question": "1+1?", "answer": "2", "topic": "sums", "hints": ["count", "add"], "n": 3}
 
@@ -208,3 +209,25 @@ def test_kinds_of_ones_own(rows: Any, tmp_path: Path, monkeypatch: pytest.Monkey
         {"task": {"name": "jsonl", "answers": own}, "generator": "nano", "searcher": "sample"}
     )
     assert [need.code for need in needs(recipe, {})] == ["kinds_under_test:mine"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "refused"),
+    [
+        ({"searcher": "self_consistency", "n": 2}, "majority"),
+        ({"searcher": "esc", "n": 2, "window": 2, "aggregator": "first"}, "esc"),
+        ({"searcher": "sample", "aggregator": "first"}, None),
+    ],
+)
+def test_nobody_votes_on_free_text(
+    rows: Any, strategy: dict[str, Any], refused: str | None
+) -> None:
+    task = {"name": "jsonl", "path": str(rows({"question": "Write."})), "answers": "text"}
+    recipe = parse({"task": task, "generator": "scripted", "strategies": [strategy]})
+    if refused is None:
+        assert plan(recipe).problems[0].prompt == "Write."
+    else:
+        with pytest.raises(
+            RecipeError, match=rf"{refused} counts equal .* kind text \(problem '1'"
+        ):
+            plan(recipe)
