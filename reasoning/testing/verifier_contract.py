@@ -12,7 +12,7 @@ import numpy as np
 
 from reasoning.errors import TransientError, VerificationError
 from reasoning.problem import Problem
-from reasoning.testing.generator_contract import a_problem, no_task_left
+from reasoning.testing.generator_case import a_problem, no_task_left
 from reasoning.tree import Finish, Node, RolloutTree, Sample
 from reasoning.verify import Scores, Verifier
 

@@ -17,7 +17,7 @@ from reasoning.backends.nano import WEIGHTS, nano
 from reasoning.backends.nano.text import Text
 from reasoning.backends.openai import openai
 from reasoning.backends.recorded import recorded
-from reasoning.backends.scripted import scripted
+from reasoning.backends.scripted import Scripted, scripted
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.testing import ToyGenerator, random_tree
 from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
@@ -29,7 +29,8 @@ from reasoning.testing.generator_contract import (
 )
 from reasoning.testing.http_model import decode
 from reasoning.testing.http_server import CHAT, LLAMA, PLAIN_CHAT, TEXT, VLLM, Flavour, serving
-from reasoning.tree import RolloutTree, Sample
+from reasoning.testing.sampling_contract import check_begun, check_fields, check_top_logprobs
+from reasoning.tree import RolloutTree, Sample, TopLogprobs
 
 MODEL = random_tree(5, depth=6)
 
@@ -43,14 +44,18 @@ def recording(folder: Path) -> Path:
 
 
 ROWS: dict[str, tuple[Callable[[Path], Generator], dict[str, Any]]] = {
-    "scripted": (lambda _: scripted(), {"streams": False}),
-    "scripted, slow": (lambda _: scripted(delay=1.0, token_seconds=0.1), {}),
+    "scripted": (lambda _: scripted(), {"streams": False, "fixed": True}),
+    "scripted, slow": (lambda _: scripted(delay=1.0, token_seconds=0.1), {"fixed": True}),
     "toy": (lambda _: ToyGenerator(MODEL, token_seconds=0.1), {"problem": MODEL.problem}),
     "recorded": (
         lambda folder: recorded(path=str(recording(folder))),
-        {"varied": False, "stops": False, "steps": False, "streams": False},
+        {"varied": False, "stops": False, "steps": False, "streams": False, "fixed": True},
     ),
-    "journal": (lambda _: Journal(scripted(delay=1.0)), {"streams": False}),
+    "journal": (lambda _: Journal(scripted(delay=1.0)), {"streams": False, "fixed": True}),
+    "journal, one strategy's": (
+        lambda _: Journal(scripted(delay=1.0)).of("s", live=True),
+        {"streams": False, "fixed": True},
+    ),
     "journal, shared": (lambda _: Journal(scripted(delay=1.0), shared=True), {}),
     "journal, on disk": (
         lambda folder: Journal(scripted(), path=folder / "j.jsonl"),
@@ -137,6 +142,46 @@ class Spoiled:
 
 def forgotten(prompt: Prompt) -> Prompt:
     return replace(prompt, parent=RolloutTree(prompt.problem.id).root)
+
+
+class Restarting(Scripted):
+    """Says everything anew where it should go on."""
+
+    def reply(self, prompt: Prompt, params: Sampling, seed: int) -> Sample:
+        return super().reply(replace(prompt, begun=None), params, seed)
+
+
+class Careless(Scripted):
+    """Lets every field pass, and does none of them."""
+
+    def refuse(self, params: Sampling) -> None:
+        del params
+
+
+class Upside(Scripted):
+    """Gives the least likely first."""
+
+    def reply(self, prompt: Prompt, params: Sampling, seed: int) -> Sample:
+        sample = super().reply(prompt, params, seed)
+        tops = sample.top_logprobs
+        return replace(
+            sample, top_logprobs=tops and TopLogprobs(tops.texts, tops.logprobs[:, ::-1])
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "message"),
+    [
+        (Restarting, check_begun, "cut after"),
+        (Careless, check_fields, "`refuse` lets it pass"),
+        (Upside, check_top_logprobs, "not the likeliest first"),
+    ],
+)
+def test_what_sampling_promises_is_checked(
+    kind: type[Scripted], check: Callable[[GeneratorCase], None], message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check(GeneratorCase(make=lambda: kind(["one two three four five six"]), fixed=True))
 
 
 @pytest.mark.parametrize(
