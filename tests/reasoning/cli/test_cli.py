@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from reasoning.cli.app import Sets
 
 
 @pytest.fixture
@@ -142,6 +145,12 @@ def test_functions_of_a_file_at_hand(
 def test_help_teaches() -> None:
     assert "quickstart" in reasoning("--help").stdout
     assert "strategies:" in reasoning("run", "--help").stdout
+
+
+def test_the_example_of_set_fits_the_recipe_to_start_with() -> None:
+    (changed,) = re.findall(r"e\.g\. ([\w.]+=\w+)", Sets.__metadata__[0].help)
+    done = reasoning("check", "quickstart", "--set", changed)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
