@@ -241,10 +241,11 @@ class Vllm(Generator):
         """See `reasoning.generate.Generator`; the number of likely tokens is bounded, too."""
         most = self._options.get("max_logprobs", 20)
         for name in ("confidence_k", "top_logprobs"):
-            if 0 <= most < getattr(params, name):  # -1: as many as there are
+            asked = getattr(params, name)
+            if 0 <= most < asked:  # -1: as many as there are
                 raise RecipeError(
-                    f"{name} is {getattr(params, name)} and vLLM gives the {most} most likely "
-                    "tokens; raise generator.max_logprobs"
+                    f"sampling.{name} is {asked} and vLLM gives the {most} most likely tokens; "
+                    "raise generator.max_logprobs"
                 )
 
     def _sampling(self, params: Sampling, seed: int, **more: Any) -> Any:

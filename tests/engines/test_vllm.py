@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def test_greedily_it_says_what_nano_says(engine: Any, nano: Nano, problem: Probl
 
 
 def test_behind_half_a_character_stops_are_not_looked_for_in_the_question(engine: Any) -> None:
-    problem = replace(PROBLEM, prompt="What is 1 + 1?\n\nSay it.")
+    problem = Problem("p", "What is 1 + 1?\n\nSay it.")
     whole = asyncio.run(engine.encode("a 😀"))
     for cut in range(2, len(whole)):
         tree = RolloutTree("p")
@@ -148,7 +147,7 @@ def test_text_is_as_likely_as_nano_finds_it(
 
 
 def test_a_prompt_beyond_the_context_fails_its_node_alone(engine: Any) -> None:
-    endless = replace(PROBLEM, prompt="long " * 2000)
+    endless = Problem("p", "long " * 2000)
     with pytest.raises(GenerationError, match="refused the request"):
         draw(engine, problem=endless)
     assert draw(engine).generated_tokens
@@ -196,7 +195,7 @@ def test_the_meter_adds_up_with_the_engines_numbers(engine: Any, counter: Any) -
 
 def test_siblings_and_steps_hit_the_cache(engine: Any) -> None:
     tree = RolloutTree("cached")
-    problem = replace(PROBLEM, prompt="Add up: " + " + ".join(map(str, range(60))))
+    problem = Problem("p", "Add up: " + " + ".join(map(str, range(60))))
     first = draw(engine, tree.root, problem=problem)
     again = draw(engine, tree.root, 1, problem=problem, seed=2)
     assert again.cached_tokens == (again.prompt_tokens - 1) // 32 * 32
