@@ -31,8 +31,8 @@ FIELDS = OPENAIS | {
 class Flavour:
     """What the server can do. `strict` refuses fields it does not know.
 
-    `fields` are the ones it knows that say how to draw; `typed`, it refuses nonsense in them.
-    `defaults` are its own values for those that a request leaves out.
+    `usage`: it counts tokens. `fields` are the ones it knows that say how to draw; `typed`, it
+    refuses nonsense in them. `defaults` are its own values for those that a request leaves out.
     """
 
     completions: bool = True
@@ -42,6 +42,7 @@ class Flavour:
     continues: bool = True
     logprobs: bool = True
     strict: bool = False
+    usage: bool = True
     fields: frozenset[str] = FIELDS
     typed: bool = True
     defaults: Mapping[str, float] = field(default_factory=dict)
@@ -116,7 +117,8 @@ class Answer:
                 {str(t): {"logprob": logprob(self.prompt[:i], t)}} if i else None
                 for i, t in enumerate(self.prompt)
             ]
-        return {"choices": [choice], "usage": self._usage()}
+        usage = {"usage": self._usage()} if self.flavour.usage else {}
+        return {"choices": [choice], **usage}
 
     async def stream(self) -> AsyncIterator[bytes]:
         writing, sent = self.writing, 0
@@ -135,7 +137,7 @@ class Answer:
                 self.server.count("holding")
                 await asyncio.get_running_loop().create_future()
             await asyncio.sleep(0)
-        if (self.body.get("stream_options") or {}).get("include_usage"):
+        if self.flavour.usage and (self.body.get("stream_options") or {}).get("include_usage"):
             yield _event({"choices": [], "usage": self._usage()})
         yield b"data: [DONE]\n\n"
 

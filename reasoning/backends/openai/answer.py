@@ -7,16 +7,20 @@ Answers come as a stream of events, a few tokens each, or in one piece; from /co
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from reasoning.backends.recorded import CHARS_A_TOKEN
 from reasoning.errors import TransientError
 from reasoning.http.connection import Reply
 from reasoning.http.reading import count, number, shown, string
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
+_EVENT = 8
+"""Characters of an event, on average, that are more than a token."""
 
 
 class Answer:
@@ -54,12 +58,21 @@ class Answer:
         return self.reason is not None
 
     @property
-    def tokens(self) -> int:
-        """Generated so far: ids, else the server's count or log-probabilities, else events."""
+    def told(self) -> int:
+        """Tokens generated so far as the server tells: ids, else its count or log-probabilities."""
         if self.ids:
             return len(self.ids)
-        announced = count(self.usage.get("completion_tokens")) or 0
-        return max(announced, len(self.logprobs)) or self.pieces
+        return max(count(self.usage.get("completion_tokens")) or 0, len(self.logprobs))
+
+    @property
+    def tokens(self) -> int:
+        """Generated so far; where the server does not tell, an event is taken for a token, or if
+        events hold more than that the number is estimated from the text."""
+        if told := self.told:
+            return told
+        size = sum(map(len, self.text)) + sum(map(len, self.thought))
+        many = size > _EVENT * self.pieces
+        return math.ceil(size / CHARS_A_TOKEN) if many else self.pieces
 
     def read(self, reply: Reply) -> None:
         """Take in what is new. Raises TransientError if it cannot be understood."""

@@ -227,6 +227,7 @@ class OpenAI(Generator):
             "paths": modes[able.mode],
             "step search": "yes" if able.continues else "no: it starts every answer afresh",
             "stop strings": "the server's" if able.stops else "cut here",
+            "tokens generated": "counted" if able.counts or able.logprobs else "estimated here",
             "streams": "yes" if able.streams else "no: cancelled calls cannot be metered",
             "fields of sampling": fields.in_words(able),
             "not known there": fields.not_in_words(able),

@@ -95,7 +95,7 @@ class _Questions:
             logprobs, least = more is not None and _has_logprobs(more), 1
         extended = "stop_reason" in choice or "matched_stop" in choice
         first = (choice.get("text") or "")[:1]
-        stops, streams = await self._stops("completions", plain, first, extended)
+        stops, streams, counts = await self._stops("completions", plain, first, extended)
         ids = choice.get("token_ids")
         tokenized = await self._tokenizes()
         return Abilities(
@@ -103,6 +103,7 @@ class _Questions:
             extended=extended,
             stops=stops,
             streams=streams,
+            counts=counts,
             logprobs=logprobs,
             scores=tokenized is not None and bool(choice.get("prompt_logprobs")),
             template=tokenized is not False,
@@ -139,13 +140,15 @@ class _Questions:
             logprobs, least = more is not None and _has_logprobs(more), 1
         extended = "stop_reason" in choice or "matched_stop" in choice
         text = (choice.get("message") or {}).get("content") or ""
-        stops, streams = await self._stops("chat/completions", plain, text[:1], extended)
+        found = await self._stops("chat/completions", plain, text[:1], extended)
+        stops, streams, counts = found
         return Abilities(
             "chat",
             extended=extended,
             stops=stops,
             continues=await self._continues(limit),
             streams=streams,
+            counts=counts,
             logprobs=logprobs,
             tokenizes=await self._tokenizes() is not None,
             least=least,
@@ -188,8 +191,8 @@ class _Questions:
 
     async def _stops(
         self, path: str, body: Mapping[str, Any], stop: str, extended: bool
-    ) -> tuple[bool, bool]:
-        """Whether stop strings are kept and named, and whether answers are streamed."""
+    ) -> tuple[bool, bool, bool]:
+        """Whether stop strings are kept and named, answers are streamed, and tokens counted."""
         asked = {**self.common, **body, "stream": True, "stream_options": {"include_usage": True}}
         if extended and stop:
             asked |= {"stop": [stop], "include_stop_str_in_output": True, "no_stop_trim": True}
@@ -198,8 +201,9 @@ class _Questions:
             answer.read(await self.pool.exchange(path, asked, Reply()))
         except GenerationError as error:
             self.refusal = str(error)
-            return False, False
-        return extended and answer.stopped_by == stop and answer.said().endswith(stop), True
+            return False, False, True
+        named = extended and answer.stopped_by == stop and answer.said().endswith(stop)
+        return named, True, bool(answer.told)
 
     async def _choice(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """The first choice of the answer; None if the server refuses."""

@@ -91,6 +91,7 @@ class Abilities:
     continues: chat answers can be continued (step search); always so in the other modes.
     streams, logprobs, scores: it streams; it gives log-probabilities; also those of given text.
     template: it has a chat template to put questions through.
+    counts: it tells how many tokens it has generated.
     tokenizes: it has /tokenize.
     least: fewest likely tokens to ask for, so that log-probabilities come at all.
     off: the fields that say how to draw, with the values at which they mean nothing.
@@ -108,6 +109,7 @@ class Abilities:
     logprobs: bool = False
     scores: bool = False
     template: bool = True
+    counts: bool = True
     tokenizes: bool = False
     least: int = 0
     off: Mapping[str, float] = field(default_factory=dict)

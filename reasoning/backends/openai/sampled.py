@@ -43,7 +43,10 @@ async def sample(
         )
     size = min(size, params.max_tokens)
     said_so = count(answer.usage.get("completion_tokens"))
-    announced = size if answer.resumed or said_so is None else said_so
+    announced = size if answer.resumed or not said_so else said_so
+    info: dict[str, Any] = {} if announced == size else {"announced_tokens": announced}
+    if not answer.told:
+        info["estimated_tokens"] = True
     asked = len(sent) if able.mode == "tokens" and sent else 0
     asked = asked or count(answer.usage.get("prompt_tokens")) or 0
     details = answer.usage.get("prompt_tokens_details")
@@ -57,7 +60,7 @@ async def sample(
         prompt_tokens=asked,
         cached_tokens=min(asked, count(cached) or 0),
         generated_tokens=size,
-        info={"announced_tokens": announced} if announced != size else None,
+        info=info or None,
         top_logprobs=await likeliest(answer, size, params.top_logprobs, tokens),
     )
 

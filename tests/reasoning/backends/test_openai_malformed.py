@@ -38,6 +38,31 @@ def test_only_integers_in_reason_are_numbers_of_tokens(value: Any) -> None:
     assert answer.tokens == 3
 
 
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {"completion_tokens": 0}}])
+@pytest.mark.parametrize(
+    ("pieces", "tokens"),
+    [(["12 * 7 = 84. " * 100], 372), ([" a", " b", ". So "], 3), (["x" * 70, "y" * 70], 40)],
+)
+def test_tokens_that_nobody_counts_are_estimated(
+    usage: dict[str, Any], pieces: list[str], tokens: int
+) -> None:
+    answer = Answer()
+    for piece in pieces:
+        answer._take({"choices": [{"delta": {"content": piece}}], **usage})
+    assert (answer.told, answer.tokens) == (0, tokens)
+
+
+def test_a_server_that_does_not_count_is_told_of() -> None:
+    with serving(Flavour(completions=False, tokens=False, logprobs=False, usage=False)) as server:
+        source = openai(base_url=server.url)
+        assert run(source.describe())["tokens generated"] == "estimated here"
+        prompt, metered = Prompt(Problem("p", "1 + 1?"), RolloutTree("p").root, 0), list[int]()
+        params = Sampling(max_tokens=12)
+        sample = run(source.generate(prompt, params, seed=1, meter=metered.append))
+        assert sample.info == {"estimated_tokens": True}
+        assert sum(metered) == sample.generated_tokens > 8
+
+
 def test_zero_and_a_thousand_million_are_numbers_of_tokens() -> None:
     assert (count(0), count(7), count(10**9)) == (0, 7, 10**9)
 
