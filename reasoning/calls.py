@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,8 @@ class Caller:
         attempt = 0
         while True:
             left = params.max_tokens - (call.begun.generated_tokens if call.begun else 0)
-            leases = await self._leases(call, budget, left)
+            with self._abandoned(call):
+                leases = await self._leases(call, budget, left)
             if leases is None:
                 return self._file(call, call.begun) if call.begun is not None else None
             lease = leases["tokens"]
@@ -132,7 +134,8 @@ class Caller:
             finally:
                 self._settle(leases, call, strand)
             if pause is not None:
-                await self.clock.sleep(pause)
+                with self._abandoned(call):
+                    await self.clock.sleep(pause)
                 continue
             if sample is None:
                 return None
@@ -239,6 +242,17 @@ class Caller:
         """An attempt has produced `tokens` in vain."""
         self._spend(call, tokens)
         self.usage.wasted_tokens += tokens
+
+    @contextmanager
+    def _abandoned(self, call: _Call) -> Iterator[None]:
+        """What a call has produced is filed as waste if it is cancelled while it waits to go on."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if call.begun is not None:
+                self.usage.cancelled_calls += 1
+                self._give_up(call, "cancelled", 0)
+            raise
 
     def _settle(self, leases: Mapping[Kind, Lease], call: _Call, strand: Strand) -> None:
         strand.reach(strand.time + leases["tokens"].used)

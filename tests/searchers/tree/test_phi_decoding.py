@@ -193,3 +193,35 @@ def test_no_logprobs_no_phi() -> None:
     blind = Scripted([Sample("x \\boxed{1}", generated_tokens=2)])
     with pytest.raises(RecipeError, match="Scripted gives none"):
         run(blind)
+
+
+@pytest.mark.parametrize("which", ["advantage_temperature", "cluster_temperature"])
+def test_both_temperatures_decide_how_sharply_beams_are_drawn(which: str) -> None:
+    """Three of four continuations say the same, and the fourth gains more."""
+
+    def rest(path: tuple[int, ...]) -> tuple[str, float]:
+        odd = path[0] == 3
+        return ("quite another thing" if odd else "the same words") + " \\boxed{1}", -1.0 + odd
+
+    def drawn(temperature: float) -> int:
+        """How often the fourth is the beam."""
+        found = 0
+        for seed in range(60):
+            laid = Laid(lambda path: (f"s{path[-1]}\n\n", -1.0), rest)
+            search = start(laid, seed=seed)
+            temperatures = {"advantage_temperature": 1e3, "cluster_temperature": 1e3}
+            temperatures[which] = temperature
+            options: dict[str, Any] = {**temperatures, "beams": 1, "rollouts": 4, "clusters": 2}
+            options |= {"max_steps": 2, "min_steps": 9, "rise_only": False}
+            asyncio.run(phi_decoding(search, **options))
+            found += any(path[0] == 3 for path in steps(search) if len(path) > 1)
+        return found
+
+    # Hot, both softmaxes are even: 1/4. Cold, the one gives the fourth all, the other nothing, and
+    # the chance is the mean of both. Four standard errors are 15 of 60 at most.
+    expected = (1 + 1 / 4) / 2 if which == "advantage_temperature" else (0 + 1 / 4) / 2
+    hot, cold = drawn(1e3), drawn(1e-3)
+    assert abs(hot - 60 / 4) < 13
+    assert abs(cold - 60 * expected) < (15 if expected > 0.5 else 10)
+    assert (cold > hot) == (expected > 0.5)
+    assert cold != hot
