@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, Literal
 
-from reasoning.answers import FALLBACKS, Answer, Fallback, FallbackName, canonical, extract
+from reasoning.answers import (
+    FALLBACKS,
+    MAX_LENGTH,
+    Answer,
+    Fallback,
+    FallbackName,
+    canonical,
+    extract,
+)
 from reasoning.answers.kind import Answers
 from reasoning.answers.rules import decide
 from reasoning.answers.spelling import unwrapped
@@ -119,6 +127,8 @@ class Choice(Answers):
 
     def option(self, text: str) -> str | None:
         """The label of the option that `text` names: by its label, or by its own words."""
+        if len(text) > MAX_LENGTH:
+            return None
         bare = unwrapped(text)
         bare = re.sub(r"(?i)^(?:option|choice|answer)\s+(?=\W*\w{1,2}\b)", "", bare)
         bare = re.sub(r"\\text\w*\s*\{([^{}]*)\}", r"\1", bare).strip("*_ ")

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from reasoning.answers import (
     FALLBACKS,
+    MAX_LENGTH,
     Answer,
     Fallback,
     FallbackName,
@@ -65,6 +66,8 @@ class Number(Answers):
 
     def value(self, text: str) -> Fraction | None:
         """The number that an answer states, rounded; None where it states none."""
+        if len(text) > MAX_LENGTH:
+            return None
         stated = canonical(text)
         stated = stated.partition("\\approx")[0] or stated
         value = exactly(measure(stated.rpartition("=")[2].strip())[0])

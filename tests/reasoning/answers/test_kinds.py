@@ -133,6 +133,43 @@ def test_votes_on_free_text_are_refused() -> None:
         refuse_votes("aggregator majority", [Problem("p", "?"), essay])
 
 
+FRAGMENTS = st.sampled_from(
+    [r"\boxed{", "}", "{", "####", "**", "$", "answer is", "(B)", "A", "```python", "```",
+     "</think>", "1", "1/0", "9e9999", "\n", " ", "is", "^", "\x00", "\ud800", "option", "12", r"\frac"]
+)  # fmt: skip
+NASTY = st.one_of(st.text(max_size=100), st.lists(FRAGMENTS, max_size=20).map(" ".join))
+
+
+@settings(max_examples=100, deadline=None)
+@given(NASTY)
+def test_finding_raises_on_no_text(said: str) -> None:
+    for case in CASES.values():
+        case.made.find(said, True)
+        case.made.find(said, False)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_finding_takes_linear_time(name: str) -> None:
+    """An answer too long to be read is none, or stands as it is; quadratic work would hang."""
+    pieces = (
+        "1",
+        "1 ",
+        "a",
+        " ",
+        "**",
+        "answer is ",
+        "option (A) ",
+        "#### ",
+        "\n",
+        "```",
+        "}",
+        "^",
+    )
+    for piece in pieces:
+        CASES[name].made.find(piece * (100_000 // len(piece)), True)
+        CASES[name].made.find(f"\\boxed{{{piece * 50_000}}}", True)
+
+
 # ------------------------------------------------------------------------------- mathematics
 
 
