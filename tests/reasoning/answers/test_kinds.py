@@ -135,7 +135,8 @@ def test_votes_on_free_text_are_refused() -> None:
 
 FRAGMENTS = st.sampled_from(
     [r"\boxed{", "}", "{", "####", "**", "$", "answer is", "(B)", "A", "```python", "```",
-     "</think>", "1", "1/0", "9e9999", "\n", " ", "is", "^", "\x00", "\ud800", "option", "12", r"\frac"]
+     "</think>", "1", "1/0", "9e9999", "\n", " ", "is", "^", "\x00", "\ud800", "option",
+     "12", r"\frac"]
 )  # fmt: skip
 NASTY = st.one_of(st.text(max_size=100), st.lists(FRAGMENTS, max_size=20).map(" ".join))
 
