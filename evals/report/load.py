@@ -276,9 +276,13 @@ def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
         return None
     assert line is not None
     usage, correct, answer = line["usage"], line.get("correct"), line.get("answer")
-    numbers = _numbers(usage)
     models = usage.get("models")
     shares = models if isinstance(models, Mapping) else {}
+    try:
+        numbers = _numbers(usage)
+        parts = {str(k): _numbers(v) for k, v in shares.items() if isinstance(v, Mapping)}
+    except OverflowError:
+        return None
     return Row(
         str(line["problem"]),
         correct if isinstance(correct, bool) else None,
@@ -286,12 +290,16 @@ def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
         str(line.get("stop_reason", "")),
         numbers,
         offset,
-        {str(k): _numbers(v) for k, v in shares.items() if isinstance(v, Mapping)},
+        parts,
     )
 
 
 def _numbers(data: Mapping[str, Any]) -> dict[str, float]:
-    return {k: float(v) for k, v in data.items() if isinstance(v, (int, float))}
+    """Raises OverflowError for a number without end, or longer than any count."""
+    found = {k: float(v) for k, v in data.items() if isinstance(v, (int, float))}
+    if not all(map(math.isfinite, found.values())):
+        raise OverflowError
+    return found
 
 
 def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, Any]) -> None:
@@ -300,7 +308,7 @@ def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, 
         name,
         None if question is None else str(question),
         None if gold is None else str(gold),
-        meta if isinstance(meta, Mapping) else {},
+        {k: v for k, v in (meta or {}).items() if isinstance(v, str | int | float)},
     )
     old = problems.setdefault(name, new)
     for part in ("question", "gold"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from rich.console import Console
 
 from evals.replay import sources
 from evals.report import terminal
+from evals.report.load import load
 from evals.report.trees import read_calls, read_tree
 from reasoning.errors import StoreError, UserError
 from reasoning.runs.store import Store
@@ -51,6 +54,21 @@ def test_no_folder_ends_in_a_traceback(folder: Path, text: bytes, name: str, who
     ):
         with suppress(UserError):
             act()
+
+
+def test_numbers_and_labels_that_are_none(folder: Path) -> None:
+    """Counts without end are damage; labels are plain values."""
+    file = folder / "results.jsonl"
+    line = json.loads(file.read_text())
+    usages = [{"generated_tokens": math.inf}, {"generated_tokens": 10**400}]
+    rows = [line | {"problem": f"q{i}", "usage": usage} for i, usage in enumerate(usages)]
+    rows.append(line | {"problem": "r", "meta": {"level": [1], "subject": "x"}})
+    with file.open("a") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+    runs = load([folder])
+    assert list(runs.problems) == ["p", "r"]
+    assert runs.problems["r"].meta == {"subject": "x"}
+    assert "damaged lines of results.jsonl, left out: 2" in runs.runs[0].troubles
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
