@@ -161,9 +161,9 @@ class Nano(Generator):
         the number of all tokens before they are read. Raises GenerationError.
         """
         begin = self._question(prompt) if question else (self.text.token(_DOCUMENT),)
-        before, target = (*begin, *self._path(prompt)), sample.token_ids
-        if target is None:
-            target = self._encode(sample.text)
+        before = (*begin, *self._path(prompt))
+        own = sample.token_ids if sample.model == prompt.model else None
+        target = self._encode(sample.text) if own is None else own
         if (size := len(before) + len(target)) > self.context:
             raise GenerationError(
                 f"prompt and text have {size} tokens; the model's context is {self.context}"

@@ -382,6 +382,12 @@ def test_text_of_another_model_is_tokenised_anew(model: Nano) -> None:
         *model.text.encode("Ann has"), *model.text.encode(" 3"),
     )  # fmt: skip
     assert model._path(Prompt(PROBLEM, other, 0, model="large")) == (1, 2, 3)
+    read = asyncio.run(
+        model.score_text(
+            Prompt(PROBLEM, tree.root, 0), other.sample, question=True, meter=lambda _: None
+        )
+    )
+    assert len(read) == len(model.text.encode("Ann has"))
 
 
 def test_a_call_taken_up_again_goes_on_as_the_uncut_one(model: Nano) -> None:
