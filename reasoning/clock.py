@@ -134,6 +134,11 @@ class ClockPerProblem:
     def __init__(self) -> None:
         self._clocks: WeakValueDictionary[str, VirtualClock] = WeakValueDictionary()
 
+    def adopt(self, problem_id: str, clock: Clock) -> None:
+        """Take another's clock for a problem."""
+        if isinstance(clock, VirtualClock):
+            self._clocks[problem_id] = clock
+
     def __call__(self, problem_id: str) -> VirtualClock:
         clock = self._clocks.get(problem_id)
         if clock is None:

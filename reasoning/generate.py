@@ -235,6 +235,12 @@ class Generator(Plugin):
         del problem
         return RealClock()
 
+    def join(self, problem: Problem, clock: Clock) -> None:
+        """Keep the time of `problem` by `clock`, that of the model a search asks by default.
+
+        For those whose time is virtual; real time is the same for all.
+        """
+
     async def remembered(
         self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]]
     ) -> Any:
@@ -338,6 +344,9 @@ class Wrapping(Generator):
 
     def clock(self, problem: Problem) -> Clock:
         return self.generator.clock(problem)
+
+    def join(self, problem: Problem, clock: Clock) -> None:
+        self.generator.join(problem, clock)
 
     async def remembered(
         self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]]

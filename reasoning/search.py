@@ -83,6 +83,8 @@ class Search:
         self.budget = budget or Budget()
         self.seed = seed
         self.clock: Clock = clock or RealClock()
+        for model in self.models.values():
+            model.join(problem, self.clock)
         self.tree = RolloutTree(problem.id, seed)
         self.given: list[Candidate] = []
         """The candidates of the stage before this one."""

@@ -91,6 +91,19 @@ async def run_search(search: Search, strategy: Chain, seconds: float | None = No
     )
 
 
+def failed(search: Search, error: BaseException) -> Result:
+    """What came of a search that an error has ended: no answer, and all that was paid for."""
+    what = f"{type(error).__name__}: {error}"
+    return Result(
+        answer=None,
+        stop_reason="failed",
+        usage=search.usage,
+        candidates=[],  # what it put forward is in the tree
+        tree=search.tree,
+        failures=[*search.failures, what],
+    )
+
+
 async def solve_async(
     question: str | Problem,
     *,

@@ -91,6 +91,12 @@ class Journal(Wrapping):
             return self._clocks(problem.id)
         return self.generator.clock(problem)
 
+    def join(self, problem: Problem, clock: Clock) -> None:
+        if self.shared:
+            self._clocks.adopt(problem.id, clock)
+        else:
+            self.generator.join(problem, clock)
+
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:

@@ -84,6 +84,9 @@ class Recorded(Generator):
         """Every problem has a time of its own."""
         return self._clocks(problem.id)
 
+    def join(self, problem: Problem, clock: Clock) -> None:
+        self._clocks.adopt(problem.id, clock)
+
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:

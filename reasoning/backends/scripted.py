@@ -87,6 +87,9 @@ class Scripted(Generator):
     def clock(self, problem: Problem) -> Clock:
         return self._clocks(problem.id)
 
+    def join(self, problem: Problem, clock: Clock) -> None:
+        self._clocks.adopt(problem.id, clock)
+
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:

@@ -152,17 +152,18 @@ def check(
     """
     from reasoning.cli.consent import trusted
     from reasoning.cli.show import show_description, show_plan
-    from reasoning.runs import run as runner
+    from reasoning.runs.plan import plan as planned
+    from reasoning.runs.plan import refuse_steps
 
     with trusted(recipe, sets or (), trust) as loaded:
-        plan = runner.plan(loaded)
+        plan = planned(loaded)
         known = awaited(_described(plan.plugins))
     for facts in known:
         show_description(facts)
     show_plan(plan)
     if any("not ready" in facts for facts in known):
         raise EngineError("the recipe is fine, but what it needs is not ready: see above")
-    runner.refuse_steps(plan)
+    refuse_steps(plan)
     typer.echo("The recipe is fine.")
 
 

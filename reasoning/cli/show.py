@@ -21,7 +21,7 @@ from reasoning.runs import names
 from reasoning.text import visible
 
 if TYPE_CHECKING:
-    from reasoning.runs.run import Plan
+    from reasoning.runs.plan import Plan
     from reasoning.runs.run import Progress as RunProgress
     from reasoning.session import Result
 

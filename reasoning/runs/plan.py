@@ -1,0 +1,169 @@
+"""A recipe with every name resolved: what will run, checked before anything is spent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from reasoning.answers.kind import refuse_votes
+from reasoning.errors import RecipeError, UserError
+from reasoning.generate import Generator, Sampling
+from reasoning.plugin import Plugin
+from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.runs.recipe import Recipe, Strategy, strategies
+from reasoning.search import Step
+from reasoning.session import Limits, made, sampling_for
+from reasoning.verify import Verifier
+
+SHARED_NOTE = (
+    "strategies share samples: each is drawn once, and every strategy is charged what it would "
+    "have used alone; seconds are virtual, 50 tokens a second in each stream"
+)
+
+
+@dataclass(slots=True)
+class Arm:
+    """One strategy with everything it runs on."""
+
+    strategy: Strategy
+    models: dict[str, Generator]
+    verifier: Verifier | None
+    verifiers: dict[str, Verifier]
+    sampling: Sampling
+    step: Step
+    limits: Limits
+
+    @property
+    def generator(self) -> Generator:
+        """The model that is asked unless a strategy names another."""
+        return self.models[""]
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        parts = [*self.models.values(), self.verifier, *self.verifiers.values()]
+        return [part for part in parts if part is not None]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A recipe with every name resolved: what `run` runs and `check` shows."""
+
+    recipe: Recipe
+    arms: list[Arm]
+    task: Any
+    problems: list[Problem]
+    shared: bool
+    notes: list[str]
+
+    @property
+    def strategies(self) -> list[Strategy]:
+        return [arm.strategy for arm in self.arms]
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """Every generator and verifier, once."""
+        return list({id(part): part for arm in self.arms for part in arm.plugins}.values())
+
+
+def plan(recipe: Recipe, limit: int | None = None) -> Plan:
+    """Resolve and build everything a recipe names. Raises UserError that tells every mistake."""
+    chosen = strategies(recipe)
+    mistakes: dict[str, UserError] = {}
+    built: dict[str, Any] = {}
+
+    def build(kind: names.Kind, spec: object) -> Any:
+        key = f"{kind} {json.dumps(spec, sort_keys=True, default=str)}"
+        if key not in built:
+            built[key] = None
+            with _noted(mistakes):
+                built[key] = names.build(kind, spec)
+        return built[key]
+
+    task = build("task", recipe.task)
+    arms = []
+    for strategy in chosen:
+        variant = strategy.recipe
+        models = {name: build("generator", spec) for name, spec in variant.generators.items()}
+        verifier = build("verifier", variant.verifier) if variant.verifier else None
+        verifiers = {name: build("verifier", spec) for name, spec in variant.verifiers.items()}
+        missing = verifier is None and bool(variant.verifier)
+        if missing or None in (*models.values(), *verifiers.values()):
+            continue  # which is told already
+        with _noted(mistakes):
+            arm = Arm(
+                strategy,
+                models,
+                verifier,
+                verifiers,
+                sampling_for(models[""], variant.sampling),
+                made(Step, variant.step, Step()),
+                made(Limits, variant.limits, Limits()),
+            )
+            models[""].refuse(arm.sampling)
+            for voter in strategy.run.says("VOTES"):
+                refuse_votes(f"strategy {strategy.name!r}: {voter}", task.problems if task else ())
+            for judge in filter(None, (verifier, *verifiers.values())):
+                judge.preflight(arm.sampling, task.problems if task else ())
+            arms.append(arm)
+    if mistakes:
+        raise _together(list(mistakes.values()))
+    notes = list(
+        dict.fromkeys(
+            note for part in built.values() if isinstance(part, Plugin) for note in part.notes
+        )
+    )
+    problems = list(task.problems)
+    for part in built.values():
+        problems = _covered(part, problems, task, notes)
+    shared = recipe.share_samples
+    if shared is None:
+        # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
+        shared = len(arms) > 1 and all(arm.limits.seconds is None for arm in arms)
+    # A recording needs no sharing: it is shared by its nature.
+    shared = shared and not any(g.replays for arm in arms for g in arm.models.values())
+    if shared:
+        notes.append(SHARED_NOTE)
+    return Plan(recipe, arms, task, problems[:limit], shared, notes)
+
+
+def refuse_steps(plan: Plan) -> None:
+    """Let generators that have got ready refuse to search step by step. Raises RecipeError."""
+    for arm in plan.arms:
+        if arm.strategy.run.says("STEPS"):
+            for model in arm.models.values():
+                model.refuse_steps()
+
+
+@contextmanager
+def _noted(mistakes: dict[str, UserError]) -> Iterator[None]:
+    """Go on after a mistake, so that all of them can be told at once."""
+    try:
+        yield
+    except UserError as error:
+        mistakes.setdefault(str(error), error)
+
+
+def _together(mistakes: Sequence[UserError]) -> UserError:
+    if len(mistakes) == 1:
+        return mistakes[0]
+    return RecipeError("\n".join([f"{len(mistakes)} mistakes", *(f"- {m}" for m in mistakes)]))
+
+
+def _covered(part: Any, problems: list[Problem], task: Any, notes: list[str]) -> list[Problem]:
+    """The problems that a recording has samples for; all of them for other generators."""
+    covered = part.problem_ids if isinstance(part, Plugin) else None
+    if covered is None:
+        return problems
+    kept = [p for p in problems if p.id in covered]
+    if not kept:
+        raise RecipeError(
+            f"none of the {len(problems)} problems of task {task.name!r} is recorded; the "
+            "generator's file belongs to another task"
+        )
+    if len(kept) < len(problems):
+        notes.append(f"{len(kept)} of {len(problems)} problems are recorded; the rest is left out")
+    return kept
