@@ -202,8 +202,8 @@ def _vote(group: Mapping[str, Any]) -> list[Any]:
 def failures(result: Mapping[str, Any]) -> list[str]:
     """What went wrong: of a search that an error ended, the traceback stands first."""
     found: list[Any] = list(result.get("failures") or ())
-    if result.get("traceback"):
-        found.insert(0, result["traceback"])
+    if result.get("error"):
+        found.insert(0, result["error"])
     tracebacks = [text for text in map(str, found) if "\n" in text.strip()]
     ordered = [*tracebacks[:1], *(text for text in map(str, found) if text not in tracebacks[:1])]
     return [

@@ -15,6 +15,7 @@ from reasoning.backends.nano import WEIGHTS
 from reasoning.errors import EngineError
 from reasoning.runs import run as runner
 from reasoning.runs.editing import with_sets
+from reasoning.runs.plan import plan
 from reasoning.runs.recipe import Recipe, load, parse
 from reasoning.runs.store import Store
 
@@ -120,7 +121,7 @@ def with_small_models(name: str, in_process: dict[str, Any]) -> Recipe:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_recipes_can_run(in_process: dict[str, Any], name: str) -> None:
-    todo = runner.plan(with_small_models(name, in_process))
+    todo = plan(with_small_models(name, in_process))
     assert todo.arms
     assert len(todo.problems) == 3
 
