@@ -13,6 +13,8 @@ from typing import cast
 import httptools
 
 _KEPT = frozenset([b"content-type", b"retry-after", b"date"])
+_SAME = {b"llm_provider-retry-after": b"retry-after"}
+"""What LiteLLM makes of a header of the server behind it."""
 
 
 class Reply:
@@ -114,7 +116,8 @@ class Connection(asyncio.Protocol):
         name = name.lower()
         if name in (b"content-length", b"transfer-encoding"):
             self._until_closed = False
-        elif name in _KEPT and self._reply is not None:
+        name = _SAME.get(name, name)
+        if name in _KEPT and self._reply is not None:
             self._reply.headers[name] = value
 
     def on_headers_complete(self) -> None:

@@ -31,8 +31,9 @@ FIELDS = OPENAIS | {
 class Flavour:
     """What the server can do. `strict` refuses fields it does not know.
 
-    `usage`: it counts tokens. `fields` are the ones it knows that say how to draw; `typed`, it
-    refuses nonsense in them. `defaults` are its own values for those that a request leaves out.
+    `usage`: it counts tokens. `shifted`: its echo scores each token as if it came next. `fields`
+    are the ones it knows that say how to draw; `typed`, it refuses nonsense in them. `defaults` are
+    its own values for those that a request leaves out.
     """
 
     completions: bool = True
@@ -43,6 +44,7 @@ class Flavour:
     logprobs: bool = True
     strict: bool = False
     usage: bool = True
+    shifted: bool = False
     fields: frozenset[str] = FIELDS
     typed: bool = True
     defaults: Mapping[str, float] = field(default_factory=dict)
@@ -166,6 +168,8 @@ class Answer:
         values = [
             logprob([*context, *tokens[:i]], tokens[i]) if context or i else None for i in places
         ]
+        if echo and self.flavour.shifted:
+            values = [logprob(tokens[: i + 1], tokens[i]) for i in places]
         named = self.body.get("return_tokens_as_token_ids") and self.flavour.extended
         strings = [f"token_id:{tokens[i]}" if named else decode([tokens[i]]) for i in places]
         most = int(self.body.get("top_logprobs" if self.chat else "logprobs") or 0)

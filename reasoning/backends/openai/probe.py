@@ -20,6 +20,8 @@ Api: TypeAlias = Literal["auto", "tokens", "text", "chat"]
 _TEXT = "1, 2, 3, 4,"
 _MESSAGES = [{"role": "user", "content": "Count from 1 to 9."}]
 _BEGUN = {"role": "assistant", "content": "1, 2, 3,"}
+_NOISE = 0.3
+"""Nats by which a log-probability may differ that is worked out twice, in 16 bits."""
 _CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 
 
@@ -113,11 +115,12 @@ class _Questions:
 
     async def as_text(self, able: Abilities) -> Abilities:
         """The same, with paths handed over as text."""
-        asked = {"prompt": _TEXT, "max_tokens": 1, "echo": True, "logprobs": 0}
-        choice = await self._choice("completions", asked)
-        known = (choice or {}).get("logprobs") or {}
-        echoed = str((choice or {}).get("text")).startswith(_TEXT)
-        scores = echoed and len(known.get("text_offset") or ()) > 1
+        plain = {"prompt": _TEXT, "max_tokens": 4, "logprobs": able.least}
+        said = await self._choice("completions", plain) or {}
+        text = _TEXT + str(said.get("text") or "")
+        asked = {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": able.least}
+        echo = await self._choice("completions", asked) or {}
+        scores = str(echo.get("text")).startswith(text) and _agree(said, echo)
         return replace(able, mode="text", scores=scores, template=False)
 
     async def chat(self) -> Abilities | None:
@@ -224,3 +227,16 @@ class _Questions:
 def _has_logprobs(choice: Mapping[str, Any]) -> bool:
     given = choice.get("logprobs") or {}
     return bool(given.get("token_logprobs") or given.get("content"))
+
+
+def _agree(said: Mapping[str, Any], echo: Mapping[str, Any]) -> bool:
+    """Whether an echo finds the tokens of a greedy answer as likely as that answer did.
+
+    There are servers whose echo tells each token's probability for the place of the next one.
+    """
+    one, other = (choice.get("logprobs") or {} for choice in (said, echo))
+    known = one.get("token_logprobs") or ()
+    places = zip(other.get("text_offset") or (), other.get("token_logprobs") or (), strict=False)
+    found = [p for at, p in places if at >= len(_TEXT)]
+    pairs = [(a, b) for a, b in zip(known, found, strict=False) if a is not None]
+    return bool(pairs) and all(b is not None and abs(a - b) < _NOISE for a, b in pairs)

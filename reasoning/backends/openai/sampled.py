@@ -66,11 +66,14 @@ async def sample(
 
 
 def finish(answer: Answer) -> Finish:
-    """Why an answer without a stop string ended. Raises GenerationError for an unknown reason."""
+    """Why an answer without a stop string ended. Raises GenerationError for an unknown reason,
+    TransientError if it was broken off."""
     if answer.reason == "length":
         return "length"
     if answer.reason in ("stop", "eos", "end_turn", "stop_sequence"):
         return "end"
+    if answer.reason in ("abort", "error"):  # vLLM, when a part of it has died
+        raise TransientError(f"the server broke the answer off ({answer.reason!r})")
     raise GenerationError(f"the server ended the answer with {answer.reason!r}")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from reasoning.backends.openai import OpenAI, generator, openai
 from reasoning.backends.openai.answer import Answer
+from reasoning.backends.openai.sampled import finish
 from reasoning.errors import RecipeError, TransientError
 from reasoning.generate import Prompt, Sampling
 from reasoning.http.reading import count
@@ -61,6 +62,21 @@ def test_a_server_that_does_not_count_is_told_of() -> None:
         sample = run(source.generate(prompt, params, seed=1, meter=metered.append))
         assert sample.info == {"estimated_tokens": True}
         assert sum(metered) == sample.generated_tokens > 8
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_an_echo_is_believed_if_it_says_what_the_answer_said(shifted: bool) -> None:
+    with serving(Flavour(tokens=False, chat=False, shifted=shifted)) as server:
+        source = openai(base_url=server.url)
+        assert run(source.abilities()).scores is not shifted
+        assert source.reads is not shifted
+
+
+def test_an_answer_that_is_broken_off_is_worth_another_try() -> None:
+    answer = Answer()
+    answer._take({"choices": [{"text": "So", "finish_reason": "abort"}]})
+    with pytest.raises(TransientError, match="broke the answer off"):
+        finish(answer)
 
 
 def test_zero_and_a_thousand_million_are_numbers_of_tokens() -> None:
