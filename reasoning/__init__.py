@@ -12,15 +12,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasoning.aggregators import Candidate
+    from reasoning.aggregators import Candidate, Choice
     from reasoning.answers import Answer
     from reasoning.budget import Budget, Usage
     from reasoning.generate import Generator, Meter, Prompt, Sampling
-    from reasoning.problem import Problem
+    from reasoning.problem import Message, Problem
     from reasoning.racing import race
     from reasoning.search import Search, Step
-    from reasoning.session import Limits, Result, solve, solve_async
-    from reasoning.tree import Node, RolloutTree, Sample
+    from reasoning.session import Limits, Result, Session, solve, solve_async
+    from reasoning.tree import Node, RolloutTree, Sample, Turn
     from reasoning.verify import Scores, Verifier
 
 __version__ = "0.1.0"
@@ -29,8 +29,10 @@ _HOMES = {
     "Answer": "answers",
     "Budget": "budget",
     "Candidate": "aggregators",
+    "Choice": "aggregators",
     "Generator": "generate",
     "Limits": "session",
+    "Message": "problem",
     "Meter": "generate",
     "Node": "tree",
     "Problem": "problem",
@@ -41,7 +43,9 @@ _HOMES = {
     "Sampling": "generate",
     "Scores": "verify",
     "Search": "search",
+    "Session": "session",
     "Step": "search",
+    "Turn": "tree",
     "Usage": "budget",
     "Verifier": "verify",
     "race": "racing",
@@ -53,8 +57,10 @@ __all__ = [
     "Answer",
     "Budget",
     "Candidate",
+    "Choice",
     "Generator",
     "Limits",
+    "Message",
     "Meter",
     "Node",
     "Problem",
@@ -65,7 +71,9 @@ __all__ = [
     "Sampling",
     "Scores",
     "Search",
+    "Session",
     "Step",
+    "Turn",
     "Usage",
     "Verifier",
     "race",

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from asyncio import TaskGroup
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Self, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from reasoning.aggregators import Aggregator, Candidate
 from reasoning.answers.plain import Plain
-from reasoning.budget import Budget, Usage
+from reasoning.budget import Budget, Price, Usage
 from reasoning.chain import Chain, StopReason
 from reasoning.clock import Clock, RealClock
-from reasoning.errors import CallError, EngineError, TransientError
+from reasoning.errors import CallError, EngineError, RecipeError, TransientError, UserError, cause
+from reasoning.events import Chosen, Done, Event
 from reasoning.generate import Generator, Sampling
 from reasoning.plugin import Plugin
-from reasoning.problem import Problem
+from reasoning.problem import Message, Problem
 from reasoning.runs import names
 from reasoning.runs.stages import chained
 from reasoning.search import Retry, Search, Searcher, Step
@@ -79,7 +81,7 @@ async def run_search(search: Search, strategy: Chain, seconds: float | None = No
     found = await strategy.run(search, seconds)
     search.usage.seconds = search.clock.now() - start
     chosen = found.choice.candidate
-    return Result(
+    result = Result(
         answer=chosen.answer.text if chosen and chosen.answer else None,
         stop_reason=found.stop_reason,
         usage=search.usage,
@@ -89,6 +91,9 @@ async def run_search(search: Search, strategy: Chain, seconds: float | None = No
         chosen=chosen,
         confidence=found.choice.confidence,
     )
+    path = None if chosen is None else chosen.path
+    search.tell(lambda: Chosen(path, result.answer, result.text, result.confidence))
+    return result
 
 
 def failed(search: Search, error: BaseException) -> Result:
@@ -104,21 +109,179 @@ def failed(search: Search, error: BaseException) -> Result:
     )
 
 
-async def solve_async(
-    question: str | Problem,
-    *,
-    searcher: str | Searcher | None = None,
-    stages: Chain | Sequence[Any] = (),
-    generator: Named | Generator,
-    verifier: Named | Verifier | None = None,
-    aggregator: Named | Aggregator | None = None,
-    sampling: Sampling | Mapping[str, Any] | None = None,
-    step: Step | Mapping[str, Any] | None = None,
-    limits: Limits | Mapping[str, Any] | None = None,
-    seed: int = 0,
-    **params: Any,
-) -> Result:
-    """Solve one question; `params` go to the searcher. Names and objects may be mixed freely.
+Question: TypeAlias = str | Problem | Sequence[Message | Mapping[str, str]]
+"""A text, a conversation that ends with a question, or a problem with everything about it."""
+
+
+class Session:
+    """A strategy with the engines it runs on, kept for many questions.
+
+    >>> async with Session(generator="nano", searcher="self_consistency", n=8) as session:
+    ...     result = await session.solve("What is 12 * 7 + 5?")
+
+    `params` go to the searcher; names and objects may be mixed freely. What a session builds from
+    names it starts when it is entered and closes when it is left; objects are started, too, and
+    left open, as they are their owner's. Raises RecipeError for a name or parameter that does not
+    exist, EngineError if an engine does not start.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: Named | Generator,
+        models: Mapping[str, Named | Generator] | None = None,
+        verifier: Named | Verifier | None = None,
+        verifiers: Mapping[str, Named | Verifier] | None = None,
+        prices: Mapping[str, Price | Mapping[str, Any]] | None = None,
+        searcher: str | Searcher | None = None,
+        stages: Chain | Sequence[Any] = (),
+        aggregator: Named | Aggregator | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
+        step: Step | Mapping[str, Any] | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **params: Any,
+    ) -> None:
+        self._strategy = (searcher, stages, aggregator, params)
+        chained(searcher, stages, aggregator, params)  # complains before anything is built
+        self._built: list[Plugin] = []
+        self.generator: Generator = self._made("generator", generator)
+        self.models = {k: self._made("generator", v) for k, v in (models or {}).items()}
+        self.verifier: Verifier | None = verifier and self._made("verifier", verifier)
+        self.verifiers = {k: self._made("verifier", v) for k, v in (verifiers or {}).items()}
+        self.prices = {k: made(Price, v, Price()) for k, v in (prices or {}).items()}
+        self.sampling = sampling_for(self.generator, sampling)
+        self.step = made(Step, step, Step())
+        self.limits = made(Limits, limits, Limits())
+        self.seed = seed
+        self._stack: AsyncExitStack | None = None
+
+    def _made(self, kind: names.Kind, given: Any) -> Any:
+        part = names.build(kind, given)
+        if part is not given:
+            self._built.append(part)
+        return part
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            for part in self._built:
+                stack.push_async_callback(part.aclose)
+            judges = (self.verifier, *self.verifiers.values())
+            for part in filter(None, (self.generator, *self.models.values(), *judges)):
+                await start(part)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
+
+    async def solve(self, question: Question, **changes: Any) -> Result:
+        """Solve one question.
+
+        `changes` are for this one alone: `searcher` or `stages` with their parameters, parameters
+        of the session's own searcher, `aggregator`, `sampling`, `limits`, `seed`. Raises what the
+        strategy raises, UserError and EngineError among it.
+        """
+        search, strategy, seconds = self._search(question, changes)
+        return await run_search(search, strategy, seconds)
+
+    async def solve_many(
+        self, questions: Sequence[Question], *, concurrency: int = 32, **changes: Any
+    ) -> list[Result]:
+        """Solve questions side by side, `concurrency` at a time; the results in their order.
+
+        A search that fails is a result whose stop reason is "failed", whose `failures` say why.
+        """
+        results: dict[int, Result] = {}
+        waiting = iter(enumerate(questions))
+
+        async def work() -> None:
+            for i, question in waiting:
+                search, strategy, seconds = self._search(question, changes, f"question-{i}")
+                try:
+                    results[i] = await run_search(search, strategy, seconds)
+                except (UserError, EngineError):
+                    raise
+                except Exception as error:
+                    results[i] = failed(search, error)
+
+        try:
+            async with TaskGroup() as group:
+                for _ in range(min(concurrency, len(questions))):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise cause(errors) from errors
+        return [results[i] for i in range(len(questions))]
+
+    async def stream(self, question: Question, **changes: Any) -> AsyncGenerator[Event, None]:
+        """Tell what happens while a question is solved, see `reasoning.events`; `Done` is last.
+
+        Whoever stops listening (`break`, then `aclose`) ends the search and all its calls.
+        """
+        search, strategy, seconds = self._search(question, changes)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        search.watch = events.put_nowait
+
+        async def work() -> None:
+            events.put_nowait(Done(await run_search(search, strategy, seconds)))
+
+        try:
+            async with TaskGroup() as group:
+                task = group.create_task(work())
+                while not isinstance(event := await events.get(), Done):
+                    yield event
+                yield event
+                await task
+        except BaseExceptionGroup as errors:
+            raise cause(errors) from errors
+
+    def _search(
+        self, question: Question, changes: Mapping[str, Any], name: str = "question"
+    ) -> tuple[Search, Chain, float | None]:
+        """A search that is ready to run, its strategy, and its deadline."""
+        if self._stack is None:
+            raise RecipeError(
+                "this session has not been entered, or has been left: use it within "
+                "`async with reasoning.Session(...) as session:`"
+            )
+        problem = asked(question, name)
+        options = dict(changes)
+        sampling = made(Sampling, options.pop("sampling", None), self.sampling)
+        limits = made(Limits, options.pop("limits", None), self.limits)
+        seed = options.pop("seed", self.seed)
+        strategy = self._chain(options)
+        search = Search(
+            problem,
+            self.generator,
+            models=self.models,
+            verifier=self.verifier,
+            verifiers=self.verifiers,
+            sampling=sampling,
+            step=self.step,
+            budget=limits.budget(),
+            prices=self.prices,
+            seed=seed,
+            clock=self.generator.clock(problem),
+        )
+        strategy.refuse(search)
+        self.generator.refuse(sampling)
+        for judge in filter(None, (self.verifier, *self.verifiers.values())):
+            judge.preflight(sampling, [problem])
+        return search, strategy, limits.seconds
+
+    def _chain(self, options: dict[str, Any]) -> Chain:
+        """The session's strategy, or one of other stages or with other parameters."""
+        searcher, stages, aggregator, params = self._strategy
+        aggregator = options.pop("aggregator", aggregator)
+        if "searcher" in options or "stages" in options:
+            searcher, stages, params = options.pop("searcher", None), options.pop("stages", ()), {}
+        return chained(searcher, stages, aggregator, {**params, **options})
+
+
+async def solve_async(question: Question, **settings: Any) -> Result:
+    """Solve one question: a session of one call, which takes what `Session` takes.
 
     >>> await solve_async("What is 12 * 7 + 5?", searcher="self_consistency", n=8, generator="nano")
 
@@ -129,37 +292,27 @@ async def solve_async(
 
     Raises RecipeError for a name or parameter that does not exist, EngineError if the engine dies.
     """
-    problem = question if isinstance(question, Problem) else asked(question)
-    strategy = chained(searcher, stages, aggregator, params)
-    source: Generator = names.build("generator", generator)
-    scorer: Verifier | None = None if verifier is None else names.build("verifier", verifier)
-    bounds = made(Limits, limits, Limits())
-    search = Search(
-        problem,
-        source,
-        verifier=scorer,
-        sampling=sampling_for(source, sampling),
-        step=made(Step, step, Step()),
-        budget=bounds.budget(),
-        seed=seed,
-        clock=source.clock(problem),
-    )
-    async with AsyncExitStack() as stack:
-        parts: list[Plugin] = [source] if scorer is None else [source, scorer]
-        strategy.refuse(search)
-        for part in parts:
-            if part is not generator and part is not verifier:
-                stack.push_async_callback(part.aclose)
-        if scorer is not None:
-            scorer.preflight(search.sampling, [problem])
-        for part in parts:
-            await start(part)
-        return await run_search(search, strategy, bounds.seconds)
+    async with Session(**settings) as session:
+        return await session.solve(question)
 
 
-def asked(question: str) -> Problem:
-    """A question as people put it: whatever a chat model says to it is found."""
-    return Problem("question", question, answers=Plain())
+def asked(question: Question, name: str = "question") -> Problem:
+    """The problem that a question states. Raises RecipeError for a conversation that is none.
+
+    What a chat model says to a plain question is found however it says it.
+    """
+    if isinstance(question, Problem):
+        return question
+    if isinstance(question, str):
+        return Problem(name, question, answers=Plain())
+    try:
+        messages = tuple(m if isinstance(m, Message) else Message(**m) for m in question)
+        return Problem(name, messages[-1].content, messages=messages, answers=Plain())
+    except (TypeError, ValueError, LookupError) as error:
+        raise RecipeError(
+            "a conversation is a list of messages, {role: system, user or assistant, content: "
+            f"text}}, of which the last is the user's: {error}"
+        ) from error
 
 
 @functools.wraps(solve_async, assigned=("__doc__",))
