@@ -207,6 +207,13 @@ class Purse:
         return own if outer is None else outer if own is None else min(own, outer)
 
     @property
+    def left(self) -> int | None:
+        """What is not spent, on loan or not; None without a limit here or further out."""
+        outer = None if self.within is None else self.within.left
+        own = None if self.limit is None else max(0, self.limit - self.spent)
+        return own if outer is None else outer if own is None else min(own, outer)
+
+    @property
     def bounded(self) -> bool:
         """Whether there is a limit here or further out."""
         return self.limit is not None or (self.within is not None and self.within.bounded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from reasoning.answers.kind import Answers
@@ -21,6 +21,14 @@ class Message:
 
     def to_json(self) -> dict[str, str]:
         return {"role": self.role, "content": self.content}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Message:
+        """The inverse of `to_json`. Raises ValueError for another role or no text."""
+        role, content = data.get("role"), data.get("content")
+        if role not in get_args(Role) or not isinstance(content, str):
+            raise ValueError(f"{dict(data)!r} is no message: a role and its content as text")
+        return cls(role, content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,9 @@ class Search:
         `land` is called with each as soon as it is there, so that what has landed is not lost when
         time is up: `land=search.emit` makes it a candidate. Other options are those of `draw`.
         """
+        for kind in ("tokens", "calls"):  # no call that could not have a token is made ready
+            left = self.budget.purse(kind).left
+            n = n if left is None else min(n, left + 1)
         return await self.side_by_side((partial(self.draw, node, **draw) for _ in range(n)), land)
 
     async def side_by_side(
@@ -205,7 +208,11 @@ class Search:
 
         self._caller.strand()  # all start now, whoever of them runs first
         async with TaskGroup() as group:
-            tasks = [group.create_task(one(call())) for call in calls]
+            tasks = []
+            for i, call in enumerate(calls, start=1):
+                tasks.append(group.create_task(one(call())))
+                if i % _BREATH == 0:  # others may run, and an interruption is heard
+                    await asyncio.sleep(0)
         return [node for task in tasks if (node := task.result()) is not None]
 
     def write(
@@ -596,6 +603,9 @@ class Searcher(Protocol):
 
     async def __call__(self, search: Search, /, **params: Any) -> None: ...
 
+
+_BREATH = 4096
+"""Calls that are made ready in a row."""
 
 _OLD = {
     "extend": "search.draw(node)",

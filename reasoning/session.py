@@ -147,7 +147,9 @@ class Session:
         self._built: list[Plugin] = []
         self.generator: Generator = self._made("generator", generator)
         self.models = {k: self._made("generator", v) for k, v in (models or {}).items()}
-        self.verifier: Verifier | None = verifier and self._made("verifier", verifier)
+        self.verifier: Verifier | None = None
+        if verifier is not None:
+            self.verifier = self._made("verifier", verifier)
         self.verifiers = {k: self._made("verifier", v) for k, v in (verifiers or {}).items()}
         self.prices = {k: made(Price, v, Price()) for k, v in (prices or {}).items()}
         self.sampling = sampling_for(self.generator, sampling)
@@ -306,7 +308,7 @@ def asked(question: Question, name: str = "question") -> Problem:
     if isinstance(question, str):
         return Problem(name, question, answers=Plain())
     try:
-        messages = tuple(m if isinstance(m, Message) else Message(**m) for m in question)
+        messages = tuple(m if isinstance(m, Message) else Message.from_json(m) for m in question)
         return Problem(name, messages[-1].content, messages=messages, answers=Plain())
     except (TypeError, ValueError, LookupError) as error:
         raise RecipeError(

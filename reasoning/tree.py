@@ -57,7 +57,7 @@ class Turn:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Turn:
-        return cls(tuple(Message(**m) for m in data["messages"]), bool(data["afresh"]))
+        return cls(tuple(map(Message.from_json, data["messages"])), bool(data["afresh"]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -513,3 +513,11 @@ def test_cancelled_calls_are_filed_with_what_they_had_produced() -> None:
     assert (node.sample.finish, node.sample.generated_tokens) == ("cancelled", 2)
     assert (found.usage.wasted_tokens, found.usage.cancelled_calls) == (2, 1)
     check_accounts(found)
+
+
+def test_a_million_samples_under_a_small_limit_are_not_made_ready() -> None:
+    found = search(Scripted(["a b"]), budget=Budget(20), sampling=Sampling(max_tokens=4))
+    nodes = run(found.draws(found.root, 10**9, until="end"))
+    assert found.usage.generated_tokens == 20
+    assert len(nodes) <= 20
+    assert found.budget.exhausted == "tokens"
