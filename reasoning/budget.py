@@ -178,9 +178,10 @@ class Purse:
 
     Wishes are served in order; one that does not fit waits for those ahead of it to give back, and
     gets what is left once nobody holds anything. So what is admitted does not depend on how fast
-    calls happen to be. Wishes with an `even` place are served together: all that wait when nobody
+    calls happen to be. Wishes with an `even` place are served in rounds: all that wait when nobody
     holds anything start at once, each with an equal share of what is left if their sum does not
-    fit. Places order them, so that it does not matter either who of them asks first.
+    fit. Whoever asks later is in the same round if it fits though all others used all they may,
+    else in the next. Places order them, so that it does not matter either who of them asks first.
 
     `exhausted` tells that somebody was refused, or cut off by getting less than was asked for.
     """
@@ -195,7 +196,9 @@ class Purse:
         self.exhausted = False
         self._queue: deque[_Wish] = _NOBODY
         self._time = 0  # serial tokens: when the last lease ended
-        self._due = False  # a round of even wishes is about to be served
+        self._begun = 0  # serial tokens: when the round began
+        self._committed = 0  # what is spent if all leases of the round are used up
+        self._due = False  # even wishes are about to be served
         self._parts: Parts | None = None  # those it shares out a purse with
         self._last = False  # nobody will leave it more before it has spent what it has
 
@@ -277,6 +280,7 @@ class Purse:
         self, amount: int, *, short: bool = False, even: bool = False, after: int = 0
     ) -> Lease:
         self.reserved += amount
+        self._committed += amount
         self._last = False
         return Lease(self, amount, short=short, even=even, after=after)
 
@@ -306,12 +310,19 @@ class Purse:
                 self._queue.popleft()
                 continue
             together = self._first()
-            if not self._fits(sum(wish.amount for wish in together)):
+            asked = sum(wish.amount for wish in together)
+            if not (self._fits(asked) and (wish.even is None or self._is_in_round(asked))):
                 if self.reserved:
                     return  # somebody ahead may yet give back enough
-                if self._parts and not self._last and not self._parts.all_wait(self):
+                parts = None if self._last or self._fits(asked) else self._parts
+                if parts is not None and not parts.all_wait(self):
                     return  # so may those who have a part of the same purse
+                self._begun, self._committed = self._time, self.spent
             self._hand_out(together)
+
+    def _is_in_round(self, amount: int) -> bool:
+        """Whether it fits whatever those before have left or will leave."""
+        return self.limit is None or self._committed + amount <= self.limit
 
     def _first(self) -> list[_Wish]:
         """Who is served next: the first that waits, with the other even ones if it is even."""
@@ -331,7 +342,7 @@ class Purse:
             if amount:
                 short = amount < wish.amount
                 even = wish.even is not None
-                after = self._time if even else 0  # a round begins when all before have ended
+                after = self._begun if even else 0  # a round begins when all before have ended
                 lease = self._grant(amount, short=short, even=even, after=after)
                 wish.future.set_result(lease)
             else:

@@ -201,6 +201,7 @@ class Search:
         """The nodes of all calls, made at once, in the order of the calls; see `draws`."""
 
         async def one(call: Awaitable[Node | None]) -> Node | None:
+            self._caller.strand()
             node = await call
             if node is not None and land is not None and (more := land(node)) is not None:
                 await more
@@ -320,7 +321,8 @@ class Search:
         room = self.sampling.max_tokens - prompt.written
         if probing:
             room = sampling["max_tokens"]
-        most = min(room, sampling.get("max_tokens") or room)
+        asked = sampling.get("max_tokens")
+        most = room if asked is None else min(room, asked)
         if until == "step":
             most = min(most, self.step.max_tokens)
         if most < 1:
@@ -524,6 +526,7 @@ class Search:
         self._caller.strand()  # all start now, whoever of them runs first
 
         async def one(i: int) -> T:
+            self._caller.strand()
             try:
                 return await work(self._view(parts.budgets[i]), i)
             finally:

@@ -334,3 +334,60 @@ def test_prices_are_per_million_and_exact() -> None:
     price = Price(input=3.0, output=15.0, cached=0.3)
     assert price.of(1000, 400, 200) == 600 * 3000 + 400 * 300 + 200 * 15000
     assert Price(input=2.0).of(10, 10, 5) == 20_000  # a cache that nobody prices is no cheaper
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_later_even_wish_gets_the_same_whoever_has_settled(first: int) -> None:
+    """It fits in what the other has left already, or is about to leave: either way it waits."""
+
+    async def work() -> tuple[int, int]:
+        purse = Purse(10)
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(purse.lease(6, even=(i,))) for i in range(2)]
+        leases = [lease for task in asked if (lease := task.result())]
+        assert [lease.amount for lease in leases] == [5, 5]
+        for lease in leases:
+            lease.used = 2
+        leases[first].settle(time=(3, 7)[first])
+        later = asyncio.ensure_future(purse.lease(3, even=(0,)))
+        await settled()
+        assert not later.done()
+        leases[1 - first].settle(time=(3, 7)[1 - first])
+        lease = await later
+        assert lease is not None
+        return lease.amount, lease.after
+
+    assert asyncio.run(work()) == (3, 7)
+
+
+def test_what_fits_whatever_the_others_leave_does_not_wait() -> None:
+    async def work() -> None:
+        purse = Purse(10)
+        assert await purse.lease(5, even=(0,))
+        late = await purse.lease(5, even=(1,))
+        assert late is not None
+        assert (late.amount, late.short, late.after) == (5, False, 0)
+
+    asyncio.run(work())
+
+
+def test_a_part_about_to_be_served_is_not_stuck() -> None:
+    """What one has is not shared out because another waits at that very moment."""
+
+    async def work() -> list[int]:
+        parts = Parts(Budget(20), 2)
+        mine, other = (budget.tokens for budget in parts.budgets)
+        asked = [mine.lease(12, even=(0,)), other.lease(4, even=(1,))]
+        tasks = [asyncio.ensure_future(wish) for wish in asked]
+        await settled()
+        assert not tasks[0].done()
+        served = await tasks[1]
+        assert served is not None
+        served.used = 4
+        served.settle()
+        parts.close(parts.budgets[1])
+        rest = await tasks[0]
+        assert rest is not None
+        return [served.amount, rest.amount]
+
+    assert asyncio.run(work()) == [4, 12]

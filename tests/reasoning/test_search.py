@@ -521,3 +521,62 @@ def test_a_million_samples_under_a_small_limit_are_not_made_ready() -> None:
     assert found.usage.generated_tokens == 20
     assert len(nodes) <= 20
     assert found.budget.exhausted == "tokens"
+
+
+def test_text_written_in_place_of_an_attempt() -> None:
+    """The conversation stays, what was said is replaced, and where it was taken from is known."""
+
+    async def work() -> tuple[Node, list[str]]:
+        asked: list[str] = []
+
+        def script(prompt: Prompt, seed: int) -> str:
+            asked.append("|".join([*(m.content for m in prompt.messages), prompt.text]))
+            return "a b c"
+
+        s = search(Scripted(script))
+        first = await s.draw(s.root, until="end")
+        assert first is not None
+        second = await s.draw(first, until="end", turn="Sure?")
+        assert second is not None
+        written = s.write(second, "a b d", instead=True)
+        last = await s.draw(written, until="end")
+        assert last is not None
+        return last, asked
+
+    last, asked = run(work())
+    assert last.text == "a b da b c"
+    assert last.path == (0, 0, 0, 0)
+    assert last.parent is not None
+    assert last.parent.sources == ((0, 0),)
+    assert asked[1:] == ["question|a b c|Sure?|", "question|a b c|Sure?|a b d"]
+
+
+def test_no_tokens_are_no_call() -> None:
+    s = search()
+    assert run(s.draw(s.root, until="end", max_tokens=0)) is None
+    assert s.usage.calls == 0
+
+
+def test_the_root_is_no_candidate() -> None:
+    s = search()
+    s.emit(s.root)
+    assert s.candidates == []
+
+
+def test_work_side_by_side_starts_at_the_same_time() -> None:
+    """Also where the first of it is done before the second begins."""
+
+    async def work(s: Search) -> None:
+        async def one() -> Node | None:
+            return await s.draw(s.root, until="end")
+
+        await s.side_by_side([one, one])
+
+        async def part(view: Search, _: int) -> None:
+            await view.draw(view.root, until="end")
+
+        await s.split(2, part)
+
+    s = search()
+    run(work(s))
+    assert (s.usage.generated_tokens, s.usage.critical_tokens) == (16, 8)
