@@ -21,23 +21,23 @@ _ASK = (
 async def debate(
     search: Search,
     *,
-    models: Annotated[tuple[str, ...], Field(min_length=2)] = ("", ""),
+    seats: Annotated[tuple[str, ...], Field(min_length=2)] = ("", ""),
     rounds: Annotated[int, Field(ge=0)] = 2,
 ) -> None:
     """Let every seat solve the problem, then `rounds` times read the others and answer anew.
 
     Each seat goes on with its own conversation; what it reads of the others is what follows their
-    thoughts. The vote is over the latest answers of all seats. `models` has a name for every seat:
+    thoughts. The vote is over the latest answers of all seats. `seats` has a name for every seat:
     of the recipe's `models`, or "" for its generator; two may be the same. The seats have to be
     apt to be persuaded by what is right: nothing here judges. rounds=0 is self-consistency.
     """
-    latest = [search.root] * len(models)
+    latest = [search.root] * len(seats)
 
     async def speak(seat: int, before: list[Node]) -> Node | None:
         own = before[seat]
         others = [n for i, n in enumerate(before) if i != seat and n is not search.root]
         turn, read = (None, []) if own is search.root else (_asked(others), others)
-        node = await search.draw(own, until="end", model=models[seat], turn=turn, sources=read)
+        node = await search.draw(own, until="end", model=seats[seat], turn=turn, sources=read)
         if node is not None:
             latest[seat] = node
             search.emit(node)
@@ -46,7 +46,7 @@ async def debate(
         return node
 
     for _ in range(rounds + 1):
-        await search.side_by_side([partial(speak, i, list(latest)) for i in range(len(models))])
+        await search.side_by_side([partial(speak, i, list(latest)) for i in range(len(seats))])
 
 
 def _asked(others: Iterable[Node]) -> str:

@@ -15,7 +15,7 @@ AGGREGATOR = "majority"
 async def model_switch(
     search: Search,
     *,
-    models: Annotated[tuple[str, ...], Field(min_length=1)],
+    order: Annotated[tuple[str, ...], Field(min_length=1)],
     k: Annotated[int, Field(ge=1)] = 5,
     threshold: Annotated[float, Field(gt=0, le=1)] = 1.0,
 ) -> None:
@@ -23,10 +23,10 @@ async def model_switch(
 
     One agrees with itself if its most frequent answer has a share of `threshold` or more of its k
     samples; answers that mean the same are one, and a sample without an answer agrees with none.
-    That a model which agrees is right is an assumption: put the best of equal price first. `models`
-    are names of the recipe's `models`, "" is its generator. One model is self-consistency.
+    That a model which agrees is right is an assumption: put the best of equal price first. `order`
+    has names of the recipe's `models`, "" is its generator. One model is self-consistency.
     """
-    for model in models:
+    for model in order:
         nodes = await search.draws(search.root, k, until="end", model=model, land=search.emit)
         votes = Counter(answer.key for answer in await search.answers(*nodes) if answer)
         if votes and max(votes.values()) / k >= threshold:

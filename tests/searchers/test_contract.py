@@ -32,8 +32,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "fractured": {"n": 2, "depths": 3, "m": 2, "end": ""},
     "budget_forcing": {"n": 2, "waits": 2, "wait": "\n\n", "end": "\\boxed", "thinking_tokens": 10},
     "truncated_answer": {"tokens": 4},
-    "debate": {"models": ("", "other", "other"), "rounds": 2},
-    "model_switch": {"models": ("", "other"), "k": 4},
+    "debate": {"seats": ("", "other", "other"), "rounds": 2},
+    "model_switch": {"order": ("", "other"), "k": 4},
     "spec_reason": {"small": "other", "threshold": 1.0, "expected": False},
     "python_tool": {"n": 3},
 }
