@@ -25,7 +25,8 @@ class Message:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
         """The inverse of `to_json`. Raises ValueError for another role or no text."""
-        role, content = data.get("role"), data.get("content")
+        role: Any = data.get("role")
+        content = data.get("content")
         if role not in get_args(Role) or not isinstance(content, str):
             raise ValueError(f"{dict(data)!r} is no message: a role and its content as text")
         return cls(role, content)

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reasoning.backends.nano import reward
-from reasoning.backends.nano.reward import RewardModel, marked
+from reasoning.backends.nano.reward import StepModel, marked
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter
 from reasoning.problem import Problem
@@ -37,7 +37,7 @@ def nano_prm(
     cache_tokens: tokens of shared beginnings that are kept, so that only new steps are computed.
     """
     try:
-        model = RewardModel(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
+        model = StepModel(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
     except Exception as error:  # tokenizers and safetensors raise kinds of their own
         raise RecipeError(
             f"nano_prm: {path} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
@@ -57,7 +57,7 @@ class NanoPRM(Verifier):
     name = "nano_prm"
     text_only = True
 
-    def __init__(self, model: RewardModel) -> None:
+    def __init__(self, model: StepModel) -> None:
         self._model = model
         self._longest = max(map(len, model.text.pieces))
 

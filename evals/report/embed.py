@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evals.report.load import Problem, Row, Runs, Strategy
+from evals.report.load import Row, Runs, StoredProblem, StoredStrategy
 from evals.report.numbers import by_interest
 from evals.report.text import folded, visible
 from evals.report.trees import Texts, abstained, pack, read_tree, short, votes
@@ -143,7 +143,7 @@ def _texts(runs: Runs, problem: str) -> int:
 
 def _bare(runs: Runs, name: str) -> dict[str, Any]:
     """A problem without its trees."""
-    problem: Problem = runs.problems[name]
+    problem: StoredProblem = runs.problems[name]
     entry: dict[str, Any] = {"id": visible(name)}
     if problem.question is not None:
         entry["q"] = folded(visible(problem.question), QUESTION)
@@ -155,7 +155,7 @@ def _bare(runs: Runs, name: str) -> dict[str, Any]:
     return entry
 
 
-def _result(strategy: Strategy, problem: str) -> dict[str, Any] | None:
+def _result(strategy: StoredStrategy, problem: str) -> dict[str, Any] | None:
     """What one strategy made of one problem; None if it is not there (yet)."""
     row = strategy.rows.get(problem)
     if row is None:

@@ -24,7 +24,7 @@ ONCE_INDEPENDENT = ("sample", "self_consistency", "best_of_n")
 
 
 @dataclass(slots=True)
-class Problem:
+class StoredProblem:
     """What was asked. `question` is None in runs that did not store it."""
 
     id: str
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class StoredRun:
     """One run folder. `troubles` say what is missing or damaged."""
 
     folder: Path
@@ -83,7 +83,7 @@ class Run:
 
 
 @dataclass(slots=True, eq=False)
-class Strategy:
+class StoredStrategy:
     """One strategy of one run with its results by problem.
 
     `label` is unique in the report; strategies of one `family` are points of one curve. Of those
@@ -94,7 +94,7 @@ class Strategy:
 
     label: str
     name: str
-    run: Run
+    run: StoredRun
     family: str
     independent: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
@@ -108,9 +108,9 @@ class Strategy:
 class Runs:
     """Everything a report shows."""
 
-    runs: list[Run]
-    strategies: list[Strategy]
-    problems: dict[str, Problem]
+    runs: list[StoredRun]
+    strategies: list[StoredStrategy]
+    problems: dict[str, StoredProblem]
 
     @property
     def common(self) -> list[str]:
@@ -202,7 +202,7 @@ def _labels(folders: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _open(folder: Path, label: str) -> Run:
+def _open(folder: Path, label: str) -> StoredRun:
     if not (folder / "results.jsonl").is_file():
         raise StoreError(
             f"{folder} holds no results.jsonl; name a folder that `reasoning run` has written"
@@ -221,12 +221,16 @@ def _open(folder: Path, label: str) -> Run:
             troubles.append("manifest.json is missing: what was run is not known")
     if not troubles and parts["summary.json"] is None:
         troubles.append("the run is unfinished (it has no summary.json): this is what is stored")
-    return Run(folder, label, parts.get("manifest.json") or {}, parts.get("summary.json"), troubles)
+    return StoredRun(
+        folder, label, parts.get("manifest.json") or {}, parts.get("summary.json"), troubles
+    )
 
 
-def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strategy]:
+def _read(
+    run: StoredRun, problems: dict[str, StoredProblem], *, alone: bool
+) -> list[StoredStrategy]:
     order = [s.get("name") for s in (run.summary or {}).get("strategies") or ()]
-    found: dict[str, Strategy] = {}
+    found: dict[str, StoredStrategy] = {}
     damaged = 0
     for offset, line in lines(run.folder / "results.jsonl"):
         row = _row(line, offset)
@@ -236,7 +240,7 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
         name = str(line["strategy"])
         if name not in found:
             label = name if alone else f"{run.label}: {name}"
-            found[name] = Strategy(label, name, run, name, _independent(run, name))
+            found[name] = StoredStrategy(label, name, run, name, _independent(run, name))
         if row.problem not in found[name].rows:
             _know(problems, run, row.problem, line)
             found[name].rows[row.problem] = row
@@ -257,7 +261,7 @@ def _read(run: Run, problems: dict[str, Problem], *, alone: bool) -> list[Strate
     return sorted(found.values(), key=lambda s: known.get(s.name, len(known)))
 
 
-def _independent(run: Run, name: str) -> bool:
+def _independent(run: StoredRun, name: str) -> bool:
     """Whether the run says that the strategy's samples are independent; never told from them."""
     entries = (run.summary or {}).get("strategies") or ()
     entry: Mapping[str, Any] = next((e for e in entries if e.get("name") == name), {})
@@ -302,9 +306,11 @@ def _numbers(data: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, Any]) -> None:
+def _know(
+    problems: dict[str, StoredProblem], run: StoredRun, name: str, line: Mapping[str, Any]
+) -> None:
     question, gold, meta = line.get("question"), line.get("gold"), line.get("meta")
-    new = Problem(
+    new = StoredProblem(
         name,
         None if question is None else str(question),
         None if gold is None else str(gold),
@@ -322,7 +328,7 @@ def _know(problems: dict[str, Problem], run: Run, name: str, line: Mapping[str, 
             setattr(old, part, now)
 
 
-def _score(strategy: Strategy, row: Row, line: Mapping[str, Any]) -> None:
+def _score(strategy: StoredStrategy, row: Row, line: Mapping[str, Any]) -> None:
     """The last score of every candidate beside its grade."""
     found = line.get("candidates") or ()
     strategy.most_samples = max(strategy.most_samples, len(found))

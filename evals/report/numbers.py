@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.report.load import Row, Runs, Strategy
+from evals.report.load import Row, Runs, StoredStrategy
 from evals.report.trees import read_calls
 from evals.statistics.calibration import Bin, auroc_interval, brier, ece, reliability
 from evals.statistics.compute import AXES, costs, parameters_of, pareto, processed
@@ -31,7 +31,7 @@ class Line:
     `failed` counts searches that an error ended: they are wrong, and never left out.
     """
 
-    strategy: Strategy
+    strategy: StoredStrategy
     problems: int
     accuracy: Interval | None
     graded: int
@@ -46,7 +46,7 @@ class Line:
 class Calibration:
     """How far scores can be believed. `bins`, `ece` and `brier` are None for scores off [0, 1]."""
 
-    strategy: Strategy
+    strategy: StoredStrategy
     samples: int
     problems: int
     auroc: Interval | None
@@ -78,7 +78,7 @@ def summary_lines(runs: Runs) -> list[Line]:
     return [_line(strategy) for strategy in runs.strategies]
 
 
-def _line(strategy: Strategy) -> Line:
+def _line(strategy: StoredStrategy) -> Line:
     rows = list(strategy.rows.values())
     graded = [float(row.correct) for row in rows if row.correct is not None]
     kinds = dict.fromkeys(kind for row in rows for kind in row.usage)
@@ -109,7 +109,7 @@ def axes(lines: Sequence[Line]) -> dict[str, str]:
     }
 
 
-def cost_of(strategy: Strategy, row: Row, axis: str) -> float | None:
+def cost_of(strategy: StoredStrategy, row: Row, axis: str) -> float | None:
     """What one answer cost on `axis`; None for operations of models whose size is unknown.
 
     Operations come from the stored tree, which is read for them once.
@@ -169,7 +169,7 @@ def comparisons(runs: Runs, *, baseline: str | None = None) -> Compared:
     return Compared(found, len(pairs), baseline)
 
 
-def grades(strategy: Strategy, problems: Iterable[str]) -> list[float]:
+def grades(strategy: StoredStrategy, problems: Iterable[str]) -> list[float]:
     """1 for a right answer, 0 for a wrong one, in the order of `problems`."""
     return [float(bool(strategy.rows[p].correct)) for p in problems]
 
@@ -187,7 +187,7 @@ def at_equal_compute(
     Each with the number of problems. Only sweeps with two points or more that overlap in cost; of
     more than 12, each against that of the `baseline` (the first).
     """
-    families: dict[str, list[Strategy]] = {}
+    families: dict[str, list[StoredStrategy]] = {}
     for strategy in runs.strategies:
         families.setdefault(strategy.family, []).append(strategy)
     sweeps = {name: members for name, members in families.items() if len(members) > 1}
@@ -207,19 +207,19 @@ def at_equal_compute(
     return found
 
 
-def _points(members: Sequence[Strategy], problems: Sequence[str], axis: str) -> Points | None:
+def _points(members: Sequence[StoredStrategy], problems: Sequence[str], axis: str) -> Points | None:
     values = np.array([grades(s, problems) for s in members]).T
     spent = [[cost_of(s, s.rows[p], axis) for p in problems] for s in members]
     table = np.array(spent, dtype=float).T  # an unknown cost is not a number
     return Points.of(values, table) if np.all(table.mean(axis=0) > 0) else None
 
 
-def calibrations(strategies: Iterable[Strategy]) -> list[Calibration]:
+def calibrations(strategies: Iterable[StoredStrategy]) -> list[Calibration]:
     """For each strategy whose candidates have scores and grades."""
     return [_calibration(s) for s in strategies if s.scores]
 
 
-def _calibration(strategy: Strategy) -> Calibration:
+def _calibration(strategy: StoredStrategy) -> Calibration:
     scores, graded = strategy.scores, strategy.graded
     resamples = 1_000 if len(scores) <= 5_000 else 200
     ranked = auroc_interval(scores, graded, strategy.owners, resamples=resamples)
@@ -241,7 +241,9 @@ def groupings(runs: Runs) -> dict[str, list[str]]:
     return found
 
 
-def by_group(strategy: Strategy, runs: Runs, key: str, value: str) -> tuple[int, Interval | None]:
+def by_group(
+    strategy: StoredStrategy, runs: Runs, key: str, value: str
+) -> tuple[int, Interval | None]:
     """How many graded problems have this label, and the accuracy over them."""
     rows: list[Row] = [
         row for name, row in strategy.rows.items() if _label(runs, name, key) == value

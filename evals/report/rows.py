@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from evals.report.load import Row, Runs, Strategy
+from evals.report.load import Row, Runs, StoredStrategy
 from evals.report.numbers import cost_of
 from evals.report.text import visible
 
@@ -30,7 +30,7 @@ def as_csv(runs: Runs) -> str:
     return out.getvalue()
 
 
-def _told(runs: Runs, strategy: Strategy, row: Row) -> list[str]:
+def _told(runs: Runs, strategy: StoredStrategy, row: Row) -> list[str]:
     correct = None if row.correct is None else str(row.correct).lower()
     gold = runs.problems[row.problem].gold
     told = (strategy.run.label, strategy.name, row.problem, gold, row.answer, correct, row.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.report.load import Run, Runs, Strategy
+from evals.report.load import Runs, StoredRun, StoredStrategy
 from evals.statistics.curves import (
     CoverageLaw,
     Curve,
@@ -30,7 +30,7 @@ class Sampled:
     fitted.
     """
 
-    strategy: Strategy
+    strategy: StoredStrategy
     problems: int
     n: int
     curves: list[Curve]
@@ -43,7 +43,7 @@ def sampled(runs: Runs) -> list[Sampled]:
     return [found for run in runs.runs for found in _of_run(run, runs.strategies)]
 
 
-def _of_run(run: Run, strategies: Sequence[Strategy]) -> list[Sampled]:
+def _of_run(run: StoredRun, strategies: Sequence[StoredStrategy]) -> list[Sampled]:
     mine = [s for s in strategies if s.run is run]
     order = sorted(mine, key=lambda s: (-s.most_samples, not s.scores))
     found: list[Sampled] = []
@@ -58,12 +58,12 @@ def _of_run(run: Run, strategies: Sequence[Strategy]) -> list[Sampled]:
     return found
 
 
-def _samples(strategy: Strategy) -> list[Samples] | None:
+def _samples(strategy: StoredStrategy) -> list[Samples] | None:
     graded = [row for row in strategy.rows.values() if row.correct is not None]
     return alike([drawn(strategy.run.result(row)) for row in graded]) if graded else None
 
 
-def _curves(strategy: Strategy, problems: Sequence[Samples], scored: bool) -> Sampled:
+def _curves(strategy: StoredStrategy, problems: Sequence[Samples], scored: bool) -> Sampled:
     kinds: list[Kind] = ["pass", "majority"]
     if scored:
         kinds.append("best")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from evals.report import charts, numbers
 from evals.report.html import Html, Part, breakable, element, join, table
-from evals.report.load import Run, Runs
+from evals.report.load import Runs, StoredRun
 from evals.report.numbers import Calibration, Compared, Line
 from evals.report.sampled import Sampled
 from evals.report.text import visible
@@ -340,7 +340,7 @@ def calibration(found: Sequence[Calibration]) -> Html:
     return join(table(head, rows, caption=caption), element("div", *drawn, cls="figures"))
 
 
-def provenance(run: Run) -> Html:
+def provenance(run: StoredRun) -> Html:
     """What is needed to repeat a run, as its manifest says."""
     told = run.manifest
     facts = {

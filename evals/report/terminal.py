@@ -15,7 +15,7 @@ from rich.tree import Tree as RichTree
 from evals.report import numbers
 from evals.report.charts import number
 from evals.report.embed import failures, spent_besides
-from evals.report.load import Runs, Strategy, load
+from evals.report.load import Runs, StoredStrategy, load
 from evals.report.text import one_line, visible
 from evals.report.trees import State, Tree, TreeNode, abstained, read_tree, votes
 from reasoning.cli.show import Name
@@ -68,7 +68,9 @@ def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -
         console.print(Text(visible(f"Other strategies: {', '.join(others)}"), style="dim"))
 
 
-def _drawn(tree: Tree, result: Mapping[str, Any], strategy: Strategy, width: int) -> RenderableType:
+def _drawn(
+    tree: Tree, result: Mapping[str, Any], strategy: StoredStrategy, width: int
+) -> RenderableType:
     root = RichTree(_head(result, strategy), guide_style="dim")
     branches: dict[int, RichTree] = {-1: root}
     for place, node in enumerate(tree.nodes):
@@ -78,7 +80,7 @@ def _drawn(tree: Tree, result: Mapping[str, Any], strategy: Strategy, width: int
     return Group(root, legend, _votes(result))
 
 
-def _head(result: Mapping[str, Any], strategy: Strategy) -> Text:
+def _head(result: Mapping[str, Any], strategy: StoredStrategy) -> Text:
     """The strategy, its answer and what it spent; why it failed, if it did."""
     usage, row = result["usage"], strategy.rows[result["problem"]]
     none = "none, by choice" if abstained(result) else "None"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from evals.tasks.prompts import Prompt, Template, conversation, shown
+from evals.tasks.prompts import Template, Wording, conversation, shown
 from evals.tasks.rows import Hub, Located, Row, from_file, from_hub
 from reasoning.answers import FallbackName
 from reasoning.answers.kind import Answers
@@ -148,7 +148,7 @@ class _Asks:
         known = {*has, "id", "question", *(key for answers in made for key in answers.shows)}
         self.fields = fields
         try:
-            self.prompt = Prompt.of(prompt, system)
+            self.prompt = Wording.of(prompt, system)
             self.needed = self.prompt.check(known, {"answer", fields.answer})
         except TaskError as error:
             raise TaskError(f"{name}: {error}") from None

@@ -58,13 +58,13 @@ def shown(value: object) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Wording:
     """The messages that every row's are made of; the last one is the user's."""
 
     messages: tuple[Message, ...]
 
     @classmethod
-    def of(cls, template: Template, system: str | None) -> Prompt:
+    def of(cls, template: Template, system: str | None) -> Wording:
         """From what a recipe says. Raises TaskError for what is no conversation."""
         given = [template] if isinstance(template, str) else list(template)
         messages = [message for item in given for message in _messages(item)]

@@ -36,7 +36,7 @@ def choice(
     fallback: FallbackName | None = None,
     options_field: str | None = None,
     count_from: Literal[0, 1] | None = None,
-) -> Choice:
+) -> MultipleChoice:
     """Multiple choice: `(B)`, `B. 12`, `**B**`, or the text of the option.
 
     Options are a list, a mapping of letters to texts, or {text: [...], label: [...]}. Equal options
@@ -52,7 +52,7 @@ def choice(
         )
     options = () if field is None else listed(row[field])
     find = said if fallback is None else FALLBACKS[fallback]
-    return Choice(_gold(gold, options, count_from), options, find)
+    return MultipleChoice(_gold(gold, options, count_from), options, find)
 
 
 def listed(given: object) -> Listed:
@@ -85,7 +85,7 @@ def _gold(gold: str | None, options: Listed, count_from: int | None) -> str | No
         place = int(gold) - count_from
         if 0 <= place < len(options):
             return options[place][0]
-    elif (found := Choice(None, options).option(gold)) is not None:
+    elif (found := MultipleChoice(None, options).option(gold)) is not None:
         return found
     labels = ", ".join(label for label, _ in options)
     raise RecipeError(
@@ -95,7 +95,7 @@ def _gold(gold: str | None, options: Listed, count_from: int | None) -> str | No
 
 
 @dataclass(frozen=True)
-class Choice(Answers):
+class MultipleChoice(Answers):
     """`gold` is the label of the right option; `options` are theirs, if they are known.
 
     An answer's text is the label, its key the option's text, which stands still where options are
@@ -176,7 +176,7 @@ _NAMED = re.compile(r"\(([A-Za-z0-9])\)")
 
 
 def said(text: str) -> str | None:
-    """The marker of the fallback that needs to know the options: see `Choice.find`."""
+    """The marker of the fallback that needs to know the options: see `MultipleChoice.find`."""
     return next(iter(_sayings(text)), None)
 
 

@@ -123,7 +123,7 @@ class _Worker:
         self.process.wait()
 
 
-class Pool:
+class Workers:
     """Runs comparisons on `workers` processes; safe to use from any thread."""
 
     def __init__(self, workers: int = 2) -> None:
@@ -225,16 +225,16 @@ class Pool:
             worker.close()
 
 
-_default: Pool | None = None
+_default: Workers | None = None
 _default_lock = threading.Lock()
 
 
-def default_pool() -> Pool:
+def default_pool() -> Workers:
     """The pool that the whole process shares; a new one after `shutdown`."""
     global _default
     with _default_lock:
         if _default is None:
-            _default = Pool()
+            _default = Workers()
         return _default
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.backends.nano import WEIGHTS
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import GenerationError, RecipeError, TransientError, VerificationError
 from reasoning.generate import Prompt
@@ -358,7 +358,7 @@ def test_hostile_candidates_stay_between_the_lines(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_candidates_hold_no_control_tokens(text: str) -> None:
-    tokenizer = Text(WEIGHTS)
+    tokenizer = Vocabulary(WEIGHTS)
     asked = Message("user", make(gullible)._message("What is 1 + 1?", text))
     ids = tokenizer.encode_chat((asked,))
     special = [tokenizer.token(t) for t in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")]

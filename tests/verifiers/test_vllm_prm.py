@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from reasoning.backends.nano import reward
 from reasoning.backends.nano.reward import marked
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.errors import EngineError, RecipeError, TransientError, VerificationError
 from reasoning.problem import Problem
 from reasoning.runs import names
@@ -91,7 +91,7 @@ def spelled(tokens: Tokens, layout: Layout) -> str:
 def test_nanos_format_is_its_own() -> None:
     tokens, steps = Tokens(TOKENIZER), [step.strip() for step in STEPS]
     layout = FAMILIES["nano"].lay(tokens, PROBLEM.question, steps)
-    assert (layout.ids, layout.marks) == marked(Text(reward.WEIGHTS), PROBLEM.question, steps)
+    assert (layout.ids, layout.marks) == marked(Vocabulary(reward.WEIGHTS), PROBLEM.question, steps)
 
 
 def test_qwens_format() -> None:
@@ -179,7 +179,7 @@ def test_a_step_cannot_pretend_to_have_ended() -> None:
 def test_scores_are_those_of_the_marks(pooling_server: Any, tag: int | None) -> None:
     pooling_server.tag = tag
     (verdict,) = score(make(pooling_server), path_of("".join(STEPS)))
-    ids, marks = marked(Text(reward.WEIGHTS), PROBLEM.question, STEPS)
+    ids, marks = marked(Vocabulary(reward.WEIGHTS), PROBLEM.question, STEPS)
     assert verdict.steps == tuple(float(x) for x in pooling_server.rows(ids)[marks, 1])
     assert verdict.tokens == len(ids)
 

@@ -1,7 +1,7 @@
 """`nano`, the embedded model: a small language model that runs in this process, on NumPy alone.
 
 It exists so that searches, tests and examples meet real sampling without a GPU or a server.
-`nano()` is the generator of recipes, `RewardModel` scores the steps of its solutions.
+`nano()` is the generator of recipes, `StepModel` scores the steps of its solutions.
 
 **Determinism.** A call's tokens and logprobs are a function of checkpoint, prompt, parameters and
 seed alone, bit for bit on one machine: what else is in the batch, when the call joined it, whether
@@ -29,15 +29,15 @@ from reasoning.backends.nano.model import (
     Transformer,
     load_weights,
 )
-from reasoning.backends.nano.reward import RewardModel
+from reasoning.backends.nano.reward import StepModel
 from reasoning.backends.nano.shaping import Shaping, biases, shapes
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.backends.token_ids import tokens_of
 from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.tree import Sample
 
-__all__ = ["WEIGHTS", "Nano", "RewardModel", "nano"]
+__all__ = ["WEIGHTS", "Nano", "StepModel", "nano"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "lm"
 """The checkpoint that comes with the package."""
@@ -82,7 +82,7 @@ class Nano(Generator):
     ) -> None:
         config, weights = Config.load(path), load_weights(path)
         model = Transformer(config, weights)
-        self.text = Text(path)
+        self.text = Vocabulary(path)
         self.context = config.context
         """Largest number of tokens of prompt and answer together."""
         self._parameters = sum(tensor.size for tensor in weights.values())

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.errors import RecipeError
 from reasoning.generate import Sampling
 
@@ -30,7 +30,7 @@ class Choice:
     """One of some texts, token by token: any tokens that spell one of them will do."""
 
     def __init__(
-        self, choice: Sequence[str], text: Text, ends: frozenset[int], vocabulary: int
+        self, choice: Sequence[str], text: Vocabulary, ends: frozenset[int], vocabulary: int
     ) -> None:
         self._choice = [item.encode() for item in choice]
         self._text = text
@@ -78,7 +78,9 @@ class Grammar:
 class Bounds:
     """The bounds that calls of one checkpoint ask for."""
 
-    def __init__(self, folder: Path, text: Text, ends: frozenset[int], vocabulary: int) -> None:
+    def __init__(
+        self, folder: Path, text: Vocabulary, ends: frozenset[int], vocabulary: int
+    ) -> None:
         self._folder = folder
         self._text = text
         self._ends = ends

@@ -11,7 +11,7 @@ from reasoning.backends.nano.engine import Job
 from reasoning.backends.nano.model import FloatArray, LanguageHead
 from reasoning.backends.nano.sampling import draw, knobs, log_softmax, stream
 from reasoning.backends.nano.shaping import Shaping
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.generate import Meter, Sampling
 from reasoning.tree import Finish, Sample, TopLogprobs
 
@@ -32,7 +32,7 @@ class Writing(Job):
         *,
         seed: int,
         limit: int,
-        text: Text,
+        text: Vocabulary,
         ends: frozenset[int],
         meter: Meter,
         begun: Sequence[int] = (),

@@ -18,7 +18,7 @@ from reasoning.backends.nano.model import (
     Transformer,
     load_weights,
 )
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.errors import VerificationError
 from reasoning.problem import Message
 
@@ -28,7 +28,7 @@ _REMEMBERED = 1 << 16
 """Scores kept for paths that come back."""
 
 
-def marked(text: Text, prompt: str, steps: Sequence[str]) -> tuple[list[int], list[int]]:
+def marked(text: Vocabulary, prompt: str, steps: Sequence[str]) -> tuple[list[int], list[int]]:
     """The model's input: the chat prompt, then each step, stripped, and a mark after it.
 
     Returns token ids and the positions of the marks. The blank lines between steps are left out.
@@ -63,7 +63,7 @@ class _ScoreJob(Job):
         return self._scores
 
 
-class RewardModel:
+class StepModel:
     """Scores steps in (0, 1); a step's score depends on the prompt and the steps up to it alone.
 
     Calls in flight together are computed together, and what a path shares with one seen before
@@ -76,7 +76,7 @@ class RewardModel:
     ) -> None:
         config, weights = Config.load(path), load_weights(path)
         model = Transformer(config, weights)
-        self.text = Text(path)
+        self.text = Vocabulary(path)
         self.context = config.context
         self.parameters = sum(tensor.size for tensor in weights.values())
         self._head = StepHead(model, weights)
@@ -138,7 +138,7 @@ class _Call:
 
     def __init__(
         self,
-        model: RewardModel,
+        model: StepModel,
         prompt: str,
         steps: Sequence[str],
         loop: asyncio.AbstractEventLoop | None,

@@ -16,7 +16,7 @@ def chat(messages: Iterable[Message]) -> str:
     return f"{said}<|im_start|>assistant\n"
 
 
-class Text:
+class Vocabulary:
     """The tokenizer of a checkpoint folder (byte-level BPE).
 
     `pieces[id]` are the bytes of a token, empty for special ones, so that the text of any tokens

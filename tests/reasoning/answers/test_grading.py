@@ -26,7 +26,7 @@ from reasoning.answers.grading import (
     group,
     shutdown,
 )
-from reasoning.answers.pool import ComparisonError, Pool, default_pool
+from reasoning.answers.pool import ComparisonError, Workers, default_pool
 from reasoning.answers.quantities import number
 from reasoning.answers.rules import decide
 
@@ -213,7 +213,7 @@ def test_a_hanging_comparison_is_killed_and_the_culprit_remembered(
 
 
 def test_workers_are_isolated_and_reaped() -> None:
-    pool = Pool(1)
+    pool = Workers(1)
     assert pool.submit("x+1", "1+x", 5.0).result() is True
     (process,) = pool.processes
     assert os.getsid(process) == process != os.getsid(0)  # no Ctrl-C from our terminal
@@ -228,7 +228,7 @@ def test_workers_are_isolated_and_reaped() -> None:
     with pytest.raises(RuntimeError):
         pool.submit("x", "y", 1.0)
     with pytest.raises(ValueError, match="at least one worker"):
-        Pool(0)
+        Workers(0)
 
 
 def test_a_worker_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.answers import Answer
-from reasoning.answers.choice import Choice, choice
+from reasoning.answers.choice import MultipleChoice, choice
 from reasoning.answers.code import Code, code
 from reasoning.answers.exact import exact
 from reasoning.answers.kind import Answers, refuse_votes
@@ -259,7 +259,7 @@ def test_shuffled_options_agree(words: list[str], rng: Any, data: st.DataObject)
     other = list(words)
     rng.shuffle(other)
     one, two = choice(right, {"options": words}), choice(right, {"options": other})
-    assert isinstance(one, Choice)
+    assert isinstance(one, MultipleChoice)
     a, b = found(one, f"**{one.gold}**"), found(two, f"\\boxed{{({two.gold}) {right}}}")
     assert a.key == b.key
     assert found(one, right) == a

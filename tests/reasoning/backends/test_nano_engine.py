@@ -239,7 +239,7 @@ def test_the_interpreter_exits_while_calls_run(folder: Path) -> None:
     script = f"""
 import asyncio
 from pathlib import Path
-from reasoning.backends.nano import Nano, RewardModel
+from reasoning.backends.nano import Nano, StepModel
 from reasoning.backends.nano.engine import Job
 
 class Endless(Job):

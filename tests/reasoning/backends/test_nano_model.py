@@ -26,7 +26,7 @@ from reasoning.backends.nano.model import (
     steady_tile,
 )
 from reasoning.backends.nano.sampling import draw, knobs, stream, truncate, uniform
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.problem import Message
 
 SHIPPED = Path(__file__).parents[3] / "reasoning" / "backends" / "nano" / "weights"
@@ -97,7 +97,7 @@ def test_step_probabilities_are_those_of_the_reference(folder: Path, reference: 
 @pytest.mark.skipif(not (SHIPPED / "lm").exists(), reason="the checkpoint is not there")
 def test_the_shipped_model_agrees_with_transformers(reference: Any) -> None:
     folder = SHIPPED / "lm"
-    tokens = Text(folder).encode_chat(
+    tokens = Vocabulary(folder).encode_chat(
         (Message("user", "Ann has 3 apples. She buys 4 more. How many?"),)
     )
     model, weights = build(folder)
@@ -315,7 +315,7 @@ def test_the_tree_drops_what_was_used_longest_ago(folder: Path) -> None:
 def test_the_byte_table_decodes_as_the_tokenizer_does(folder: Path) -> None:
     from tokenizers import Tokenizer
 
-    text, reference = Text(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    text, reference = Vocabulary(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
     rng = np.random.default_rng(0)
     for _ in range(200):
         tokens = rng.integers(0, reference.get_vocab_size(), 30).tolist()
@@ -324,7 +324,7 @@ def test_the_byte_table_decodes_as_the_tokenizer_does(folder: Path) -> None:
 
 
 def test_the_chat_prompt_has_the_markers_as_tokens(folder: Path) -> None:
-    text = Text(folder)
+    text = Vocabulary(folder)
     start, end = text.token("<|im_start|>"), text.token("<|im_end|>")
     asked = Message("user", "user")
     plain = text.encode_chat((asked,))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reasoning.backends.nano.model import FloatArray
-from reasoning.backends.nano.reward import WEIGHTS, RewardModel
+from reasoning.backends.nano.reward import WEIGHTS, StepModel
 from reasoning.errors import VerificationError
 
 T = TypeVar("T")
@@ -20,8 +20,8 @@ STEPS = ("The answer", "is 42.", "Ann has 3 apples.", "Then")
 
 
 @pytest.fixture(scope="module")
-def rewards(folder: Path) -> Iterator[RewardModel]:
-    rewards = RewardModel(folder)
+def rewards(folder: Path) -> Iterator[StepModel]:
+    rewards = StepModel(folder)
     yield rewards
     rewards.close()
 
@@ -42,21 +42,21 @@ async def together(*calls: Awaitable[T]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-def test_a_score_depends_on_the_steps_up_to_it_alone(folder: Path, rewards: RewardModel) -> None:
-    whole = RewardModel(folder, cache_tokens=0).score_steps("user", STEPS)
+def test_a_score_depends_on_the_steps_up_to_it_alone(folder: Path, rewards: StepModel) -> None:
+    whole = StepModel(folder, cache_tokens=0).score_steps("user", STEPS)
     assert whole.shape == (4,)
     assert ((whole > 0) & (whole < 1)).all()
     for n in range(len(STEPS) + 1):  # one step longer each time, from the cache
         np.testing.assert_array_equal(rewards.score_steps("user", STEPS[:n]), whole[:n])
     batch = [("user", STEPS[:n]) for n in range(5)] + [("a", STEPS), ("user", STEPS[::-1])]
-    scores = RewardModel(folder).score_batch(batch)
+    scores = StepModel(folder).score_batch(batch)
     for n in range(5):
         np.testing.assert_array_equal(scores[n], whole[:n])
     assert not np.array_equal(scores[5], whole)
     assert scores[6][0] != whole[0]
 
 
-def test_known_scores_are_not_computed_again(rewards: RewardModel) -> None:
+def test_known_scores_are_not_computed_again(rewards: StepModel) -> None:
     first = rewards.score_steps("known", STEPS)
     rows: list[int] = []
     compute = rewards._engine._compute
@@ -76,7 +76,7 @@ def test_known_scores_are_not_computed_again(rewards: RewardModel) -> None:
     assert rows == [1]
 
 
-def test_scores_can_be_awaited_and_cancelled(rewards: RewardModel) -> None:
+def test_scores_can_be_awaited_and_cancelled(rewards: StepModel) -> None:
     async def main() -> None:
         results = await together(*(rewards.score("b", STEPS[:n]) for n in range(5)))
         assert [len(scores) for scores in results] == list(range(5))
@@ -94,7 +94,7 @@ def test_scores_can_be_awaited_and_cancelled(rewards: RewardModel) -> None:
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="the checkpoint is not there")
 def test_the_shipped_reward_model_scores_steps() -> None:
-    rewards = RewardModel()
+    rewards = StepModel()
     scores = rewards.score_steps("What is 12 + 5?", ["12 + 5 = 17.", r"The answer is \boxed{17}."])
     assert scores.shape == (2,)
     assert ((scores > 0) & (scores < 1)).all()

@@ -14,7 +14,7 @@ import pytest
 
 from reasoning.backends.journal import Journal
 from reasoning.backends.nano import WEIGHTS, nano
-from reasoning.backends.nano.text import Text
+from reasoning.backends.nano.text import Vocabulary
 from reasoning.backends.openai import openai
 from reasoning.backends.recorded import recorded
 from reasoning.backends.scripted import Scripted, scripted
@@ -67,7 +67,7 @@ ROWS: dict[str, tuple[Callable[[Path], Generator], dict[str, Any]]] = {
             "sampling": Sampling(max_tokens=20),
             "slots": 3,
             "greedy": True,
-            "decode": Text(WEIGHTS).decode,
+            "decode": Vocabulary(WEIGHTS).decode,
         },
     ),
 }
