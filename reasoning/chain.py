@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
-from reasoning.aggregators import Aggregator, Candidate, Choice, Chosen
+from reasoning.aggregators import Aggregator, Candidate, Choice, Chosen, Pure
 from reasoning.aggregators.first import first
 from reasoning.aggregators.majority import majority
 from reasoning.answers.kind import refuse_votes
@@ -126,10 +126,7 @@ class Chain:
             every = [self.default, *every[:-1]]
         last = majority if search.problem.answers.votes else first
         pure = [f for f in (last, *every) if not asks(f)]
-        chosen: Any = pure[-1](candidates)
-        if _several(chosen):
-            chosen = last(chosen)
-        return _choice(chosen, pure[-1])
+        return decide(candidates, pure[-1], last)
 
 
 @dataclass(slots=True)
@@ -185,6 +182,16 @@ class _Course:
         return next((kind for v in self.views if (kind := v.budget.exhausted)), None)
 
 
+def decide(candidates: Sequence[Candidate], *aggregators: Pure) -> Choice:
+    """What aggregators that ask nobody make of candidates: filters, then one that chooses."""
+    for aggregator in aggregators:
+        chosen = aggregator(candidates)
+        if not _several(chosen):
+            return _choice(chosen, aggregator)
+        candidates = chosen
+    raise _misfit(aggregators[-1], candidates)
+
+
 def asks(aggregator: Aggregator) -> bool:
     """Whether an aggregator asks models, or somebody else, and so takes time."""
     function = aggregator.func if isinstance(aggregator, partial) else aggregator
@@ -197,9 +204,10 @@ async def _asked(aggregator: Aggregator, candidates: Sequence[Candidate], search
 
 
 def _places(function: Callable[..., Any]) -> int:
-    """How many positional arguments it takes."""
+    """How many positional arguments it needs."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds for p in inspect.signature(function).parameters.values())
+    found = inspect.signature(function).parameters.values()
+    return sum(p.kind in kinds and p.default is p.empty for p in found)
 
 
 def _several(chosen: Any) -> TypeGuard[Sequence[Candidate]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from evals.replay.samples import REDUCTIONS, Recording, Stored
 from evals.replay.sources import Watch
-from evals.replay.strategies import STRATEGIES, Chosen, Ints, Need
+from evals.replay.strategies import DRAWS, SIZES, STRATEGIES, Chosen, Ints, Need, Offline, bound
 from evals.statistics.calibration import auroc_interval, brier, ece, reliability
 from evals.statistics.compute import pareto
 from evals.statistics.curves import (
@@ -27,9 +27,11 @@ from evals.statistics.curves import (
 )
 from evals.statistics.equal_compute import Points, at_equal_cost
 from evals.statistics.intervals import Floats, column_means
+from reasoning.chain import Stage, asks
 from reasoning.errors import RecipeError, unknown
 from reasoning.runs import names
 from reasoning.seeds import generator
+from reasoning.verify import reduce_steps
 
 BASELINE = "self_consistency"
 ENOUGH = 0.95
@@ -81,7 +83,7 @@ def supported(
 ) -> tuple[list[Chosen], dict[str, str]]:
     """The strategies the samples suffice for, and why not for the others, by label."""
     lacks = missing(recording)
-    least = min((x for d in recording.drawn() for x in d.steps), default=0.0)
+    least = min((x for d in recording.drawn() if d.scored for x in d.steps), default=0.0)
     reasons: dict[str, str] = {}
     for s in strategies:
         if lacking := [lacks[need] for need in s.offline.needs if need in lacks]:
@@ -122,11 +124,58 @@ def default_labels(recording: Recording) -> list[str]:
 
 def _chosen(label: str) -> Chosen:
     name, *settings = re.split(r"-(?=[a-z_]+=)", label)
-    if name not in STRATEGIES:
-        raise RecipeError(unknown("strategy to replay", name, STRATEGIES))
-    params = dict(setting.split("=", 1) for setting in settings)
-    rule = STRATEGIES[name].rule
-    return Chosen(label, name, STRATEGIES[name], names.defaults(rule) | names.checked(rule, params))
+    offline = _offline(name)
+    given = dict(setting.split("=", 1) for setting in settings)
+    searcher = names.find("searcher", offline.searcher)
+    aggregator = offline.aggregator or names.default_aggregator(searcher)
+    voter = names.find("aggregator", aggregator)
+    size = SIZES.get(offline.searcher, "n")
+    known = {
+        "searcher": set(names.parameters(searcher)) - {size, "temperature"},
+        "aggregator": set(names.parameters(voter)),
+        "replay": {"reduction"} if "score" in offline.needs else set(),
+    }
+    for key in given:
+        if not any(key in keys for keys in known.values()):
+            raise RecipeError(unknown(f"parameter of {name}", key, set().union(*known.values())))
+
+    def part(function: Any, owner: str, **more: Any) -> dict[str, Any]:
+        mine = {k: v for k, v in given.items() if k in known[owner]}
+        values = names.defaults(function) | names.checked(function, {**mine, **more})
+        return {k: v for k, v in values.items() if k in known[owner]}
+
+    drawing = part(searcher, "searcher", **({size: 1_000_000} if size else {}))
+    voting = part(voter, "aggregator")
+    reducing = {"reduction": given.get("reduction", "last")} if known["replay"] else {}
+    for reduction in reducing.values():
+        reduce_steps((0.0,), reduction)  # type: ignore[arg-type]  # raises for a word that is none
+    last = names.bind_aggregator(names.default_aggregator(searcher))
+    return Chosen(
+        label,
+        name,
+        offline,
+        {**drawing, **voting, **reducing},
+        bound(DRAWS[offline.searcher], drawing),
+        (names.bind_function(voter, voting), last),
+    )
+
+
+def _needs(aggregator: Any) -> tuple[Need, ...]:
+    return ("score",) if Stage("aggregator", aggregator).says("SCORES") else ()
+
+
+def _offline(name: str) -> Offline:
+    """The strategy of that name, or the aggregator's of that name over all samples."""
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    if ":" not in name and name not in names.known("aggregator"):
+        raise RecipeError(
+            unknown("strategy to replay", name, {*STRATEGIES, *names.known("aggregator")})
+        )
+    function = names.find("aggregator", name)
+    if asks(function):
+        raise RecipeError(f"{name} asks models, and stored samples hold no answers of theirs")
+    return Offline("self_consistency", name, _needs(function))
 
 
 # ----------------------------------------------------------------------------------- replaying
@@ -212,6 +261,8 @@ def report(
     notes = list(recording.notes)
     if guessed := sum(d.guessed and d.tokens is not None for d in recording.drawn()):
         notes.append(f"tokens of {guessed:,} samples are estimated from their characters")
+    if odd := sum(bool(d.steps) and not d.scored for d in recording.drawn()):
+        notes.append(f"{odd:,} samples have a score that is no finite number, so none to be used")
     rows = [row for result in results for row in _rows(result, orders, counted)]
     axis = "tokens" if counted else "samples"
     front = pareto([row[axis] for row in rows], [row["accuracy"] for row in rows])
@@ -300,11 +351,11 @@ def _coverage(recording: Recording) -> dict[str, Any]:
 
 def _verifier(recording: Recording) -> dict[str, Any]:
     """How far the stored scores tell right from wrong, by reduction."""
-    scored = [(p, s) for p in recording.problems for s in p.samples if s.steps]
+    scored = [(p, s) for p in recording.problems for s in p.samples if s.scored]
     correct, owners = [s.correct for _, s in scored], [p.id for p, _ in scored]
     found: dict[str, Any] = {}
     for reduction in REDUCTIONS if any(len(s.steps) > 1 for _, s in scored) else ("last",):
-        scores = [s.score(reduction) for _, s in scored]
+        scores = [x for _, s in scored if (x := s.score(reduction)) is not None]
         area = auroc_interval(scores, correct, owners)
         entry: dict[str, Any] = {"samples": len(scores)}
         if area:

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evals.replay.strategies import Ints, Ordered
+from evals.replay.strategies import Ints, Order, Ordered
 from evals.statistics.intervals import Floats
+from reasoning.aggregators import Candidate
+from reasoning.aggregators.certainty import MEASURES, WINDOW, group_means
+from reasoning.answers import Answer
 from reasoning.errors import RecipeError
-from reasoning.tree import Sample
+from reasoning.tree import RolloutTree, Sample
 from reasoning.verify import Reduction, reduce_steps
 
 REDUCTIONS: tuple[Reduction, ...] = ("last", "min", "prod", "mean")
-
-WINDOW = 2048
-"""Tokens that a group of DeepConf spans."""
 
 
 @dataclass(slots=True)
@@ -40,10 +40,19 @@ class Drawn:
     confidence: Mapping[str, float] | None = None
     guessed: bool = False
 
-    def score(self, reduction: Reduction) -> float:
-        """One score from those of the steps, NaN if there are none."""
-        found = reduce_steps(self.steps, reduction)
-        return math.nan if found is None else found
+    @property
+    def scored(self) -> bool:
+        """Whether there is a score that can be used."""
+        return bool(self.steps) and all(map(math.isfinite, self.steps))
+
+    def score(self, reduction: Reduction) -> float | None:
+        """One score from those of the steps, None if there are none to be used."""
+        return reduce_steps(self.steps, reduction) if self.scored else None
+
+    def facts(self) -> dict[str, float]:
+        """What aggregators work out of a solution, worked out before."""
+        found = {f"confidence.{name}": x for name, x in (self.confidence or {}).items()}
+        return {"logprob": math.nan if self.logprob is None else self.logprob, **found}
 
 
 @dataclass(slots=True)
@@ -59,18 +68,37 @@ class Stored:
 
     def ordered(self, orders: Ints) -> Ordered:
         """The samples in each of `orders` [orders, n] of places."""
-        samples = self.samples
-        features: dict[str, list[Any]] = {
-            f"score.{r}": [s.score(r) for s in samples] for r in REDUCTIONS
-        }
-        features["logprob"] = [s.logprob for s in samples]
-        for name in ("mean", "tail", "bottom", "least"):
-            features[f"confidence.{name}"] = [(s.confidence or {}).get(name) for s in samples]
-        tokens = np.array([s.tokens or 0.0 for s in samples], dtype=float)
-        finished = np.array([s.finished for s in samples], dtype=bool)
-        arrays = {name: np.array(x, dtype=float)[orders] for name, x in features.items()}
-        keys = np.array([s.key for s in samples], dtype=np.int64)
-        return Ordered(keys[orders], finished[orders], tokens[orders], arrays)
+        tree = RolloutTree(self.id)
+        nodes = [
+            tree.add(
+                tree.root,
+                slot,
+                Sample(
+                    "",
+                    finish="end" if s.finished else "length",
+                    generated_tokens=int(s.tokens or 0),
+                ),
+            )
+            for slot, s in enumerate(self.samples)
+        ]
+        answers = [None if s.key < 0 else Answer(str(s.key), str(s.key)) for s in self.samples]
+        facts = [s.facts() for s in self.samples]
+        tokens = [s.tokens or 0.0 for s in self.samples]
+
+        def make(reduction: Reduction) -> list[Order]:
+            scores = [s.score(reduction) for s in self.samples]
+            return [
+                Order(
+                    [
+                        Candidate((i,), answers[p], score=scores[p], node=nodes[p], facts=facts[p])
+                        for i, p in enumerate(order)
+                    ],
+                    [tokens[p] for p in order],
+                )
+                for order in orders.tolist()
+            ]
+
+        return Ordered(make)
 
 
 @dataclass(slots=True)
@@ -106,24 +134,10 @@ def drawn_from(sample: Sample, key: int, correct: bool) -> Drawn:
 
 
 def confidence_of(tokens: ArrayLike, window: int = WINDOW) -> dict[str, float]:
-    """DeepConf's four measures of a trace from its token confidences (nats, higher is surer).
-
-    `mean`; `tail`, of the last `window` tokens; `bottom`, of the least confident tenth of all
-    windows (one at least); `least`, of the least confident. A trace shorter than a window is one.
-    """
-    x = np.asarray(tokens, dtype=float)
-    if x.ndim != 1 or not len(x) or window < 1:
-        raise ValueError(f"one or more token confidences and a window are needed, got {x.shape}")
-    sums = np.cumsum(np.r_[0.0, x])
-    size = min(window, len(x))
-    groups = np.sort((sums[size:] - sums[:-size]) / size)
-    tenth = groups[: max(1, int(0.1 * len(groups)))]
-    return {
-        "mean": float(x.mean()),
-        "tail": float(x[-size:].mean()),
-        "bottom": float(tenth.mean()),
-        "least": float(groups[0]),
-    }
+    """DeepConf's four measures of a trace from its token confidences (nats, higher is surer)."""
+    values = np.asarray(tokens, dtype=float)
+    group_means(values, window)  # raises ValueError for what is no trace
+    return {name: measure(values, window) for name, measure in MEASURES.items()}
 
 
 def json_lines(path: Path, damage: Counter[str]) -> Iterator[Any]:

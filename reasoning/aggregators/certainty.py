@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from reasoning.aggregators import Candidate
 from reasoning.tree import FloatArray, Node
@@ -43,18 +43,12 @@ def confidence(candidate: Candidate, measure: Measure = "tail") -> float | None:
 
     def work(node: Node) -> float | None:
         values = _joined(node, "confidence")
-        return None if values is None else MEASURES[measure](values)
+        return None if values is None else MEASURES[measure](values, WINDOW)
 
     return _fact(candidate, f"confidence.{measure}", work)
 
 
-def confidences(tokens: ArrayLike) -> dict[str, float]:
-    """The four measures of a trace from its token confidences, as `facts` name them."""
-    values = np.asarray(tokens, dtype=float)
-    return {f"confidence.{name}": measure(values) for name, measure in MEASURES.items()}
-
-
-def group_means(values: Floats, window: int = WINDOW) -> Floats:
+def group_means(values: Floats, window: int) -> Floats:
     """The means of all `window` values in a row; of all of them if there are fewer."""
     if values.ndim != 1 or not len(values) or window < 1:
         raise ValueError(f"one or more confidences and a window are needed, got {values.shape}")
@@ -63,18 +57,20 @@ def group_means(values: Floats, window: int = WINDOW) -> Floats:
     return np.asarray((sums[size:] - sums[:-size]) / size)
 
 
-def bottom_tenth(values: Floats, window: int = WINDOW) -> float:
+def bottom_tenth(values: Floats, window: int) -> float:
     """The mean of the lowest tenth of the group means, at least one of them."""
     means = np.sort(group_means(values, window))
     return float(means[: max(1, len(means) // 10)].mean())
 
 
-MEASURES: dict[str, Callable[[Floats], float]] = {
-    "mean": lambda x: float(x.mean()),
-    "tail": lambda x: float(x[-WINDOW:].mean()),
+MEASURES: dict[str, Callable[[Floats, int], float]] = {
+    "mean": lambda x, _: float(x.mean()),
+    "tail": lambda x, window: float(x[-window:].mean()),
     "bottom": bottom_tenth,
-    "least": lambda x: float(group_means(x).min()),
+    "least": lambda x, window: float(group_means(x, window).min()),
 }
+"""DeepConf's: of all tokens, of the last group, of the least confident tenth of the groups, of the
+least confident one; a group is `window` tokens in a row, and a shorter trace is one."""
 
 
 def _fact(candidate: Candidate, name: str, work: Callable[[Node], float | None]) -> float | None:

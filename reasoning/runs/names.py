@@ -380,8 +380,15 @@ def _no_plug_in(kind: str, function: Callable[..., Any]) -> str | None:
             return "a searcher is a coroutine function, async def mine(search, *, ...)"
         return None if positional else "its first parameter is the search"
     if kind == "aggregator":
-        if isinstance(function, type) or len(needed) > 1 or not positional:
-            return "an aggregator is a function of the candidates, def mine(candidates, *, ...)"
+        if (
+            isinstance(function, type)
+            or not positional
+            or [p.name for p in needed[1:]] not in ([], ["search"])
+        ):
+            return (
+                "an aggregator is a function of the candidates, def mine(candidates, *, ...), and "
+                "of the search if it asks models, def mine(candidates, search, *, ...)"
+            )
         return None
     if (shape := _SHAPES.get(kind)) is not None:
         fits = len(needed) <= shape.count(",") + 1 <= len(positional)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,18 @@ from evals.replay.grades import Grades
 from evals.replay.samples import Drawn, Recording, Stored, confidence_of
 from evals.replay.show import main, table
 from evals.replay.sources import fallback_of, load
-from evals.replay.strategies import Ordered, best, vote
+from evals.replay.strategies import STRATEGIES
 from evals.statistics.metrics import majority_at_k
-from reasoning.aggregators import rpc
+from reasoning.aggregators import Candidate, rpc
 from reasoning.backends.recorded import Recorded
 from reasoning.errors import RecipeError
+from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.runs.names import known
 from reasoning.runs.recipe import parse
 from reasoning.runs.run import run
 from reasoning.session import solve_async
-from reasoning.tree import RolloutTree
+from reasoning.tree import RolloutTree, Sample
 from verifiers.recorded_scores import recorded_scores
 
 ANSWERS = ("a", "b", "c", None)
@@ -76,6 +79,8 @@ def outcome(label: str, samples: Sequence[Mapping[str, Any]], n: int) -> tuple[s
 
 SAMPLE = st.fixed_dictionaries(
     {
+        "logprob": st.sampled_from([-0.25, -0.5, -1.0, -2.0, None]),
+        "sure": st.sampled_from([1.0, 1.5, 2.0, 4.0, None]),
         "key": st.sampled_from(ANSWERS),
         "tokens": st.integers(1, 6),
         "finish": st.sampled_from(["stop", "stop", "length"]),
@@ -106,7 +111,36 @@ LIVE: dict[str, dict[str, Any]] = {
         "window": 2,
     },
     "esc-window=2": {"searcher": "esc", "window": 2},
+    "best_of_majority-alpha=0.4": {
+        "searcher": "best_of_n",
+        "vote": {"name": "best_of_majority", "alpha": 0.4},
+    },
+    "long_m_at_k-m=2": {"searcher": "self_consistency", "vote": {"name": "long_m_at_k", "m": 2}},
+    "perplexity": {"searcher": "self_consistency", "vote": "perplexity"},
+    "cisc-temperature=0.3": {
+        "searcher": "self_consistency",
+        "vote": {"name": "cisc", "temperature": 0.3},
+    },
+    "rpc": {"searcher": "self_consistency", "vote": "rpc"},
+    "deepconf-keep=0.5": {
+        "searcher": "self_consistency",
+        "vote": {"name": "deepconf_filter", "keep": 0.5},
+    },
+    "first": {"searcher": "self_consistency", "vote": "first"},
 }
+
+
+class Sure(Recorded):
+    """Recorded samples whose tokens all have the log-probability and confidence of their row."""
+
+    async def generate(self, prompt: Prompt, params: Sampling, **rest: Any) -> Sample:
+        sample = await super().generate(prompt, params, **rest)
+        row, n = self.samples["p"][prompt.slot], sample.generated_tokens
+
+        def each(value: float | None) -> Any:
+            return None if value is None else np.full(n, value, np.float32)
+
+        return replace(sample, logprobs=each(row["logprob"]), confidence=each(row["sure"]))
 
 
 async def live(label: str, samples: Sequence[Mapping[str, Any]], n: int) -> tuple[Any, ...]:
@@ -121,14 +155,17 @@ async def live(label: str, samples: Sequence[Mapping[str, Any]], n: int) -> tupl
             "n_tokens": s["tokens"],
             "finish_reason": s["finish"],
             "scores": s["steps"],
+            "logprob": s["logprob"],
+            "sure": s["sure"],
         }
         for s in samples
     ]
     result = await solve_async(
         Problem("p", "?"),
-        generator=Recorded({"p": texts}, "here", 1.0),
+        generator=Sure({"p": texts}, "here", 1.0),
         verifier=verifier,
         aggregator=vote_name,
+        sampling={"confidence_k": 2},
         **{"k" if setting["searcher"] == "short_m_at_k" else "n": n},
         **setting,
     )
@@ -144,7 +181,17 @@ def test_a_replay_is_what_the_searcher_does(
 ) -> None:
     n = data.draw(st.integers(2, len(samples)))
     answer, tokens, seconds, calls = asyncio.run(live(label, samples, n))
-    problem = stored([{**s, "steps": tuple(s["steps"])} for s in samples])
+    measures = ("mean", "tail", "bottom", "least")
+    problem = stored(
+        [
+            {
+                **s,
+                "steps": tuple(s["steps"]),
+                "confidence": None if s["sure"] is None else dict.fromkeys(measures, s["sure"]),
+            }
+            for s in samples
+        ]
+    )
     found = choose([label])[0](problem.ordered(np.arange(len(samples))[None]), [n])[0]
     place = int(found.chosen[0])
     assert (None if place < 0 else samples[place]["key"]) == answer
@@ -277,13 +324,24 @@ def test_confidence_of_a_trace() -> None:
         confidence_of([])
 
 
-def test_votes_without_weight() -> None:
-    keys = np.array([[0, 1, 1, -1], [0, 1, -1, -1], [-1, -1, -1, -1]])
-    nan = np.nan
-    weights = np.array([[0.9, nan, 0.5, 9.0], [nan, nan, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
-    assert vote(keys).tolist() == [1, 0, -1]
-    assert vote(keys, weights).tolist() == [0, 0, -1], "none that votes is scored: a plain vote"
-    assert best(keys, weights).tolist() == [0, 0, -1]
+def test_every_strategy_is_held_to_the_live_one() -> None:
+    assert {choose([label])[0].name for label in LIVE} >= set(STRATEGIES) - {"sample"}
+
+
+def test_aggregators_of_others_are_replayed() -> None:
+    samples = [{"key": key} for key in "abc"]
+    assert outcome(f"{__name__}:latest", samples, 3) == ("c", 30)
+    with pytest.raises(RecipeError, match="asks models"):
+        choose([f"{__name__}:asking"])
+
+
+def latest(candidates: Sequence[Candidate]) -> Candidate:
+    """The last one."""
+    return max(candidates, key=lambda c: c.path)
+
+
+async def asking(candidates: Sequence[Candidate], search: object) -> None:
+    """Asks."""
 
 
 # ------------------------------------------------------------------------------------- orders
@@ -525,6 +583,23 @@ def test_logprobs_and_confidences_of_trees(tmp_path: Path) -> None:
     assert {"perplexity", "cisc", "deepconf"} <= {s.name for s in able}
 
 
+def test_scores_that_are_no_numbers_are_told_and_never_win(tmp_path: Path) -> None:
+    scores = [[0.5, math.nan], [0.8, 0.9], [0.4, 0.3], [0.8, 0.8]]
+    entry = row("p", [f"\\boxed{{{x}}}" for x in (7, 5, 6, 5)])
+    entry["answer"] = "5"
+    for sample, steps in zip(entry["samples"], scores, strict=True):
+        sample["scores"] = steps
+    found = main(
+        write(tmp_path / "s.jsonl", [entry]),
+        strategies=["best_of_n", "weighted_majority", "best_of_majority"],
+        budgets=[4],
+        orders=5,
+        out=tmp_path / "out",
+    )
+    assert [r["accuracy"] for r in found["strategies"]] == [1.0] * 3
+    assert "1 samples have a score that is no finite number" in found["notes"][-1]
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_run(tmp_path, [{"searcher": "best_of_n", "n": 6}])
     out = tmp_path / "out"
@@ -580,15 +655,6 @@ def test_scores_that_rank_well(data: Path) -> None:
     assert found["verifier"]["last"]["auroc"]["value"] == pytest.approx(0.975, abs=0.01)
     plain = row_of(found, "self_consistency", 16)["accuracy"]
     assert row_of(found, "best_of_n", 16)["accuracy"] >= plain
-
-
-def test_ordered_is_cut_without_copies() -> None:
-    problem = stored([{"key": key} for key in "abc"])
-    ordered = problem.ordered(np.arange(3)[None])
-    part = ordered.first(2)
-    assert isinstance(part, Ordered)
-    assert part.keys.base is not None
-    assert part.keys.tolist() == [[0, 1]]
 
 
 def test_none_of_this_is_taken_for_a_task() -> None:
