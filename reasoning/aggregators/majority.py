@@ -16,4 +16,5 @@ def majority(candidates: Sequence[Candidate]) -> Choice | None:
     Candidates count by their weight, which is 1 unless the searcher, or a stage before this one,
     says otherwise.
     """
-    return count([(c, c.weight) for c in in_order(candidates)])
+    voters = in_order(candidates)
+    return count(voters, [c.weight for c in voters])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TypeAlias
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,26 +78,45 @@ def mixture(p: Floats) -> tuple[float, ...] | None:
 
     if len(np.unique(p)) < 2:
         return None
-    with np.errstate(all="ignore"):  # the search may look at shapes without bounds
-        result = minimize(_loss, _START, args=(p,), jac=True, method="L-BFGS-B", bounds=_BOUNDS)
+    # The search may look at shapes without bounds; threads would only wait for each other.
+    with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
+        result = minimize(
+            _loss, _START, args=(np.log(p),), jac=True, method="L-BFGS-B", bounds=_BOUNDS
+        )
     fit = tuple(float(x) for x in result.x)
     return fit if math.isfinite(result.fun) and all(map(math.isfinite, fit)) else None
 
 
-def _loss(x: NDArray[np.float64], p: Floats) -> tuple[float, NDArray[np.float64]]:
-    """Minus the mean log-likelihood, and its gradient [5]."""
-    parts = _log_parts(p, x)
-    whole = np.logaddexp(*parts)
+@cache
+def _blas() -> Any:
+    """What limits the threads of the library that SciPy reckons with, once that is loaded."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
+def _loss(x: NDArray[np.float64], log: Floats) -> tuple[float, NDArray[np.float64]]:
+    """Minus the mean log-likelihood, and its gradient [5], at the logarithms `log` [n] of p.
+
+    A density is k / s (p / s)^(k - 1) exp(-(p / s)^k) with shape k and scale s.
+    """
+    weights = np.array([x[0], 1 - x[0]])
+    shapes, scales = x[1::2], x[2::2]
+    z = log - np.log(scales)[:, None]
+    kz = shapes[:, None] * z
+    power = np.exp(kz)
+    parts = np.log(weights * shapes / scales)[:, None] + kz - z - power
+    whole = np.logaddexp(parts[0], parts[1])
     share = np.exp(parts - whole)
-    slopes = [share[0] / x[0] - share[1] / (1 - x[0])]
-    for part, (shape, scale) in zip(share, (x[1:3], x[3:5]), strict=True):
-        log = np.log(p / scale)
-        power = np.exp(shape * log)
-        slopes += [part * (1 / shape + log - power * log), part * (power - 1) * shape / scale]
-    return -float(whole.mean()), -np.array([slope.mean() for slope in slopes])
+    total = share.sum(axis=1)
+    by_shape = total / shapes + (share * (z - power * z)).sum(axis=1)
+    by_scale = (share * (power - 1)).sum(axis=1) * shapes / scales
+    by_weight = total[0] / weights[0] - total[1] / weights[1]
+    slopes = (by_weight, by_shape[0], by_scale[0], by_shape[1], by_scale[1])
+    return -float(whole.mean()), -np.array(slopes) / len(log)
 
 
-def _log_parts(p: Floats, x: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+def _log_parts(p: Floats, x: Sequence[float]) -> NDArray[np.float64]:
     """Log of weight times density [2, n] of both components."""
     weights = (x[0], 1 - x[0])
     return np.array(

@@ -34,14 +34,14 @@ def highest(
     return top
 
 
-def count(votes: Iterable[tuple[Candidate, float]]) -> Choice | None:
+def count(voters: Iterable[Candidate], weights: Iterable[float]) -> Choice | None:
     """The earliest candidate with the answer whose votes add up highest; None without votes.
 
-    `votes` have an answer each and come earliest first. Confidence is the winner's share.
+    `voters` have an answer each and come earliest first. Confidence is the winner's share.
     """
     totals: dict[str, float] = {}
     first: dict[str, Candidate] = {}
-    for candidate, weight in votes:
+    for candidate, weight in zip(voters, weights, strict=True):
         assert candidate.answer is not None
         key = candidate.answer.key
         if key in totals:
@@ -65,5 +65,9 @@ def weighed(
     Those without a usable weight do not vote; if none has one, all have the same.
     """
     ordered = in_order(candidates)
-    votes = [(c, w * c.weight) for c in ordered if (w := weight(c)) is not None and usable(w)]
-    return count(votes or [(c, c.weight) for c in ordered])
+    weights = [weight(c) for c in ordered]
+    known = [i for i, w in enumerate(weights) if usable(w)]
+    if not known:
+        return count(ordered, [c.weight for c in ordered])
+    voters = [ordered[i] for i in known]
+    return count(voters, [(weights[i] or 0.0) * ordered[i].weight for i in known])
