@@ -14,15 +14,15 @@ from evals.tasks.gsm8k import gsm8k
 from evals.tasks.jsonl import jsonl
 from evals.tasks.nano import nano
 from evals.tasks.prompts import fields_of, fill
-from reasoning.answers.choice import Choice
+from reasoning.answers.choice import MultipleChoice
 from reasoning.answers.code import Code
 from reasoning.answers.number import Number
 from reasoning.errors import RecipeError, TaskError
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.runs.consent import needs
+from reasoning.runs.plan import plan
 from reasoning.runs.recipe import parse
-from reasoning.runs.run import plan
 
 ROW = {"question": "1+1?", "answer": "2", "topic": "sums", "hints": ["count", "add"], "n": 3}
 
@@ -172,7 +172,7 @@ def test_the_kinds_there_are() -> None:
 def test_multiple_choice(rows: Any) -> None:
     row = {"question": "Even?", "options": ["1", "2"], "answer": "B"}
     (problem,) = jsonl(path=rows(row), answers="choice").problems
-    assert isinstance(problem.answers, Choice)
+    assert isinstance(problem.answers, MultipleChoice)
     assert problem.prompt.startswith("Even?\n\n(A) 1\n(B) 2\n\n")
     assert asyncio.run(problem.answers.grade(problem.answers.find("It is **2**", True)))
     with pytest.raises(TaskError, match=r"line 1: the answer '7' is none of the options A, B"):
