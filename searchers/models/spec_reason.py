@@ -25,16 +25,16 @@ async def spec_reason(
     large: str = "",
     threshold: Annotated[float, Field(ge=0, le=10)] = 7.0,
     expected: bool = True,
-    ask: str = _ASK,
+    ask: str | None = None,
     max_steps: Annotated[int, Field(ge=1)] = 200,
 ) -> None:
     """Let a small model draft every step; the large one grades it and rewrites what it rejects.
 
-    The grade is the digit that the large model would say behind `ask`: the mean over the digits'
-    probabilities if `expected` (its generator has to give top_logprobs), else its greedy one, 0 if
-    it says none. A draft is accepted from `threshold` on; it is paid for either way. Grading one
-    step is assumed to be easier than writing it. Two equal steps in a row end the search, since
-    the model is in a loop.
+    The grade is the digit that the large model would say behind `ask` (None: words of our own): the
+    mean over the digits' probabilities if `expected` (its generator has to give top_logprobs), else
+    its greedy one, 0 if it says none. A draft is accepted from `threshold` on; it is paid for
+    either way. Grading one step is assumed to be easier than writing it. Two equal steps in a row
+    end the search, since the model is in a loop.
 
     `small` and `large` are names of the recipe's `models`, "" is its generator. threshold=0 is the
     small model alone, and nothing is graded; at 10 the large one writes everything.
@@ -54,8 +54,9 @@ async def spec_reason(
         search.emit(node)
 
 
-async def _grade(search: Search, step: Node, model: str, ask: str, expected: bool) -> float:
-    seen = await search.probe(step, ask, top=20 if expected else 0, model=model)
+async def _grade(search: Search, step: Node, model: str, ask: str | None, expected: bool) -> float:
+    suffix = _ASK if ask is None else ask
+    seen = await search.probe(step, suffix, top=20 if expected else 0, model=model)
     if seen is None:
         return 0.0
     top = seen.sample.top_logprobs
