@@ -218,18 +218,22 @@ def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="searchers, verifiers, aggregators, generators, tasks or answers; all if none."
+            help="searchers, verifiers, aggregators, generators, tasks or answers; all of these "
+            "if none. Or recipe: the fields of one."
         ),
     ] = None,
 ) -> None:
-    """List what a recipe can name, with parameters and defaults."""
-    from reasoning.cli.show import show_names
+    """List what a recipe can name, with parameters and defaults, or what its own fields are."""
+    from reasoning.cli.show import show_fields, show_names
     from reasoning.errors import RecipeError, unknown
     from reasoning.runs import names
 
     kinds: dict[str, Kind] = {f"{k.removesuffix('s')}s": k for k in names.PACKAGES}
+    if kind == "recipe":
+        show_fields()
+        return
     if kind is not None and kind not in kinds:
-        raise RecipeError(unknown("kind", kind, kinds))
+        raise RecipeError(unknown("kind", kind, [*kinds, "recipe"]))
     for plural in [kind] if kind else list(kinds):
         functions = [names.find(kinds[plural], name) for name in names.known(kinds[plural])]
         show_names(plural, names.help_lines(functions))

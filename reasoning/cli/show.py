@@ -215,9 +215,23 @@ def plain(text: str) -> str:
     return escape(visible(text))
 
 
-def show_names(title: str, lines: Iterable[tuple[str, str]]) -> None:
+def show_names(title: str, lines: Iterable[tuple[str, str]], about: str = "") -> None:
     """Names with their parameters and what they do."""
     console.print(f"[bold]{title}[/bold]")
+    if about:
+        console.print(plain(about), style="dim", highlight=False)
     for signature, text in lines:
         console.print(f"  {plain(signature)}", soft_wrap=True, highlight=False)
         console.print(f"      {plain(text)}", style="dim", highlight=False)
+
+
+def show_fields() -> None:
+    """The fields of a recipe, as docs/recipes.md has them."""
+    from reasoning.runs.fields import sections
+
+    for section in sections():
+        lines = [
+            (f"{e.name}: {e.takes}" + (f" [{e.default}]" if e.default else ""), e.meaning)
+            for e in section.entries
+        ]
+        show_names(section.title, lines, section.about)

@@ -197,7 +197,10 @@ def parse(data: Mapping[str, Any]) -> Recipe:
     made(Sampling, recipe.sampling, Sampling(max_tokens=1))
     made(Step, recipe.step, Step())
     made(Limits, recipe.limits, Limits())
-    made(Limits, recipe.run_limits, Limits())
+    if made(Limits, recipe.run_limits, Limits()).seconds is not None:
+        raise RecipeError(
+            "run_limits.seconds: a whole run has no deadline; set limits.seconds, that of a search"
+        )
     _check_prices(recipe)
     return recipe
 
