@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reasoning.tree import Node, RolloutTree, Sample, Turn
     from reasoning.verify import Scores, Verifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Answer": "answers",

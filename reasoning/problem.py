@@ -38,7 +38,8 @@ class Problem:
 
     `messages` is what the model sees: a system message perhaps, turns that show how it is done,
     and at the end a user message. Without them they are `system`, if there is one, and `prompt`
-    (the question itself unless the task wraps it); given, `prompt` is the last user message.
+    (the question itself unless the task wraps it); given, `prompt` is the last user message, and a
+    `prompt` or `system` beside them that says something else replaces theirs.
     `gold` is the dataset's answer, for reports; `answers` finds answers in texts, compares and
     grades them: mathematics with `gold` as the right answer unless a task says otherwise.
     """
@@ -63,8 +64,15 @@ class Problem:
                     f"problem {self.id!r}: the last message is the {self.messages[-1].role}'s; a "
                     "conversation to be answered ends with the user's"
                 )
+            # What `dataclasses.replace` changes is changed in the conversation, too.
+            if self.prompt and self.prompt != asked[-1]:
+                put("messages", (*self.messages[:-1], Message("user", self.prompt)))
+            systems = [m.content for m in self.messages if m.role == "system"]
+            if self.system is not None and [self.system] != systems[:1]:
+                rest = tuple(m for m in self.messages if m.role != "system")
+                put("messages", (Message("system", self.system), *rest))
             put("messages", tuple(self.messages))
-            put("prompt", asked[-1])
+            put("prompt", self.messages[-1].content)
             put("system", next((m.content for m in self.messages if m.role == "system"), None))
         else:
             if not self.prompt:
