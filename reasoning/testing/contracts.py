@@ -1,8 +1,9 @@
-"""What every searcher, generator and verifier promises, as checks one can call from any test.
+"""What every searcher, aggregator, generator and verifier promises, as checks for any test.
 
 `check_searcher(my_search, {"n": 4})` runs the whole suite. For one test a promise, parametrise
-over `SEARCHER_CHECKS`, whose entries take a `Case`; likewise `GENERATOR_CHECKS` with
-`GeneratorCase`, `VERIFIER_CHECKS` with `VerifierCase`. A broken promise is an AssertionError.
+over `SEARCHER_CHECKS`, whose entries take a `Case`; likewise `AGGREGATOR_CHECKS` with
+`AggregatorCase`, `GENERATOR_CHECKS` with `GeneratorCase`, `VERIFIER_CHECKS` with `VerifierCase`. A
+broken promise is an AssertionError.
 
 >>> @pytest.mark.parametrize("check", SEARCHER_CHECKS)
 ... def test_my_search(check):
@@ -11,6 +12,11 @@ over `SEARCHER_CHECKS`, whose entries take a `Case`; likewise `GENERATOR_CHECKS`
 
 from __future__ import annotations
 
+from reasoning.testing.aggregator_contract import (
+    AGGREGATOR_CHECKS,
+    AggregatorCase,
+    check_aggregator,
+)
 from reasoning.testing.generator_contract import (
     GENERATOR_CHECKS,
     GeneratorCase,
@@ -32,15 +38,18 @@ from reasoning.testing.verifier_contract import (
 )
 
 __all__ = [
+    "AGGREGATOR_CHECKS",
     "GENERATOR_CHECKS",
     "SEARCHER_CHECKS",
     "STRANGE_TEXTS",
     "VERIFIER_CHECKS",
+    "AggregatorCase",
     "Case",
     "GeneratorCase",
     "Run",
     "VerifierCase",
     "check_accounts",
+    "check_aggregator",
     "check_generator",
     "check_sample",
     "check_searcher",

@@ -123,27 +123,19 @@ def test_a_deadline_loses_nothing(at: float) -> None:
     """Samples of 1 to 3 s, then a stage that never ends: the vote is on what had landed."""
 
     async def work() -> Result:
-        async def reply(prompt: Prompt, seed: int) -> Sample:
-            await clock.sleep(1.0 + prompt.slot)
-            return Sample(BOXES[prompt.slot], finish="end", generated_tokens=1)
-
         async def stuck(candidates: Sequence[Candidate], search: Search) -> Candidate:
             await clock.sleep(1000.0)
             return candidates[0]
 
-        generator = Asleep(reply)
+        generator = Asleep()
         search = Search(Problem("p", "q"), generator, clock=clock)
         return await run_search(search, chained(None, [draw, {"aggregator": stuck}], None, {}), at)
 
     class Asleep(Scripted):
-        def __init__(self, reply: Any) -> None:
-            super().__init__("")
-            self.reply = reply
-
         async def generate(self, prompt: Prompt, params: Sampling, **rest: Any) -> Sample:
-            sample: Sample = await self.reply(prompt, 0)
+            await clock.sleep(1.0 + prompt.slot)
             rest["meter"](1)
-            return sample
+            return Sample(BOXES[prompt.slot], finish="end", generated_tokens=1)
 
     draw = ("self_consistency", {"n": 3})
     clock = VirtualClock()
