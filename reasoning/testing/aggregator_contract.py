@@ -17,6 +17,7 @@ from reasoning.budget import Budget
 from reasoning.chain import Chain, Stage, asks, decide
 from reasoning.clock import VirtualClock
 from reasoning.generate import Sampling
+from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.search import Search
 from reasoning.testing.toys import ToyGenerator, ToyModel, ToyVerifier, random_tree
@@ -43,7 +44,12 @@ class AggregatorCase:
         """A search of the toy with a budget of so many tokens."""
         generator = ToyGenerator(self.model, token_seconds=token_seconds)
         clock = VirtualClock()
-        generator.clock = lambda _: clock  # type: ignore[method-assign]
+
+        def of(problem: Problem) -> VirtualClock:
+            del problem
+            return clock
+
+        generator.clock = of  # type: ignore[method-assign]
         return Search(
             self.model.problem,
             generator,

@@ -127,7 +127,7 @@ def test_a_deadline_loses_nothing(at: float) -> None:
             await clock.sleep(1000.0)
             return candidates[0]
 
-        generator = Asleep()
+        generator = Asleep(BOXES)
         search = Search(Problem("p", "q"), generator, clock=clock)
         return await run_search(search, chained(None, [draw, {"aggregator": stuck}], None, {}), at)
 
