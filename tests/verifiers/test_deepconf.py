@@ -15,7 +15,6 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.session import preflight
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
 from verifiers.deepconf import Kind, bottom_tenth, deepconf, group_means
@@ -166,5 +165,5 @@ def test_parameters_are_checked() -> None:
 def test_what_could_never_be_scored_is_refused(spec: Any, k: int, message: str) -> None:
     verifier = names.build("verifier", spec)
     with pytest.raises(RecipeError, match=message):
-        preflight(verifier, Sampling(max_tokens=9, confidence_k=k), [PROBLEM])
-    preflight(verifier, Sampling(max_tokens=9, confidence_k=20), [PROBLEM])
+        verifier.preflight(Sampling(max_tokens=9, confidence_k=k), [PROBLEM])
+    verifier.preflight(Sampling(max_tokens=9, confidence_k=20), [PROBLEM])
