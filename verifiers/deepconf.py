@@ -7,11 +7,10 @@ token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-import numpy as np
-
+from reasoning.aggregators.certainty import MEASURES
 from reasoning.errors import RecipeError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
@@ -19,7 +18,7 @@ from reasoning.runs import names
 from reasoning.thinking import drawn
 from reasoning.tree import Node
 from reasoning.verify import Reduction, Scores, Verifier
-from verifiers.logprob import Floats, Window, usable
+from verifiers.logprob import Window, usable
 
 Kind: TypeAlias = Literal["mean", "tail", "bottom", "lowest"]
 
@@ -68,23 +67,7 @@ def refuse_without_confidences(name: str, sampling: Sampling) -> None:
         raise RecipeError(f"verifier {name} reads token confidences and none are asked for; {CURE}")
 
 
-def group_means(values: Floats, window: int) -> Floats:
-    """The means of all `window` values in a row; of all of them if there are fewer."""
-    if len(values) <= window:
-        return np.array([values.mean()])
-    sums: Floats = np.concatenate([[0.0], np.cumsum(values)])
-    return np.asarray((sums[window:] - sums[:-window]) / window)
-
-
-def bottom_tenth(values: Floats, window: int) -> float:
-    """The mean of the lowest tenth of the group means, at least one of them."""
-    means = np.sort(group_means(values, window))
-    return float(means[: max(1, len(means) // 10)].mean())
-
-
-_REDUCE: dict[str, Callable[[Floats, int], float]] = {
-    "mean": lambda x, _: float(x.mean()),
-    "tail": lambda x, window: float(x[-window:].mean()),
-    "bottom": bottom_tenth,
-    "lowest": lambda x, window: float(group_means(x, window).min()),
+_REDUCE = {
+    **{kind: MEASURES[kind] for kind in ("mean", "tail", "bottom")},
+    "lowest": MEASURES["least"],
 }

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoning.aggregators.certainty import bottom_tenth, group_means
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import RolloutTree, Sample
-from verifiers.deepconf import Kind, bottom_tenth, deepconf, group_means
+from verifiers.deepconf import Kind, deepconf
 
 PROBLEM = Problem("p", "?")
 

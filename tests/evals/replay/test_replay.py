@@ -174,7 +174,7 @@ async def live(label: str, samples: Sequence[Mapping[str, Any]], n: int) -> tupl
 
 
 @pytest.mark.parametrize("label", LIVE)
-@hypothesis_settings(max_examples=25)
+@hypothesis_settings(max_examples=15)
 @given(samples=st.lists(SAMPLE, min_size=2, max_size=7), data=st.data())
 def test_a_replay_is_what_the_searcher_does(
     label: str, samples: list[dict[str, Any]], data: st.DataObject
