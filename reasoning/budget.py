@@ -235,6 +235,8 @@ class Purse:
 
     async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
         """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
+        if self.limit is None and self.within is None:
+            return self._grant(amount)
         own = await self._admitted(amount, even)
         if own is None or self.within is None:
             return own
@@ -371,7 +373,8 @@ def _evenly(left: int, asked: Sequence[int]) -> list[int]:
 class Budget:
     """The purses of one search, by kind. Seconds are its deadline.
 
-    `money` is in the unit of the prices. With `within` it draws on another budget.
+    `money` is in the unit of the prices. With `within` it draws on another budget. A purse without
+    a limit is made when somebody asks for it: most searches never touch most of them.
     """
 
     def __init__(
@@ -384,24 +387,37 @@ class Budget:
         within: Budget | None = None,
     ) -> None:
         nano = None if money is None else round(money * NANO)
-        limits = {
+        limits: dict[Kind, int | None] = {
             "tokens": tokens, "verifier_calls": verifier_calls, "calls": calls, "money": nano,
         }  # fmt: skip
-        self._purses = {
-            kind: Purse(limits[kind], within.purse(kind) if within else None) for kind in KINDS
-        }
+        self.within = within
+        self._purses: dict[Kind, Purse] = {}
+        for kind, limit in limits.items():
+            if limit is not None:
+                self._purses[kind] = Purse(limit, within.purse(kind) if within else None)
 
     def purse(self, kind: Kind) -> Purse:
         """The purse of one kind."""
-        return self._purses[kind]
+        purse = self._purses.get(kind)
+        if purse is None:
+            purse = Purse(within=self.within.purse(kind) if self.within else None)
+            self._purses[kind] = purse
+        return purse
+
+    def bounds(self, kind: Kind) -> bool:
+        """Whether spending of this kind has a limit, here or further out."""
+        purse = self._purses.get(kind)
+        if purse is not None:
+            return purse.bounded
+        return self.within is not None and self.within.bounds(kind)
 
     @property
     def tokens(self) -> Purse:
-        return self._purses["tokens"]
+        return self.purse("tokens")
 
     @property
     def verifier_calls(self) -> Purse:
-        return self._purses["verifier_calls"]
+        return self.purse("verifier_calls")
 
     @property
     def exhausted(self) -> Kind | None:
@@ -410,11 +426,11 @@ class Budget:
         What a part lacked does not count where another part left it.
         """
         for kind in KINDS:
-            purse: Purse | None = self._purses[kind]
-            while purse is not None:
-                if purse.exhausted:
+            budget: Budget | None = self
+            while budget is not None:
+                if (purse := budget._purses.get(kind)) is not None and purse.exhausted:
                     return kind
-                purse = purse.within
+                budget = budget.within
         return None
 
     @property

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +66,7 @@ class _Call:
     whole: bool  # it shares what is left with those beside it, and may be cut and taken up again
     begun: Sample | None = None
     paid: int = 0  # for the latest attempt, in billionths
+    key: int | None = None  # the node's, which is the seed of the call, too
 
 
 class Caller:
@@ -90,9 +90,12 @@ class Caller:
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 
-    def strand(self) -> Strand:
-        """How many tokens came one after another before what the running task does now."""
-        return Strand.of(self, self.usage.critical_tokens)
+    def strand(self, *, waited: bool = False) -> Strand:
+        """How many tokens came one after another before what the running task does now.
+
+        `waited`: who started the task waits for it and reads its time, see `Strand.of`.
+        """
+        return Strand.of(self, self.usage.critical_tokens, waited=waited)
 
     async def draw(
         self,
@@ -112,11 +115,9 @@ class Caller:
         """
         call = _Call(prompt, params, sources, finish, whole)
         strand = self.strand()  # before it waits for anything, and others get further
-        attempt = 0
+        attempt, pause = 0, None
         while True:
-            left = params.max_tokens - (call.begun.generated_tokens if call.begun else 0)
-            with self._abandoned(call):
-                leases = await self._leases(call, budget, left)
+            leases = await self._ready(call, budget, pause)
             if leases is None:
                 return self._file(call, call.begun) if call.begun is not None else None
             lease = leases["tokens"]
@@ -129,16 +130,12 @@ class Caller:
                     self._fail(call, error, lease.used)
                     return None
                 attempt += 1
-            else:
-                pause = None
+                continue
             finally:
                 self._settle(leases, call, strand)
-            if pause is not None:
-                with self._abandoned(call):
-                    await self.clock.sleep(pause)
-                continue
             if sample is None:
                 return None
+            pause = None
             call.begun = sample if call.begun is None else call.begun + sample
             cut = lease.short and sample.finish == "length" and lease.used >= lease.amount
             if not cut or not whole:
@@ -147,19 +144,37 @@ class Caller:
                 budget.tokens.exhausted = True
                 return self._file(call, replace(call.begun, info=_CUT | dict(sample.info or {})))
 
+    async def _ready(
+        self, call: _Call, budget: Budget, pause: float | None
+    ) -> dict[Kind, Lease] | None:
+        """Wait for `pause` seconds, then for the right to call; None if a limit forbids it.
+
+        What the call has produced by then is filed as waste if it is cancelled meanwhile.
+        """
+        begun = call.begun.generated_tokens if call.begun else 0
+        try:
+            if pause is not None:
+                await self.clock.sleep(pause)
+            return await self._leases(call, budget, call.params.max_tokens - begun)
+        except asyncio.CancelledError:
+            if call.begun is not None:
+                self.usage.cancelled_calls += 1
+                self._give_up(call, "cancelled", 0)
+            raise
+
     async def _leases(self, call: _Call, budget: Budget, tokens: int) -> dict[Kind, Lease] | None:
         """The right to make one call; None if a limit forbids it."""
         leases: dict[Kind, Lease] = {}
         try:
             for kind in _KINDS:
-                purse = budget.purse(kind)
-                if kind != "tokens" and not purse.bounded:
+                bound = budget.bounds(kind)
+                if kind != "tokens" and not bound:
                     continue
                 amount = tokens if kind == "tokens" else 1
                 if kind == "money":
                     amount = self._cost(call, leases["tokens"].amount)
-                even = call.prompt.path if call.whole and kind != "calls" else None
-                lease = await purse.lease(amount, even=even)
+                even = call.prompt.path if bound and call.whole and kind != "calls" else None
+                lease = await budget.purse(kind).lease(amount, even=even)
                 if lease is not None:
                     leases[kind] = lease
                 if lease is None or (kind == "money" and not self._affords(call, leases)):
@@ -181,7 +196,7 @@ class Caller:
         dearest = max(price.input, price.cached or 0.0)
         return max(1, Price(dearest, price.output).of(read, 0, tokens))
 
-    def _affords(self, call: _Call, leases: Mapping[Kind, Lease]) -> bool:
+    def _affords(self, call: _Call, leases: dict[Kind, Lease]) -> bool:
         """Whether there is money for a token at least; no more are asked for than it pays."""
         tokens, money = leases["tokens"], leases["money"]
         price = self._price(call).output
@@ -200,7 +215,7 @@ class Caller:
         self.usage.calls += 1
         if prompt.model:
             self.usage.models.setdefault(prompt.model, Share()).calls += 1
-        seed = fold(prompt.parent.key, prompt.slot)
+        seed = call.key = fold(prompt.parent.key, prompt.slot)
         if begun is not None:
             prompt = replace(prompt, begun=begun)
             seed = fold(seed, "more", begun.generated_tokens)
@@ -243,20 +258,10 @@ class Caller:
         self._spend(call, tokens)
         self.usage.wasted_tokens += tokens
 
-    @contextmanager
-    def _abandoned(self, call: _Call) -> Iterator[None]:
-        """What a call has produced is filed as waste if it is cancelled while it waits to go on."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            if call.begun is not None:
-                self.usage.cancelled_calls += 1
-                self._give_up(call, "cancelled", 0)
-            raise
-
-    def _settle(self, leases: Mapping[Kind, Lease], call: _Call, strand: Strand) -> None:
+    def _settle(self, leases: dict[Kind, Lease], call: _Call, strand: Strand) -> None:
         strand.reach(strand.time + leases["tokens"].used)
-        self.usage.critical_tokens = max(self.usage.critical_tokens, strand.time)
+        if strand.time > self.usage.critical_tokens:
+            self.usage.critical_tokens = strand.time
         if "calls" in leases:
             leases["calls"].used = 1
         if "money" in leases:
@@ -281,7 +286,7 @@ class Caller:
         if call.finish is not None and sample.finish not in ("failed", "cancelled"):
             info = {**(sample.info or {}), "suffix": prompt.suffix, "ended": sample.finish}
             sample = replace(sample, finish=call.finish, info=info)
-        return self.add(prompt.parent, prompt.slot, sample, prompt.turn, call.sources)
+        return self.add(prompt.parent, prompt.slot, sample, prompt.turn, call.sources, call.key)
 
     def add(
         self,
@@ -290,9 +295,10 @@ class Caller:
         sample: Sample,
         turn: Turn | None,
         sources: tuple[Path, ...],
+        key: int | None = None,
     ) -> Node:
         """File a node in the tree, and tell whoever watches."""
-        node = self.tree.add(parent, slot, sample, turn, sources)
+        node = self.tree.add(parent, slot, sample, turn, sources, key=key)
         if self.watch is not None:
             self.watch(drawn(node))
         return node
@@ -375,6 +381,6 @@ class Caller:
         log.info("problem %s, %s failed: %s", self.tree.problem_id, what, error)
 
 
-def _give_back(leases: Mapping[Kind, Lease], time: int = 0) -> None:
-    for lease in reversed(list(leases.values())):
+def _give_back(leases: dict[Kind, Lease], time: int = 0) -> None:
+    for lease in reversed(leases.values()):
         lease.settle(time)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 from reasoning.aggregators import Aggregator, Candidate, Choice, Chosen, Pure
@@ -27,7 +27,7 @@ StopReason: TypeAlias = "Literal['finished', 'seconds', 'failed'] | Kind"
 """The strategy ended by itself, or which limit ended or curtailed it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stage:
     """One part of a strategy, its parameters bound. `share` is the fraction of the tokens that are
     left which it may spend, None for all."""
@@ -40,6 +40,11 @@ class Stage:
         """What its file says of it in the constant `name`, None for nothing."""
         function = self.run.func if isinstance(self.run, partial) else self.run
         return getattr(inspect.getmodule(function), name, None)
+
+    @cached_property
+    def asks(self) -> bool:
+        """Whether it is an aggregator that is given the search, too."""
+        return _places(self.run) > 1
 
     @property
     def name(self) -> str:
@@ -56,12 +61,17 @@ class Outcome:
     stop_reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chain:
     """The stages of a strategy; `default` chooses where the last one leaves several candidates."""
 
     stages: tuple[Stage, ...]
     default: Aggregator = majority
+
+    @cached_property
+    def last_word(self) -> Stage:
+        """The stage that `default` is."""
+        return Stage("aggregator", self.default)
 
     @property
     def chooser(self) -> Aggregator:
@@ -79,24 +89,30 @@ class Chain:
         """The stages, the default chooser among them, whose files set the constant `name`."""
         stages = list(self.stages)
         if self.stages[-1].kind == "searcher" or self.stages[-1].says("FILTERS"):
-            stages.append(Stage("aggregator", self.default))
+            stages.append(self.last_word)
         return [stage.name for stage in stages if stage.says(name)]
 
     def refuse(self, search: Search) -> None:
         """Raise RecipeError for what the chain needs and this search lacks, before it is spent."""
-        for name in self.says("VOTES"):
+        voters, judges, confident = self._needs
+        for name in voters:
             refuse_votes(name, [search.problem])
-        if (found := self.says("SCORES")) and search.verifier is None:
+        if judges and search.verifier is None:
             raise RecipeError(
-                f"{found[0]} chooses by score and there is no verifier; name one, for example "
+                f"{judges[0]} chooses by score and there is no verifier; name one, for example "
                 "verifier: logprob (`reasoning list verifiers` shows all)"
             )
-        for stage in self.stages:
-            if stage.says("READS") == "confidence" and not search.sampling.confidence_k:
-                raise RecipeError(
-                    f"{stage.name} reads token confidences and none are asked for; set "
-                    "sampling.confidence_k: 20"
-                )
+        if confident and not search.sampling.confidence_k:
+            raise RecipeError(
+                f"{confident[0]} reads token confidences and none are asked for; set "
+                "sampling.confidence_k: 20"
+            )
+
+    @cached_property
+    def _needs(self) -> tuple[list[str], list[str], list[str]]:
+        """The stages that count equal answers, choose by score, and read token confidences."""
+        confident = [s.name for s in self.stages if s.says("READS") == "confidence"]
+        return self.says("VOTES"), self.says("SCORES"), confident
 
     async def run(self, search: Search, seconds: float | None = None) -> Outcome:
         """Run all stages under one deadline, then choose.
@@ -111,7 +127,7 @@ class Chain:
         try:
             async with Deadline(search.clock, seconds) as deadline:
                 await course.along(self.stages)
-                choice = await course.choose(self.default)
+                choice = await course.choose(self.last_word)
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         if deadline.expired:
@@ -147,7 +163,7 @@ class _Course:
             view = search.stage(self.given)
             self.views.append(view)
             if stage.kind == "aggregator":
-                self._take(await _asked(stage.run, self.given, view), stage.run)
+                self._take(await _asked(stage, self.given, view), stage.run)
                 continue
             self.drawing = True
             await stage.run(view)
@@ -163,11 +179,11 @@ class _Course:
         self.choice = _choice(chosen, by)
         self.given = [] if self.choice.candidate is None else [self.choice.candidate]
 
-    async def choose(self, default: Aggregator) -> Choice:
+    async def choose(self, default: Stage) -> Choice:
         if self.choice is None:
-            self._take(await _asked(default, self.given, self.search), default)
+            self._take(await _asked(default, self.given, self.search), default.run)
         if self.choice is None:
-            raise _misfit(default, self.given)
+            raise _misfit(default.run, self.given)
         return self.choice
 
     def rescued(self) -> list[Candidate]:
@@ -198,9 +214,10 @@ def asks(aggregator: Aggregator) -> bool:
     return _places(function) > 1 or inspect.iscoroutinefunction(function)
 
 
-async def _asked(aggregator: Aggregator, candidates: Sequence[Candidate], search: Search) -> Chosen:
-    chosen = aggregator(candidates, search) if _places(aggregator) > 1 else aggregator(candidates)
-    return await chosen if inspect.isawaitable(chosen) else chosen
+async def _asked(stage: Stage, candidates: Sequence[Candidate], search: Search) -> Chosen:
+    chosen: Any = stage.run(candidates, search) if stage.asks else stage.run(candidates)
+    found: Chosen = await chosen if inspect.isawaitable(chosen) else chosen
+    return found
 
 
 def _places(function: Callable[..., Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import inspect
 import math
 from asyncio import TaskGroup
@@ -18,6 +17,7 @@ from pydantic import Field
 
 from reasoning.aggregators import Candidate
 from reasoning.answers import Answer
+from reasoning.answers.meanings import Meanings
 from reasoning.budget import Budget, Parts, Price, Usage
 from reasoning.calls import Caller, Retry
 from reasoning.clock import Clock, RealClock, VirtualClock
@@ -26,6 +26,7 @@ from reasoning.events import Emitted, Event, Scored, Watch
 from reasoning.generate import Generator, Prompt, Sampling, conversation
 from reasoning.problem import Problem
 from reasoning.seeds import generator as numpy_generator
+from reasoning.strand import Strand
 from reasoning.thinking import think
 from reasoning.tree import LOST, FloatArray, Node, RolloutTree, Sample, Turn
 from reasoning.verify import Verifier, reduce_steps
@@ -96,7 +97,7 @@ class Search:
         self._drawn: dict[tuple[int, Until, int, str], Sampling] = {}
         self._scoring: dict[tuple[Node, str], asyncio.Future[None]] = {}
         self._probes: dict[tuple[object, ...], asyncio.Event | Node] = {}
-        self._meanings = _Meanings(problem)
+        self._meanings = Meanings(problem.answers)
 
     def __getattr__(self, name: str) -> Any:
         if name in _OLD:
@@ -135,8 +136,10 @@ class Search:
     def _candidate(self, node: Node) -> Candidate:
         assert node.emitted is not None
         weight, rank = node.emitted
-        name = self.verifier.name if self.verifier else ""
-        steps, score = node.step_scores(name), self.reward(node)
+        steps: tuple[float, ...] = ()
+        score = None
+        if self.verifier is not None:
+            steps, score = node.step_scores(self.verifier.name), self.reward(node)
         return Candidate(node.path, self.answer(node), weight, rank, steps, score, node)
 
     def rng(self, *key: str | int) -> np.random.Generator:
@@ -169,18 +172,18 @@ class Search:
         RecipeError for a field that the generator cannot honour, before anything is spent.
         """
         self._caller.strand()
-        call: dict[str, Any] = {
-            "until": until,
-            "model": model,
-            "turn": _turn(turn),
-            "sources": sources,
-            "urgency": urgency,
-            "sampling": sampling,
-        }
         thinking = self._model(model).thinking
-        if thinking is not None:
-            return think(thinking, self, node, self._take(node), call)
-        return self._draw(node, self._take(node), **call)
+        draw = self._draw if thinking is None else partial(think, thinking, self)
+        return draw(
+            node,
+            self._take(node),
+            until=until,
+            model=model,
+            sampling=sampling,
+            turn=_turn(turn),
+            sources=sources,
+            urgency=urgency,
+        )
 
     async def draws(
         self, node: Node, n: int, *, land: Land | None = None, **draw: Any
@@ -191,8 +194,8 @@ class Search:
         time is up: `land=search.emit` makes it a candidate. Other options are those of `draw`.
         """
         for kind in ("tokens", "calls"):  # no call that could not have a token is made ready
-            left = self.budget.purse(kind).left
-            n = n if left is None else min(n, left + 1)
+            if self.budget.bounds(kind):
+                n = min(n, (self.budget.purse(kind).left or 0) + 1)
         return await self.side_by_side((partial(self.draw, node, **draw) for _ in range(n)), land)
 
     async def side_by_side(
@@ -201,19 +204,23 @@ class Search:
         """The nodes of all calls, made at once, in the order of the calls; see `draws`."""
 
         async def one(call: Awaitable[Node | None]) -> Node | None:
-            self._caller.strand()
+            begun.append(self._caller.strand(waited=True))
             node = await call
             if node is not None and land is not None and (more := land(node)) is not None:
                 await more
             return node
 
-        self._caller.strand()  # all start now, whoever of them runs first
-        async with TaskGroup() as group:
-            tasks = []
-            for i, call in enumerate(calls, start=1):
-                tasks.append(group.create_task(one(call())))
-                if i % _BREATH == 0:  # others may run, and an interruption is heard
-                    await asyncio.sleep(0)
+        here = self._caller.strand()  # all start now, whoever of them runs first
+        begun: list[Strand] = []
+        try:
+            async with TaskGroup() as group:
+                tasks = []
+                for i, call in enumerate(calls, start=1):
+                    tasks.append(group.create_task(one(call())))
+                    if i % _BREATH == 0:  # others may run, and an interruption is heard
+                        await asyncio.sleep(0)
+        finally:
+            here.reach(max((strand.time for strand in begun), default=0))
         return [node for task in tasks if (node := task.result()) is not None]
 
     def write(
@@ -304,7 +311,7 @@ class Search:
             prompt,
             params,
             self.budget,
-            sources=tuple(source.path for source in sources),
+            sources=tuple(source.path for source in sources) if sources else (),
             finish=None if suffix is None else "probe",
             whole=until == "end" and suffix is None,
         )
@@ -406,13 +413,13 @@ class Search:
     async def agreed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates, those whose answers mean the same under one key; see `answers`."""
         found = await self._meanings.of([c.answer for c in candidates])
-        return [replace(c, answer=a) for c, a in zip(candidates, found, strict=True)]
+        return _answering(candidates, found)
 
     def agreed_so_far(self) -> list[Candidate]:
         """What has been emitted, answers under the keys that are known by now."""
         found = self.candidates
         keys = self._meanings.known([c.answer for c in found])
-        return [replace(c, answer=a) for c, a in zip(found, keys, strict=True)]
+        return _answering(found, keys)
 
     async def likelihood(
         self, node: Node, *, question: bool = True, model: str = ""
@@ -456,7 +463,8 @@ class Search:
             steps = await self._caller.score(verifier, self.problem, node, self.budget)
             if steps is not None:
                 node.scores[verifier.name] = steps
-                self.tell(lambda: Scored(node.path, verifier.name, steps))
+                if self.watch is not None:
+                    self.watch(Scored(node.path, verifier.name, steps))
         finally:
             del self._scoring[key]
             done.set_result(None)
@@ -472,7 +480,8 @@ class Search:
             return
         self._emitted[node] = None
         node.emitted = (float(weight), float(rank))
-        self.tell(lambda: Emitted(node.path, _text(self.answer(node)), float(weight)))
+        if self.watch is not None:
+            self.watch(Emitted(node.path, _text(self.answer(node)), float(weight)))
 
     def tell(self, event: Callable[[], Event]) -> None:
         """Tell whoever watches; what nobody watches is not even made."""
@@ -543,8 +552,8 @@ class Search:
         return view
 
     def _view(self, budget: Budget) -> Search:
-        view = copy.copy(self)
-        view.budget = budget
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, budget=budget)
         return view
 
     # --------------------------------------------------------------------------------- tools
@@ -573,34 +582,6 @@ class Search:
             return None
 
 
-class _Meanings:
-    """The answers of one problem, each under the key of the earliest that means the same."""
-
-    def __init__(self, problem: Problem) -> None:
-        self._answers = problem.answers
-        self._first: dict[str, Answer] = {}  # by key, the one that stands for it
-        self._distinct: list[Answer] = []
-        self._turn = asyncio.Lock()
-
-    async def of(self, found: Sequence[Answer | None]) -> list[Answer | None]:
-        async with self._turn:
-            for answer in found:
-                if answer is not None and answer.key not in self._first:
-                    self._first[answer.key] = await self._standing_for(answer)
-        return self.known(found)
-
-    def known(self, found: Sequence[Answer | None]) -> list[Answer | None]:
-        """The answers under the keys that are known by now, else under their own."""
-        return [a and replace(a, key=self._first.get(a.key, a).key) for a in found]
-
-    async def _standing_for(self, answer: Answer) -> Answer:
-        for earlier in self._distinct:
-            if await self._answers.same(earlier, answer):
-                return earlier
-        self._distinct.append(answer)
-        return answer
-
-
 class Searcher(Protocol):
     """A strategy: emits candidates, returns when it has done what it can."""
 
@@ -620,6 +601,14 @@ _OLD = {
 
 def _turn(turn: Turn | str | None) -> Turn | None:
     return Turn.user(turn) if isinstance(turn, str) else turn
+
+
+def _answering(
+    candidates: Sequence[Candidate], answers: Sequence[Answer | None]
+) -> list[Candidate]:
+    """The candidates with these answers."""
+    pairs = zip(candidates, answers, strict=True)
+    return [c if a is c.answer else replace(c, answer=a) for c, a in pairs]
 
 
 def _text(answer: Answer | None) -> str | None:

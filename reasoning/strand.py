@@ -28,9 +28,10 @@ class Strand:
         self.outer = outer
 
     @classmethod
-    def of(cls, search: object, begin: int = 0) -> Strand:
+    def of(cls, search: object, begin: int = 0, *, waited: bool = False) -> Strand:
         """The strand of `search` in the running task; where there is none yet, it starts at
-        `begin`."""
+        `begin`. Where it ends is told to the strand that started it when the task is done, unless
+        that one is `waited` for and reads it: to be told costs a turn of the event loop."""
         try:
             task = asyncio.current_task()
         except RuntimeError:  # no event loop: nothing is waited for
@@ -41,7 +42,7 @@ class Strand:
         if found is not None and found.task is task:
             return found
         strand = cls(search, task, found.time if found else begin, innermost)
-        if found is not None and task is not None:
+        if found is not None and task is not None and not waited:
             parent = found
             task.add_done_callback(lambda _: parent.reach(strand.time))
         _here.set(strand)
@@ -49,4 +50,5 @@ class Strand:
 
     def reach(self, time: int) -> None:
         """Stand no earlier than `time`."""
-        self.time = max(self.time, time)
+        if time > self.time:
+            self.time = time

@@ -6,7 +6,6 @@ that ends the thinking is written for the model, and it goes on with its answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,7 +40,7 @@ class Thinking:
 
 
 async def think(
-    thinking: Thinking, search: Search, node: Node, slot: int, call: Mapping[str, Any]
+    thinking: Thinking, search: Search, node: Node, slot: int, **call: Any
 ) -> Node | None:
     """What `search` draws in `slot` below `node`: the rest of the thinking, then the answer.
 

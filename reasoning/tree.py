@@ -213,10 +213,10 @@ class Node:
     __slots__ = (
         "__weakref__",
         "_children",
+        "_key",
         "depth",
         "emitted",
         "head",
-        "key",
         "parent",
         "sample",
         "scores",
@@ -230,14 +230,14 @@ class Node:
         parent: Node | None,
         slot: int,
         sample: Sample,
-        key: int,
+        key: int | None,
         turn: Turn | None = None,
         sources: tuple[Path, ...] = (),
     ) -> None:
         self.parent = parent
         self.slot = slot
         self.sample = sample
-        self.key = key
+        self._key = key
         self.turn = turn
         self.sources = sources
         self.head: Node | None = None
@@ -247,6 +247,20 @@ class Node:
         self.scores: dict[str, tuple[float, ...]] = {}
         self.emitted: tuple[float, float] | None = None  # (weight, rank) of a candidate
         self._children: dict[int, Node] | None = None
+
+    @property
+    def key(self) -> int:
+        """The seed of what is drawn below it; worked out when it is first asked for."""
+        if self._key is None:
+            nodes, node = [], self
+            while node._key is None and node.parent is not None:
+                nodes.append(node)
+                node = node.parent
+            key = node._key or 0
+            for node in reversed(nodes):
+                key = node._key = fold(key, node.slot)
+            return key
+        return self._key
 
     @property
     def path(self) -> Path:
@@ -329,16 +343,19 @@ class RolloutTree:
         sample: Sample,
         turn: Turn | None = None,
         sources: tuple[Path, ...] = (),
+        *,
+        key: int | None = None,
     ) -> Node:
         """File `sample` in `slot` below `parent`. O(1). Raises ValueError if the slot is filled.
 
-        With `turn` it answers that instead of going on with `parent`'s text.
+        With `turn` it answers that instead of going on with `parent`'s text. `key` is for those
+        who know the new node's by now.
         """
         if parent._children is None:
             parent._children = {}
         if slot in parent._children:
             raise ValueError(f"slot {slot} below {parent.path} is filled; the tree is append-only")
-        node = Node(parent, slot, sample, fold(parent.key, slot), turn, sources)
+        node = Node(parent, slot, sample, key, turn, sources)
         parent._children[slot] = node
         self._size += 1
         return node

@@ -112,7 +112,7 @@ def readable(text: str) -> bool:
     Not where it says nothing ("?", "..."), where a fraction, a root or a power lacks a part, or
     where braces do not match. Cheap; what passes may still be beyond computer algebra.
     """
-    if len(text) > MAX_LENGTH:
+    if len(text) > MAX_LENGTH or text.isalnum():
         return True
     if not re.search(r"[^\s.?!,;:_\-*$]", text) or _BROKEN.search(text):
         return False

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reasoning.tree import Sample, TopLogprobs
 
 
 def part(
-    whole: Sample, most: int, *, begun: Sample | None = None, words: Sequence[str] = ()
+    whole: Sample,
+    most: int,
+    *,
+    begun: Sample | None = None,
+    words: Callable[[str], Sequence[str]] | None = None,
 ) -> Sample:
     """What comes of `whole` in a call that may give `most` tokens and goes on from `begun`.
 
     All parts together are the whole sample. Text is cut where that share of its characters ends,
-    or between `words` if they are its tokens.
+    or between its `words` if they are its tokens.
     """
     start = begun.generated_tokens if begun is not None else 0
     tokens = whole.generated_tokens
     stop = min(tokens, start + most)
     if not tokens or (start, stop) == (0, tokens):
         return whole
-    if len(words) == tokens:
-        text = "".join(words[start:stop])
+    said = words(whole.text) if words is not None else ()
+    if len(said) == tokens:
+        text = "".join(said[start:stop])
     else:
         text = whole.text[len(whole.text) * start // tokens : len(whole.text) * stop // tokens]
     tops = whole.top_logprobs

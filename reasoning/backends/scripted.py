@@ -106,8 +106,11 @@ class Scripted(Generator):
             if self.failure and (error := self.failure(prompt, seed)):
                 raise error
             sample = self.reply(prompt, params, seed)
-            clock = self.clock(prompt.problem)
-            await stream(sample.generated_tokens, self.token_seconds, clock, count)
+            if self.token_seconds:
+                clock = self.clock(prompt.problem)
+                await stream(sample.generated_tokens, self.token_seconds, clock, count)
+            else:
+                count(sample.generated_tokens)
             return sample
         finally:
             self.live -= 1
@@ -126,7 +129,7 @@ class Scripted(Generator):
             before = begun.generated_tokens if begun else 0
             longer = replace(params, max_tokens=before + params.max_tokens)
             reply = cut(reply, longer)
-        return part(reply, params.max_tokens, begun=begun, words=words(reply.text))
+        return part(reply, params.max_tokens, begun=begun, words=words)
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
