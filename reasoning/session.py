@@ -26,7 +26,7 @@ from reasoning.problem import Message, Problem
 from reasoning.runs import names
 from reasoning.runs.stages import chained
 from reasoning.search import Retry, Search, Searcher, Step
-from reasoning.tree import RolloutTree
+from reasoning.tree import Node, RolloutTree
 from reasoning.verify import Verifier
 
 T = TypeVar("T")
@@ -67,9 +67,14 @@ class Result:
     confidence: float | None = None
 
     @property
+    def node(self) -> Node | None:
+        """The winner's place in the tree, None if there is no winner."""
+        return self.chosen.node if self.chosen else None
+
+    @property
     def text(self) -> str | None:
         """The whole text of the winner, None if there is none."""
-        return self.chosen.node.text if self.chosen and self.chosen.node else None
+        return self.node.text if self.node else None
 
 
 async def run_search(search: Search, strategy: Chain, seconds: float | None = None) -> Result:

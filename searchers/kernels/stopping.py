@@ -36,19 +36,3 @@ def unanimous(window: Sequence[Hashable | None]) -> bool:
     A window with a sample that has no answer never agrees.
     """
     return len(set(window)) == 1 and window[0] is not None
-
-
-def expected_samples(shares: Sequence[float], *, window: int, windows: int) -> float:
-    """How many samples ESC draws on average if answers have these chances.
-
-    w (sum over i < m - 1 of q (1 - q)^i (i + 1) + (1 - q)^(m - 1) m) with q = sum of shares^w: the
-    samples drawn before one of up to m windows of w agrees. Shares may add up to less than 1, the
-    rest being samples without an answer.
-    """
-    if any(not 0 <= p <= 1 for p in shares) or sum(shares) > 1 + 1e-9:
-        raise ValueError(f"shares must be in [0, 1] and add up to at most 1, got {list(shares)}")
-    if window < 1 or windows < 1:
-        raise ValueError(f"window and windows must be at least 1, got {window} and {windows}")
-    q = math.fsum(p**window for p in shares)
-    stopped = math.fsum(q * (1 - q) ** i * (i + 1) for i in range(windows - 1))
-    return window * (stopped + (1 - q) ** (windows - 1) * windows)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
 from searchers.kernels.stopping import (
-    expected_samples,
     lead_is_safe,
     majority_probability,
     unanimous,
@@ -73,30 +70,6 @@ def test_unanimous() -> None:
     assert not unanimous([None, None])
     assert not unanimous(["a", None])
     assert not unanimous([])
-
-
-@pytest.mark.parametrize(
-    ("shares", "expected"), [((0.8, 0.2), 14.61), ((0.6, 0.2, 0.2), 30.59), ((1.0,), 5.0)]
-)
-def test_expected_samples_vectors(shares: Sequence[float], expected: float) -> None:
-    assert expected_samples(shares, window=5, windows=8) == pytest.approx(expected, abs=5e-3)
-
-
-def test_expected_samples_is_the_mean_over_all_draws() -> None:
-    chances = {"a": 0.7, "b": 0.2, None: 0.1}
-    total = 0.0
-    for draw in product(chances, repeat=6):
-        chance = math.prod(chances[key] for key in draw)
-        windows = [draw[i : i + 2] for i in range(0, 6, 2)]
-        stop = next((j for j, w in enumerate(windows, 1) if unanimous(w)), 3)
-        total += chance * 2 * stop
-    assert expected_samples([0.7, 0.2], window=2, windows=3) == pytest.approx(total, abs=1e-12)
-
-
-@pytest.mark.parametrize("shares", [[0.9, 0.2], [-0.1], [1.5]])
-def test_shares_are_chances(shares: list[float]) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        expected_samples(shares, window=2, windows=2)
 
 
 def answer(keys: Sequence[str | None], searcher: str, **params: Any) -> tuple[str | None, int]:
