@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from reasoning.backends.openai import fields, request, scoring
 from reasoning.backends.openai.answer import Answer
-from reasoning.backends.openai.probe import Api, probe, served
+from reasoning.backends.openai.probe import Api, find_out, served
 from reasoning.backends.openai.request import Abilities
 from reasoning.backends.openai.sampled import sample as sample_of
 from reasoning.backends.openai.tokens import Question, Tokenizer
@@ -166,7 +166,7 @@ class OpenAI(Generator):
                         )
                     self.model = str(models[0].get("id"))
                 with readable():
-                    able = await probe(
+                    able = await find_out(
                         here.pool,
                         model=self.model,
                         api=self._api,

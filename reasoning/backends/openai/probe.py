@@ -35,7 +35,7 @@ async def served(pool: Pool) -> list[Mapping[str, Any]]:
     return [entry for entry in data or () if isinstance(entry, dict)]
 
 
-async def probe(
+async def find_out(
     pool: Pool, *, model: str, api: Api, templated: bool, extra: Mapping[str, Any]
 ) -> Abilities:
     """What `model` can do there. With `templated` the user has given a chat template.
