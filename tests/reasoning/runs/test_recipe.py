@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning.errors import RecipeError
+from reasoning.runs import run as runner
 from reasoning.runs.editing import changes
 from reasoning.runs.recipe import load, located, parse, shipped, strategies
 
@@ -147,6 +149,22 @@ def test_every_shipped_recipe_is_sound(file: Path) -> None:
     assert strategies(recipe)
     assert recipe.name == file.stem
     assert recipe.description
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_shipped_recipe_runs_on_the_fake(file: Path, tmp_path: Path) -> None:
+    """With its strategies, models and stages; what scores is the embedded reward model."""
+    shipped_one = load(file)
+    sets = ["task={name: nano, n: 1}", "generator=scripted", "sweep={}"]
+    sets += [f"models.{name}=scripted" for name in shipped_one.models]
+    if shipped_one.verifier not in (None, "logprob"):
+        sets.append("verifier=nano_prm")
+    summary = asyncio.run(runner.run(load(file, sets), tmp_path))
+    assert summary["strategies"]
+    for strategy in summary["strategies"]:
+        assert strategy["stop_reasons"] == {"finished": 1}, strategy["name"]
+        assert strategy["failures"] == [], strategy["name"]
+        assert strategy["generated_tokens"] > 0, strategy["name"]
 
 
 def test_a_sweep_fills_in_the_recipe() -> None:
