@@ -93,7 +93,10 @@ class Prompt:
     @property
     def written(self) -> int:
         """Tokens that have been generated for the answer so far."""
-        return sum(sample.generated_tokens for sample in self._samples())
+        begun = 0 if self.begun is None else self.begun.generated_tokens
+        if self.turn is not None:
+            return begun
+        return begun + sum([node.sample.generated_tokens for node in self.parent.attempt()])
 
     def _samples(self) -> Iterator[Sample]:
         if self.turn is None:

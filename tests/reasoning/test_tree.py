@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +228,53 @@ def test_a_deep_chain_costs_as_much_a_node_as_a_shallow_one() -> None:
         return size
 
     assert cost(4000) < 1.5 * cost(200)
+
+
+def test_children_stand_in_slot_order_and_scores_are_a_mapping() -> None:
+    """However they came: a slot that is skipped is filled later, a score is changed or dropped."""
+    tree = RolloutTree("p")
+    for slot in (2, 0, 7, 1):
+        tree.add(tree.root, slot, Sample(str(slot)))
+    assert [child.slot for child in tree.root.children] == [0, 1, 2, 7]
+    assert tree.root.child(3) is None
+    with pytest.raises(ValueError, match="slot 2 below"):
+        tree.add(tree.root, 2, Sample("again"))
+    node = tree[(1,)]
+    assert node.key == fold(tree.root.key, 1)
+    node.scores["a"], node.scores["b"] = (0.5,), (1.0, 2.0)
+    node.scores["a"] = (0.25,)
+    assert node.scores == {"a": (0.25,), "b": (1.0, 2.0)}
+    assert (node.step_scores("a"), node.step_scores("b")) == ((0.25,), (1.0, 2.0))
+    del node.scores["a"]
+    with pytest.raises(KeyError):
+        node.scores["a"]
+    assert (list(node.scores), len(node.scores), "a" in node.scores) == (["b"], 1, False)
+
+
+def test_samples_are_packed_and_equal_by_what_they_hold() -> None:
+    logprobs = np.array([-0.5, -1.5], np.float32)
+    a, b = (Sample("x", (1, 2**31 - 1), logprobs.copy()) for _ in range(2))
+    assert a == b != Sample("x", (1, 3), logprobs)
+    assert a.token_ids == (1, 2**31 - 1)
+    assert a.logprobs is not None
+    assert a.logprobs.tolist() == [-0.5, -1.5]
+    large = Sample("x", (2**40,), np.array([0.1]))
+    assert large.token_ids == (2**40,)
+    assert large.logprobs is not None
+    assert large.logprobs.dtype == np.float64
+    assert pickle.loads(pickle.dumps(a)) == a == replace(a)
+
+
+def test_a_million_nodes_fit() -> None:
+    """Bytes a node of eight tokens, with a text and a score of its own."""
+    tree = RolloutTree("p")
+    nodes = [tree.root]
+    tracemalloc.start()
+    for i in range(2000):
+        ids = tuple(range(1000 * i, 1000 * i + 8))
+        sample = Sample(f"step {i}", ids, np.full(8, -0.5, np.float32), generated_tokens=8)
+        nodes.append(tree.add(nodes[i // 4], i % 4, sample))
+        nodes[-1].scores["v"] = (i / 7,)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept / 2000 < 700
