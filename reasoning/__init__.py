@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoning.aggregators import Candidate, Choice
     from reasoning.answers import Answer
-    from reasoning.budget import Budget, Usage
+    from reasoning.budget import Budget
     from reasoning.generate import Generator, Meter, Prompt, Sampling
     from reasoning.problem import Message, Problem
     from reasoning.racing import race
     from reasoning.search import Search, Step
     from reasoning.session import Limits, Result, Session, solve, solve_async
     from reasoning.tree import Node, RolloutTree, Sample, Turn
+    from reasoning.usage import Usage
     from reasoning.verify import Scores, Verifier
 
 __version__ = "0.2.0"
@@ -46,7 +47,7 @@ _HOMES = {
     "Session": "session",
     "Step": "search",
     "Turn": "tree",
-    "Usage": "budget",
+    "Usage": "usage",
     "Verifier": "verify",
     "race": "racing",
     "solve": "session",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reasoning.budget import NANO, Budget, Kind, Lease, Price, Share, Usage
+from reasoning.budget import Budget, Kind, Lease
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
 from reasoning.events import Watch, drawn
 from reasoning.generate import Generator, Prompt, Sampling
@@ -17,6 +17,7 @@ from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
 from reasoning.tree import Finish, FloatArray, Node, Path, RolloutTree, Sample, Turn
+from reasoning.usage import NANO, Price, Share, Usage
 
 if TYPE_CHECKING:
     from reasoning.clock import Clock

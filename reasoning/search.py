@@ -18,7 +18,7 @@ from pydantic import Field
 from reasoning.aggregators import Candidate
 from reasoning.answers import Answer
 from reasoning.answers.meanings import Meanings
-from reasoning.budget import Budget, Parts, Price, Usage
+from reasoning.budget import Budget, Parts
 from reasoning.calls import Caller, Retry
 from reasoning.clock import Clock, RealClock, VirtualClock
 from reasoning.errors import RecipeError, unknown
@@ -29,6 +29,7 @@ from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
 from reasoning.thinking import think
 from reasoning.tree import LOST, FloatArray, Node, RolloutTree, Sample, Turn
+from reasoning.usage import Price, Usage
 from reasoning.verify import Verifier, reduce_steps
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from reasoning.aggregators import Aggregator, Candidate
 from reasoning.answers.plain import Plain
-from reasoning.budget import Budget, Price, Usage
+from reasoning.budget import Budget
 from reasoning.chain import Chain, StopReason
 from reasoning.clock import Clock, RealClock
 from reasoning.errors import CallError, EngineError, RecipeError, TransientError, UserError, cause
@@ -27,6 +27,7 @@ from reasoning.runs import names
 from reasoning.runs.stages import chained
 from reasoning.search import Retry, Search, Searcher, Step
 from reasoning.tree import Node, RolloutTree
+from reasoning.usage import Price, Usage
 from reasoning.verify import Verifier
 
 T = TypeVar("T")

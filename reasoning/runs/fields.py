@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from reasoning.budget import Price
 from reasoning.generate import Sampling
 from reasoning.runs import names
 from reasoning.runs.meanings import (
@@ -34,6 +33,7 @@ from reasoning.runs.meanings import (
 from reasoning.runs.recipe import Recipe, StrategySpec
 from reasoning.search import Step
 from reasoning.session import Limits
+from reasoning.usage import Price
 
 REQUIRED = "required"
 OWN = "its own"

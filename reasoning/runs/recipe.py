@@ -46,7 +46,6 @@ from pydantic import (
     model_validator,
 )
 
-from reasoning.budget import Price
 from reasoning.chain import Chain
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
@@ -55,6 +54,7 @@ from reasoning.runs.editing import assign, read_yaml, with_sets
 from reasoning.runs.stages import Entry, chain, entry
 from reasoning.search import Step
 from reasoning.session import Limits, made
+from reasoning.usage import Price
 
 Spec = dict[str, Any]
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.budget import Budget, Lease, Parts, Price, Purse, Share, Usage
+from reasoning.budget import Budget, Lease, Parts, Purse
+from reasoning.usage import Price, Share, Usage
 
 
 async def settled() -> None:

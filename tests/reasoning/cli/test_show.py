@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from evals.report.plot import accuracy_plot
-from reasoning.budget import Usage
 from reasoning.cli import show
 from reasoning.session import Result
 from reasoning.tree import RolloutTree
+from reasoning.usage import Usage
 
 EVIL = "[red]\x1b]0;owned\x07\x9b31m\u202e$x_{$"
 SEEN = "[red]<U+001B>]0;owned<U+0007><U+009B>31m<U+202E>$x_{$"
