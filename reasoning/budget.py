@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from reasoning.usage import NANO
+from reasoning.usage import NANO, Usage
 
 Kind: TypeAlias = Literal["tokens", "verifier_calls", "calls", "money"]
 KINDS: tuple[Kind, ...] = ("tokens", "verifier_calls", "calls", "money")
@@ -323,6 +323,13 @@ class Budget:
     @property
     def verifier_calls(self) -> Purse:
         return self.purse("verifier_calls")
+
+    def spend(self, usage: Usage) -> None:
+        """Take off what has been spent already, before anybody asks for a lease."""
+        self.purse("tokens").spent += usage.generated_tokens
+        self.purse("verifier_calls").spent += usage.verifier_calls
+        self.purse("calls").spent += usage.calls
+        self.purse("money").spent += round((usage.money or 0.0) * NANO)
 
     @property
     def exhausted(self) -> Kind | None:

@@ -310,7 +310,7 @@ class Tree {
   }
 
   draw() {
-    const [width, height] = this.layout();
+    const [least, height] = this.layout();
     const won = new Set();
     for (const leaf of this.nodes.filter((node) => node.state === "chosen")) {
       for (let node = leaf; node && !won.has(node); node = node.parent) won.add(node);
@@ -324,10 +324,12 @@ class Tree {
         class: "edge read", d: `M${from.x} ${from.y}Q${(from.x + node.x) / 2 + 24} ${(from.y + node.y) / 2} ${node.x} ${node.y}` })));
     }
     for (const node of all) node.mark = this.mark(node, bad);
+    const labels = this.nodes.filter((node) => !node.kids.length || node.vote).map((node) => this.label(node));
+    const ends = (text) => Number(text.getAttribute("x")) + 7 * text.textContent.trimEnd().length;
+    const width = labels.reduce((most, text) => Math.max(most, ends(text)), least);
     this.picture = svg("svg", { width, height, role: "tree", "aria-label": "Rollout tree, arrow keys move",
       onkeydown: (event) => this.key(event), onclick: (event) => this.click(event) },
-      ...(this.byTokens ? this.ticks(height) : []), ...edges, ...all.map((node) => node.mark),
-      ...this.nodes.filter((node) => !node.kids.length || node.vote).map((node) => this.label(node)));
+      ...(this.byTokens ? this.ticks(height) : []), ...edges, ...all.map((node) => node.mark), ...labels);
     this.canvas.replaceChildren(this.picture);
     this.here.mark.setAttribute("tabindex", "0");
     this.opened?.mark.classList.add("open");

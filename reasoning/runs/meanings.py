@@ -56,7 +56,7 @@ ABOUT: Mapping[str, str] = {
     "step": "What ends one step, for strategies that go on from steps.",
     "limits": "What one search, a strategy on a problem, may spend; under `run_limits` all of them "
     "together, but for `seconds`, which only a search can have. Left out, there is no limit. A run "
-    "that was interrupted and goes on has its `run_limits` anew.",
+    "that goes on has as much less of its `run_limits` as its stored searches have spent.",
     "prices": "By the name of a model in `models`, or `default` for all others: what it costs, per "
     "million tokens. With prices there is money in the results.",
 }

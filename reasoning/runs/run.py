@@ -31,6 +31,7 @@ from reasoning.session import (
     start,
 )
 from reasoning.tree import RolloutTree
+from reasoning.usage import Usage
 from reasoning.verify import Cached, Verifier
 
 BARREN = 16
@@ -134,8 +135,9 @@ class _Run:
                 journal.close()
 
     def _stored(self) -> Iterator[dict[str, Any]]:
-        """Keys of what is done, with no more than the progress line needs."""
+        """Keys of what is done, with no more than the progress line needs. It has been paid for."""
         for result in self.store.results():
+            self.budget.spend(Usage.from_json(result.get("usage") or {}))
             yield {k: result.get(k) for k in ("strategy", "problem", "correct")}
 
     async def _solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:

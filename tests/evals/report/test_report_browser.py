@@ -175,3 +175,15 @@ def test_a_phone_scrolls_down_only(browser: Any, page: str) -> None:
         assert browser.execute_script(width.format("querySelector('dialog')")) == 375
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_labels_are_whole_and_charts_wider_than_their_names(browser: Any) -> None:
+    chart, key = (css(browser, f".beside > {part}")[0].rect for part in (":first-child", ".key"))
+    assert chart["width"] > key["width"]
+    assert chart["x"] < key["x"]
+    open_problem(browser, 0, "deep")
+    ends = """return [...document.querySelectorAll(".canvas .leaf")].map((text) =>
+        [text.getBBox().x + text.getBBox().width, text.ownerSVGElement.width.baseVal.value])"""
+    found = browser.execute_script(ends)
+    assert len(found) > 1
+    assert all(end <= width for end, width in found), found

@@ -169,6 +169,12 @@ def test_a_limit_of_the_whole_run_holds(
     lines = [Record.from_json(line) for line in Store(tmp_path / "out").results()]
     assert sum(line.usage["generated_tokens"] for line in lines) == 250
     assert [line.stop_reason for line in lines] == ["finished", "tokens", "tokens"]
+    # One that goes on after the first problem has no more to spend than one that was never broken.
+    asyncio.run(runner.run(parse(data), tmp_path / "two", limit=1))
+    asyncio.run(runner.run(parse(data), tmp_path / "two"))
+    again = [Record.from_json(line) for line in Store(tmp_path / "two").results()]
+    spent = [[line.usage["generated_tokens"] for line in found] for found in (lines, again)]
+    assert spent[0] == spent[1] == [210, 40, 0]
 
 
 def test_lines_of_the_first_version_are_read() -> None:
