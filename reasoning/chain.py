@@ -7,7 +7,7 @@ aggregator one that keeps or chooses. `[self_consistency, majority]` is the simp
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
@@ -17,7 +17,7 @@ from reasoning.aggregators.first import first
 from reasoning.aggregators.majority import majority
 from reasoning.answers.kind import refuse_votes
 from reasoning.clock import Deadline
-from reasoning.errors import ChoiceError, RecipeError, cause
+from reasoning.errors import ChoiceError, RecipeError, cause, unknown
 
 if TYPE_CHECKING:
     from reasoning.budget import Kind
@@ -45,6 +45,13 @@ class Stage:
     def asks(self) -> bool:
         """Whether it is an aggregator that is given the search, too."""
         return _places(self.run) > 1
+
+    @property
+    def models(self) -> list[str]:
+        """The models that its parameters name: its file says in MODELS which of them do."""
+        given = self.run.keywords if isinstance(self.run, partial) else {}
+        stated = [given[name] for name in self.says("MODELS") or () if name in given]
+        return [m for s in stated for m in ((s,) if isinstance(s, str) else s)]
 
     @property
     def name(self) -> str:
@@ -94,6 +101,7 @@ class Chain:
 
     def refuse(self, search: Search) -> None:
         """Raise RecipeError for what the chain needs and this search lacks, before it is spent."""
+        self.refuse_models(search.models)
         voters, judges, confident = self._needs
         for name in voters:
             refuse_votes(name, [search.problem])
@@ -107,6 +115,14 @@ class Chain:
                 f"{confident[0]} reads token confidences and none are asked for; set "
                 "sampling.confidence_k: 20"
             )
+
+    def refuse_models(self, known: Collection[str]) -> None:
+        """Raise RecipeError for a model that a stage asks and that is not among those known."""
+        for stage in self.stages:
+            if wrong := [name for name in stage.models if name and name not in known]:
+                raise RecipeError(
+                    f"{stage.name}: {unknown('model', wrong[0], known)} Name it in models"
+                )
 
     @cached_property
     def _needs(self) -> tuple[list[str], list[str], list[str]]:
@@ -166,7 +182,13 @@ class _Course:
                 self._take(await _asked(stage, self.given, view), stage.run)
                 continue
             self.drawing = True
-            await stage.run(view)
+            running = stage.run(view)
+            if not inspect.isawaitable(running):
+                raise RecipeError(
+                    f"searcher {stage.name} gave back {str(running)[:80]} and is no coroutine; "
+                    f"define it as async def {stage.name}(search, *, ...)"
+                )
+            await running
             found = await view.agreed(view.candidates)
             self.drawing = False
             # A stage that a limit leaves with empty hands loses nothing of what was there.

@@ -79,9 +79,9 @@ def cause(errors: BaseException) -> BaseException:
     return cause((errors.subgroup((UserError, EngineError)) or errors).exceptions[0])
 
 
-def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
+def unknown(kind: str, name: object, valid: Iterable[str]) -> str:
     """The message for a name that is not one of `valid`: the nearest one, then all of them."""
     names = sorted(valid)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}."

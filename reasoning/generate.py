@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from reasoning.clock import Clock, RealClock
-from reasoning.errors import RecipeError
+from reasoning.errors import RecipeError, unknown
 from reasoning.plugin import Plugin
 from reasoning.problem import Message, Problem
 from reasoning.thinking import Thinking
@@ -175,9 +176,29 @@ class Sampling:
         if len(bound) > 1:
             raise RecipeError(f"sampling: {' and '.join(bound)} exclude each other; keep one")
 
+    def with_changes(self, changes: Mapping[str, Any]) -> Sampling:
+        """With these fields changed. Raises RecipeError for one that does not exist or fit."""
+        for name in changes:
+            if name not in self.__dataclass_fields__:
+                raise RecipeError(unknown("field of sampling", name, self.__dataclass_fields__))
+        try:
+            values = {f.name: getattr(self, f.name) for f in fields(self)}
+            return _adapter().validate_python({**values, **changes})
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = str(wrong["loc"][0])
+            raise RecipeError(
+                f"sampling: {name}={changes.get(name)!r} does not fit: {wrong['msg']}"
+            ) from None
+
     def changed(self) -> list[str]:
         """The fields that are not at their neutral value; `max_tokens` has none."""
         return [name for name, neutral in _NEUTRAL if getattr(self, name) != neutral]
+
+
+@cache
+def _adapter() -> TypeAdapter[Sampling]:
+    return TypeAdapter(Sampling)
 
 
 _NEUTRAL = [

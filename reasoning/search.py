@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -172,6 +173,8 @@ class Search:
         in the order of the calls of this function, whenever their coroutines are awaited. Raises
         RecipeError for a field that the generator cannot honour, before anything is spent.
         """
+        if until not in ("step", "end"):
+            raise ValueError(f"until is 'step' or 'end', not {until!r}")
         self._caller.strand()
         thinking = self._model(model).thinking
         draw = self._draw if thinking is None else partial(think, thinking, self)
@@ -306,8 +309,9 @@ class Search:
         )
         params = self._params(generator, prompt, until, sampling, suffix is not None)
         if params is None:
+            await asyncio.sleep(0)  # who asks in a loop hears all the same that time is up
             return None
-        return await self._caller.draw(
+        found = await self._caller.draw(
             generator,
             prompt,
             params,
@@ -316,6 +320,9 @@ class Search:
             finish=None if suffix is None else "probe",
             whole=until == "end" and suffix is None,
         )
+        if found is None:
+            await asyncio.sleep(0)
+        return found
 
     def _params(
         self,
@@ -326,19 +333,22 @@ class Search:
         probing: bool,
     ) -> Sampling | None:
         """How the call draws, which the generator can; None if the path has used up its tokens."""
-        room = self.sampling.max_tokens - prompt.written
-        if probing:
-            room = sampling["max_tokens"]
+        room = self.sampling.max_tokens
         asked = sampling.get("max_tokens")
-        most = room if asked is None else min(room, asked)
+        if asked is not None and not isinstance(asked, Integral):
+            raise RecipeError(f"sampling.max_tokens is {asked!r}; it is a whole number of tokens")
+        if not probing:
+            room -= prompt.written
+        most = room if asked is None else int(asked) if probing else min(room, int(asked))
         if until == "step":
             most = min(most, self.step.max_tokens)
         if most < 1:
             return None
         key = (id(generator), until, most, repr(sampling) if sampling else "")
         if (known := self._drawn.get(key)) is None:
-            known = self._drawn[key] = self._changed(until, most, sampling)
+            known = self._changed(until, most, sampling)
             generator.refuse(known)
+            self._drawn[key] = known
         return known
 
     def _changed(self, until: Until, most: int, sampling: Mapping[str, Any]) -> Sampling:
@@ -346,14 +356,10 @@ class Search:
         changes = {name: value for name, value in sampling.items() if value is not None}
         if until == "end" and not changes and most == self.sampling.max_tokens:
             return self.sampling
+        changed = self.sampling.with_changes({**changes, "max_tokens": most})
         if until == "step":
-            changes["stop"] = (*changes.get("stop", self.sampling.stop), *self.step.stop)
-        try:
-            return replace(self.sampling, **{**changes, "max_tokens": most})
-        except TypeError:
-            known = Sampling.__dataclass_fields__
-            wrong = next(name for name in changes if name not in known)
-            raise RecipeError(unknown("field of sampling", wrong, known)) from None
+            changed = replace(changed, stop=(*changed.stop, *self.step.stop))
+        return changed
 
     def _model(self, name: str) -> Generator:
         if not name:
@@ -366,6 +372,11 @@ class Search:
 
     def _take(self, node: Node) -> int:
         """The next free slot below `node`."""
+        if node.sample.finish == "probe":
+            raise ValueError(
+                f"the probe at {node.path} stands beside the path and nothing follows it; go on "
+                "from its parent"
+            )
         slot = self._slots.get(node)
         if slot is None:
             slot = 1 + max((child.slot for child in node.children), default=-1)
@@ -479,6 +490,11 @@ class Search:
         """
         if node is self.root:
             return
+        if (finish := node.sample.finish) in (*LOST, "probe"):
+            what = "a probe" if finish == "probe" else f"a call that {_ENDED[finish]}"
+            raise ValueError(f"{what} is no candidate, and so stands at {node.path}")
+        if not (math.isfinite(weight) and math.isfinite(rank)):
+            raise ValueError(f"a weight and a rank are finite numbers, not {weight} and {rank}")
         self._emitted[node] = None
         node.emitted = (float(weight), float(rank))
         if self.watch is not None:
@@ -591,6 +607,8 @@ class Searcher(Protocol):
 
 _BREATH = 4096
 """Calls that are made ready in a row."""
+
+_ENDED = {"failed": "failed", "cancelled": "was cancelled"}
 
 _OLD = {
     "extend": "search.draw(node)",

@@ -239,6 +239,7 @@ def strategies(recipe: Recipe) -> list[Strategy]:
             f"two strategies are called {sorted(doubles)[0]!r}; give one of them a name of its own"
         )
     for s in found:
+        s.run.refuse_models(s.recipe.models)
         if s.recipe.verifier is None and s.run.says("SCORES"):
             raise RecipeError(
                 f"strategy {s.name!r} chooses by score and there is no verifier; name one, say "

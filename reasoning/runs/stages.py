@@ -34,7 +34,12 @@ class Entry:
 
     @property
     def function(self) -> Callable[..., Any]:
-        found: Callable[..., Any] = names.find(self.kind, self.name) if self.named else self.name
+        found = names.find(self.kind, self.name) if self.named else self.name
+        if not callable(found):
+            raise RecipeError(
+                f"{self.kind} {found!r} is neither a name nor a function; `reasoning list "
+                f"{self.kind}s` shows the names"
+            )
         return found
 
     @property
@@ -73,11 +78,10 @@ def entry(stated: Any, kind: StageKind | None = None) -> Entry:
         if len(stated) != 2:
             raise RecipeError(f"a stage is a name, or a name and its parameters, not {stated!r}")
         name, params = stated
-    if isinstance(params, Mapping) and "params" in params:
-        params = {**{k: v for k, v in params.items() if k != "params"}, **(params["params"] or {})}
-    if not isinstance(params, Mapping):
-        raise RecipeError(f"the parameters of stage {name} are a mapping, not {params!r}")
-    params = dict(params)
+    params, inner = _mapping(name, params), {}
+    if "params" in params:
+        inner = _mapping(name, params.pop("params") or {})
+    params |= inner
     share = params.pop("share", None)
     if share is not None and not (isinstance(share, (int, float)) and 0 < share <= 1):
         raise RecipeError(
@@ -85,6 +89,12 @@ def entry(stated: Any, kind: StageKind | None = None) -> Entry:
             "that the stage may spend, above 0 and up to 1"
         )
     return Entry(kind or _kind(name), name, params, None if share is None else float(share))
+
+
+def _mapping(name: Any, params: Any) -> dict[str, Any]:
+    if not isinstance(params, Mapping):
+        raise RecipeError(f"the parameters of stage {name} are a mapping, not {params!r}")
+    return dict(params)
 
 
 def _parts(stated: Any, kind: StageKind | None) -> tuple[Any, Any, StageKind | None]:

@@ -12,6 +12,7 @@ from reasoning.search import Search
 from reasoning.tree import Node
 
 AGGREGATOR = "majority"
+MODELS = ("seats",)
 _ASK = (
     "Other agents have solved the same problem:\n\n{said}\n\nUse their solutions as further "
     "advice, examine them and your own, and answer the problem again in the same form as before."

@@ -10,6 +10,7 @@ from pydantic import Field
 from reasoning.search import Search
 
 AGGREGATOR = "majority"
+MODELS = ("order",)
 
 
 async def model_switch(

@@ -11,6 +11,7 @@ from reasoning.tree import Node
 from searchers.kernels.digits import expected_digit, first_digit
 
 AGGREGATOR = "first"
+MODELS = ("small", "large")
 STEPS = True
 _ASK = (
     "\n\nBefore I go on, I grade the last step alone, from 0 (wrong or useless) to 9 (right and "

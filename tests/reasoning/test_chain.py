@@ -223,3 +223,11 @@ def test_entries_read_alike_however_they_are_stated() -> None:
     ]
     assert len({str(entry(s)) for s in stated}) == 1
     assert isinstance(chained("sample", (), "first", {}), Chain)
+
+
+def test_a_searcher_that_is_no_coroutine_is_told() -> None:
+    def plain(search: Search) -> None:
+        del search
+
+    with pytest.raises(RecipeError, match="plain gave back None and is no coroutine"):
+        solve("q", searcher=plain, generator=Scripted(BOXES))

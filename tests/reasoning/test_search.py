@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import TaskGroup
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -580,3 +582,78 @@ def test_work_side_by_side_starts_at_the_same_time() -> None:
     s = search()
     run(work(s))
     assert (s.usage.generated_tokens, s.usage.critical_tokens) == (16, 8)
+
+
+def test_a_probe_is_no_part_of_a_path_and_no_candidate() -> None:
+    async def work(s: Search) -> None:
+        probe = await s.probe(s.root, " so")
+        assert probe is not None
+        with pytest.raises(ValueError, match="a probe is no candidate"):
+            s.emit(probe)
+        for follow in (s.draw, partial(s.write, text="x"), s.probe):
+            with pytest.raises(ValueError, match="stands beside the path"):
+                await follow(probe)
+
+    run(work(search()))
+
+
+@pytest.mark.parametrize(("weight", "rank"), [(math.nan, 0.0), (math.inf, 0.0), (1.0, math.nan)])
+def test_weights_and_ranks_are_numbers(weight: float, rank: float) -> None:
+    s = search()
+    node = run(s.draw(s.root))
+    assert node is not None
+    with pytest.raises(ValueError, match="finite"):
+        s.emit(node, weight, rank=rank)
+    assert s.candidates == []
+
+
+def test_a_call_that_failed_is_no_candidate() -> None:
+    s = search(Scripted([GenerationError("no")]))
+    assert run(s.draw(s.root)) is None
+    with pytest.raises(ValueError, match="a call that failed is no candidate"):
+        s.emit(s.root.children[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": -1.0},
+        {"temperature": "hot"},
+        {"max_tokens": 2.5},
+        {"max_tokens": "many"},
+        {"stop": "ab"},
+        {"stop": ("",)},
+        {"top_logprobs": -1},
+        {"temprature": 1.0},
+    ],
+)
+def test_fields_of_one_call_are_checked_before_it(changes: dict[str, Any]) -> None:
+    s = search()
+    for _ in range(2):  # what was refused once is not known as fit
+        with pytest.raises(RecipeError, match=next(iter(changes))):
+            run(s.draw(s.root, until="end", **changes))
+    assert s.usage.calls == 0
+
+
+def test_a_field_that_cannot_be_honoured_is_refused_each_time() -> None:
+    s = search()
+    for _ in range(2):
+        with pytest.raises(RecipeError, match=r"sampling\.min_p is 0\.5"):
+            run(s.draw(s.root, min_p=0.5))
+    assert s.usage.calls == 0
+
+
+def test_an_end_is_a_step_or_the_end() -> None:
+    s = search()
+    with pytest.raises(ValueError, match="until is 'step' or 'end', not 'stepp'"):
+        s.draw(s.root, until=cast("Any", "stepp"))
+
+
+def test_who_asks_in_a_loop_hears_that_time_is_up() -> None:
+    async def work(s: Search) -> None:
+        async with asyncio.timeout(0):
+            while await s.draw(s.root) is None:
+                pass
+
+    with pytest.raises(TimeoutError):
+        run(work(search(budget=Budget(0))))

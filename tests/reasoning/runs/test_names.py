@@ -77,6 +77,8 @@ def test_modules_that_do_not_define_their_name_are_no_plug_ins() -> None:
     for name in helpers - {"__init__"}:
         with pytest.raises(RecipeError, match="unknown searcher"):
             names.find("searcher", name)
+    assert "openai" in names.known("generator")
+    assert "probe" not in names.known("generator"), "a part of openai, with a function of its name"
 
 
 @pytest.mark.parametrize(

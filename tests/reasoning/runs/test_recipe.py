@@ -332,6 +332,24 @@ def test_further_models_verifiers_and_prices() -> None:
         ({"prices": {"smal": {}}, "models": {"small": "scripted"}}, "did you mean 'small'"),
         ({"prices": {"default": {"input": -1}}}, "0 or more"),
         ({"prices": {"default": {"inptu": 1}}}, "input"),
+        ({"strategies": [{"stages": [{"sample": {1: 2}}]}]}, "unknown parameter of sample 1"),
+        ({"strategies": [{"stages": [{"sample": {"params": "n"}}]}]}, "are a mapping, not 'n'"),
+        ({"strategies": [{"searcher": "sample", "params": [1]}]}, r"are a mapping, not \[1\]"),
+        (
+            {"strategies": [{"searcher": "sample", "aggregator": {"name": True}}]},
+            "aggregator True is neither a name nor a function",
+        ),
+        (
+            {"strategies": [{"searcher": "model_switch", "order": ["", "smal"]}]},
+            "model_switch: unknown model 'smal'",
+        ),
+        (
+            {
+                "models": {"small": "scripted"},
+                "strategies": [{"searcher": "spec_reason", "small": "smal"}],
+            },
+            "did you mean 'small'",
+        ),
     ],
 )
 def test_mistakes_of_stages_models_and_prices(change: dict[str, Any], word: str) -> None:
