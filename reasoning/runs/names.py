@@ -285,14 +285,12 @@ def _modules(kind: Kind) -> dict[str, str]:
     package = ours(PACKAGES[kind]).__name__
     found: dict[str, str] = {}
     root = HERE.joinpath(*package.split("."))
-    for file in sorted(root.rglob("*.py")):  # a folder's __init__ comes first
+    for file in sorted(root.rglob("*.py")):
         parts = file.relative_to(root).with_suffix("").parts
         package_like = parts[-1] == "__init__"
         name = parts[-2] if len(parts) > 1 and package_like else parts[-1]
         if name[0] == "_" or (package_like and len(parts) == 1):
             continue
-        if not package_like and len(parts) > 1 and parts[-2] in found:
-            continue  # a part of the plug-in that the folder is
         text = file.read_text(encoding="utf-8")
         if any(f"\n{word} {name}(" in text for word in ("def", "async def")):
             inner = parts[:-1] if package_like else parts
