@@ -26,7 +26,7 @@ class Lease:
     round began.
     """
 
-    __slots__ = ("_outer", "_purse", "after", "amount", "even", "short", "used")
+    __slots__ = ("_outer", "_purse", "after", "amount", "capped", "even", "short", "used")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Lease:
         self._outer = outer
         self.amount = amount
         self.short = short
+        self.capped = False  # by another kind of limit
         self.after = after
         self.used = 0
 
@@ -54,6 +55,7 @@ class Lease:
         if self._outer is not None:
             self._outer.cap(amount)
         self.short |= amount < self.amount
+        self.capped |= amount < self.amount
         self._purse.reserved -= self.amount - amount
         self.amount = amount
 
@@ -195,7 +197,8 @@ class Purse:
         self.reserved -= lease.amount
         self.spent += lease.used
         self._time = max(self._time, time)
-        self.exhausted |= lease.short and not lease.even and lease.used >= lease.amount
+        bound = lease.short and not lease.even and not lease.capped
+        self.exhausted |= bound and lease.used >= lease.amount
         if self._queue:
             self._serve_soon()
         if self._parts is not None and not self.reserved:

@@ -140,9 +140,10 @@ class Caller:
             call.begun = sample if call.begun is None else call.begun + sample
             cut = lease.short and sample.finish == "length" and lease.used >= lease.amount
             if not cut or not whole:
+                budget.purse("money").exhausted |= cut and lease.capped
                 return self._file(call, call.begun)
             if not generator.resumes:
-                budget.tokens.exhausted = True
+                budget.purse("money" if lease.capped else "tokens").exhausted = True
                 return self._file(call, replace(call.begun, info=_CUT | dict(sample.info or {})))
 
     async def _ready(
@@ -178,7 +179,10 @@ class Caller:
                 lease = await budget.purse(kind).lease(amount, even=even)
                 if lease is not None:
                     leases[kind] = lease
-                if lease is None or (kind == "money" and not self._affords(call, leases)):
+                if kind == "money" and lease is not None and not self._affords(call, leases):
+                    purse, lease = budget.purse(kind), None
+                    purse.exhausted = True
+                if lease is None:
                     _give_back(leases)
                     return None
         except BaseException:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import threading
 from asyncio import TaskGroup
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Self, TypeAlias, TypeVar
@@ -18,7 +19,15 @@ from reasoning.answers.plain import Plain
 from reasoning.budget import Budget
 from reasoning.chain import Chain, StopReason
 from reasoning.clock import Clock, RealClock
-from reasoning.errors import CallError, EngineError, RecipeError, TransientError, UserError, cause
+from reasoning.errors import (
+    CallError,
+    EngineError,
+    RecipeError,
+    TransientError,
+    UserError,
+    cause,
+    unknown,
+)
 from reasoning.events import Chosen, Done, Event
 from reasoning.generate import Generator, Sampling
 from reasoning.plugin import Plugin
@@ -157,7 +166,7 @@ class Session:
         if verifier is not None:
             self.verifier = self._made("verifier", verifier)
         self.verifiers = {k: self._made("verifier", v) for k, v in (verifiers or {}).items()}
-        self.prices = {k: made(Price, v, Price()) for k, v in (prices or {}).items()}
+        self.prices = priced(prices or {}, self.models)
         self.sampling = sampling_for(self.generator, sampling)
         self.step = made(Step, step, Step())
         self.limits = made(Limits, limits, Limits())
@@ -202,6 +211,8 @@ class Session:
 
         A search that fails is a result whose stop reason is "failed", whose `failures` say why.
         """
+        if concurrency < 1:
+            raise RecipeError(f"concurrency is {concurrency}; 1 search or more runs at a time")
         results: dict[int, Result] = {}
         waiting = iter(enumerate(questions))
 
@@ -259,6 +270,8 @@ class Session:
         sampling = made(Sampling, options.pop("sampling", None), self.sampling)
         limits = made(Limits, options.pop("limits", None), self.limits)
         seed = options.pop("seed", self.seed)
+        if limits.money is not None and not self.prices:
+            raise RecipeError(UNPRICED)
         strategy = self._chain(options)
         search = Search(
             problem,
@@ -286,6 +299,37 @@ class Session:
         if "searcher" in options or "stages" in options:
             searcher, stages, params = options.pop("searcher", None), options.pop("stages", ()), {}
         return chained(searcher, stages, aggregator, {**params, **options})
+
+
+UNPRICED = (
+    "limits.money needs to know what tokens cost; add, for example, "
+    "prices: {default: {input: 0.2, output: 0.6}}, per million tokens"
+)
+
+
+def priced(
+    prices: Mapping[str, Price | Mapping[str, Any]], models: Collection[str], generator: str = ""
+) -> dict[str, Price]:
+    """What each of the models costs, "" for the one asked by default, which may be one of them.
+
+    "default" among `prices` is for all that have none. Raises RecipeError.
+    """
+    given = {}
+    for name, stated in prices.items():
+        if name not in ("default", "", *models):
+            raise RecipeError(unknown("model in prices", name, ("default", *models)))
+        price = given[name] = made(Price, stated, Price())
+        costs = (price.input, price.output, price.cached or 0.0)
+        if wrong := [cost for cost in costs if not 0 <= cost < math.inf]:
+            raise RecipeError(
+                f"prices: {name} has {wrong[0]}; a price is 0 or more, a million tokens"
+            )
+    base = given.pop("default", None)
+    found = {} if base is None else dict.fromkeys(("", *models), base)
+    found |= given
+    if generator in found:
+        found[""] = found[generator]
+    return found
 
 
 async def solve_async(question: Question, **settings: Any) -> Result:

@@ -53,7 +53,7 @@ from reasoning.runs import names
 from reasoning.runs.editing import assign, read_yaml, with_sets
 from reasoning.runs.stages import Entry, chain, entry
 from reasoning.search import Step
-from reasoning.session import Limits, made
+from reasoning.session import UNPRICED, Limits, made, priced
 from reasoning.usage import Price
 
 Spec = dict[str, Any]
@@ -144,14 +144,7 @@ class Recipe(BaseModel):
     def priced(self) -> dict[str, Price]:
         """What each model costs by its name, "" for the default one."""
         named = isinstance(self.generator, str) and self.generator in self.models
-        default = self.generator if named else ""
-        given = {k: made(Price, p, Price()) for k, p in self.prices.items()}
-        found = {k: given[k] for k in self.models if k in given}
-        if base := given.get("default"):
-            found = {**dict.fromkeys(("", *self.models), base), **found}
-        if default in found:
-            found[""] = found[str(default)]
-        return found
+        return priced(self.prices, self.models, str(self.generator) if named else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,20 +199,9 @@ def parse(data: Mapping[str, Any]) -> Recipe:
 
 
 def _check_prices(recipe: Recipe) -> None:
-    known = ("default", *recipe.models)
-    for name, price in recipe.prices.items():
-        if name not in known:
-            raise RecipeError(unknown("model in prices", name, known))
-        made(Price, price, Price())
-        if wrong := [v for v in price.values() if v is not None and not 0 <= float(v) < math.inf]:
-            raise RecipeError(
-                f"prices: {name} has {wrong[0]}; a price is 0 or more, a million tokens"
-            )
+    priced(recipe.prices, recipe.models)
     if not recipe.prices and any("money" in x for x in (recipe.limits, recipe.run_limits)):
-        raise RecipeError(
-            "limits.money needs to know what tokens cost; add, for example, "
-            "prices: {default: {input: 0.2, output: 0.6}}, per million tokens"
-        )
+        raise RecipeError(UNPRICED)
 
 
 def strategies(recipe: Recipe) -> list[Strategy]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoning import Message, Problem, Session
+from reasoning import Message, Problem, Session, solve
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
 from reasoning.events import Chosen, Done, Drawn, Emitted, Scored
@@ -173,3 +173,47 @@ def test_errors_reach_who_listens() -> None:
                     pass
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("name", ["default", ""])
+@pytest.mark.parametrize(
+    ("money", "spent", "why"),
+    [(0.0, 0.0, "money"), (0.001, 0.0, "money"), (0.01, 0.004, "money"), (0.1, 0.016, "finished")],
+)
+def test_money_binds_whatever_the_price_is_called(
+    name: str, money: float, spent: float, why: str
+) -> None:
+    found = solve(
+        "q",
+        generator=Scripted(["a b c \\boxed{1}"]),
+        searcher="self_consistency",
+        n=4,
+        prices={name: {"output": 1000, "input": 1}},
+        limits={"money": money},
+    )
+    assert found.usage.money is not None
+    assert found.usage.money <= money
+    assert found.usage.money >= spent
+    assert found.stop_reason == why
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"prices": {"smal": {"output": 1}}}, "unknown model in prices 'smal'"),
+        ({"prices": {"default": {"output": -1}}}, "a price is 0 or more"),
+        ({"limits": {"money": 1}}, "what tokens cost"),
+    ],
+)
+def test_mistakes_about_money(settings: dict[str, Any], word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        solve("q", generator=Scripted(["a"]), searcher="sample", **settings)
+
+
+def test_at_least_one_at_a_time() -> None:
+    async def work() -> None:
+        async with Session(generator=Scripted(["a"]), searcher="sample") as session:
+            await session.solve_many(["q"], concurrency=0)
+
+    with pytest.raises(RecipeError, match="concurrency is 0"):
+        asyncio.run(work())
