@@ -7,6 +7,7 @@ tree (a run, its problems, stages, subtrees): what a child spends, its parent ha
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from typing import Literal, TypeAlias
 from reasoning.usage import NANO, Usage
 
 Kind: TypeAlias = Literal["tokens", "verifier_calls", "calls", "money"]
+LEAST = 256
+"""Tokens that a whole solution is given to begin with, or to go on, where not all of them fit: with
+fewer, none would come to its end."""
+
 KINDS: tuple[Kind, ...] = ("tokens", "verifier_calls", "calls", "money")
 
 
@@ -87,17 +92,20 @@ class Purse:
     gets what is left once nobody holds anything. So what is admitted does not depend on how fast
     calls happen to be. Wishes with an `even` place are served in rounds: all that wait when nobody
     holds anything start at once, each with an equal share of what is left if their sum does not
-    fit. Whoever asks later is in the same round if it fits though all others used all they may,
+    fit, but of `least` at least: where that does not go round, fewer start. Whoever asks later is in the same round if it fits though all others used all they may,
     else in the next. Places order them, so that it does not matter either who of them asks first.
 
     `exhausted` tells that somebody was refused, or cut off by getting less than was asked for.
     """
 
-    def __init__(self, limit: int | None = None, within: Purse | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, within: Purse | None = None, *, least: int = 1
+    ) -> None:
         if limit is not None and limit < 0:
             raise ValueError(f"a limit is 0 or more, not {limit}")
         self.limit = limit
         self.within = within
+        self.least = least
         self.spent = 0
         self.reserved = 0
         self.exhausted = False
@@ -228,7 +236,17 @@ class Purse:
                 if parts is not None and not parts.all_wait(self):
                     return  # so may those who have a part of the same purse
                 self._begun, self._committed = self._time, self.spent
+                together = self._who_can_start(together)
             self._hand_out(together)
+
+    def _who_can_start(self, wishes: list[_Wish]) -> list[_Wish]:
+        """As many of them, in their order, as can have the least share or all that they ask for.
+
+        More would all be cut before they get anywhere; the others wait for the next round.
+        """
+        left = 0 if self.limit is None else self.limit - self.spent - self.reserved
+        needs = itertools.accumulate(min(wish.amount, self.least) for wish in wishes)
+        return wishes[: max(1, sum(need <= left for need in needs))]
 
     def _is_in_round(self, amount: int) -> bool:
         """Whether it fits whatever those before have left or will leave."""
@@ -302,7 +320,9 @@ class Budget:
         self._purses: dict[Kind, Purse] = {}
         for kind, limit in limits.items():
             if limit is not None:
-                self._purses[kind] = Purse(limit, within.purse(kind) if within else None)
+                least = LEAST if kind == "tokens" else 1
+                outer = within.purse(kind) if within else None
+                self._purses[kind] = Purse(limit, outer, least=least)
 
     def purse(self, kind: Kind) -> Purse:
         """The purse of one kind."""

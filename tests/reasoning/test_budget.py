@@ -176,6 +176,15 @@ def test_whole_solutions_get_equal_shares_whoever_ends_first(
     assert all(g >= min(n, share) for g, n in zip(got, lengths, strict=True))
 
 
+def test_where_shares_would_be_too_small_fewer_start() -> None:
+    """32 solutions of 75 tokens under 500: equal shares of 15 would end none of them."""
+    got, _ = asyncio.run(rounds(Purse(500, least=1000), [75] * 32, random.Random(0)))
+    assert sum(g == 75 for g in got) == 6
+    assert sum(got) == 500
+    again, _ = asyncio.run(rounds(Purse(500, least=1000), [75] * 32, random.Random(1)))
+    assert again == got
+
+
 def test_what_fits_is_not_served_one_after_another() -> None:
     """64 solutions of 300 tokens that might be 32,768 long, under 65,536: one round."""
     purse = Purse(65_536)

@@ -16,13 +16,13 @@ from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Scores
+from reasoning.verify import Scores, Verifier
 from verifiers.ensemble import Combine, Ensemble
 
 PROBLEM = Problem("p", "?")
 
 
-class Fixed:
+class Fixed(Verifier):
     """Says what it was told to."""
 
     def __init__(self, *steps: float, name: str = "fixed", error: Exception | None = None) -> None:
@@ -185,8 +185,8 @@ def test_ranks_need_scores(tmp_path: Path) -> None:
         ({"combine": "rank"}, "goes with reference"),
         ({"reference": "runs/x"}, "goes with reference"),
         ({"combine": "max"}, "combine='max'"),
-        ({"members": ["logprob", 5]}, "the member 5 is no verifier"),
-        ({"members": ["logprob", ["logprob"]]}, r"the member \['logprob'\] is no verifier"),
+        ({"members": ["logprob", 5]}, "is 5, and no reasoning.Verifier"),
+        ({"members": ["logprob", ["logprob"]]}, "and no reasoning.Verifier"),
     ],
 )
 def test_options(options: dict[str, Any], message: str) -> None:
