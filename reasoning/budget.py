@@ -92,8 +92,9 @@ class Purse:
     gets what is left once nobody holds anything. So what is admitted does not depend on how fast
     calls happen to be. Wishes with an `even` place are served in rounds: all that wait when nobody
     holds anything start at once, each with an equal share of what is left if their sum does not
-    fit, but of `least` at least: where that does not go round, fewer start. Whoever asks later is in the same round if it fits though all others used all they may,
-    else in the next. Places order them, so that it does not matter either who of them asks first.
+    fit, but of `least` at least: where that does not go round, fewer start. Whoever asks later is
+    in the same round if it fits though all others used all they may, else in the next. Places
+    order them, so that it does not matter either who of them asks first.
 
     `exhausted` tells that somebody was refused, or cut off by getting less than was asked for.
     """

@@ -402,7 +402,9 @@ def test_parts_of_a_sample_are_known_apart(tmp_path: Path) -> None:
     for generator in (Scripted(said), Dead()):
         kept = Journal(generator, path=path)
         problem = MODEL.problem
-        found = Search(problem, kept, sampling=Sampling(max_tokens=40), budget=Budget(sum(LENGTHS)))
+        budget = Budget(sum(LENGTHS))
+        budget.tokens.least = 1  # so that shares are small enough to be cut
+        found = Search(problem, kept, sampling=Sampling(max_tokens=40), budget=budget)
         asyncio.run(self_consistency(found, n=7))
         trees.append(found.tree.to_jsonl())
         kept.close()
