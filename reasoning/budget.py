@@ -166,7 +166,7 @@ class Purse:
             own.settle()
             return None
         self.reserved -= own.amount - outer.amount
-        short, after = own.short or outer.short, max(own.after, outer.after)
+        short, after = own.short or outer.short, own.after  # further out others have their own time
         return Lease(
             self, outer.amount, short=short, even=even is not None, after=after, outer=outer
         )

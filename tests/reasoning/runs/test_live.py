@@ -183,3 +183,19 @@ def test_lines_of_the_first_version_are_read() -> None:
         "correct": None, "stop_reason": "finished", "candidates": [], "usage": {},
     }  # fmt: skip
     assert Record.from_json({**old, "unheard": 1}).version == 1
+
+
+def test_serial_tokens_of_a_search_are_its_own_under_a_limit_of_the_run(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Scripted(SOLUTIONS))
+    data = {
+        "task": {"name": "jsonl", "path": str(questions)},
+        "generator": "scripted",
+        "strategies": [VOTE],
+        "run_limits": {"tokens": 100_000},
+        "concurrency": 1,
+    }
+    asyncio.run(runner.run(parse(data), tmp_path / "out"))
+    lines = [Record.from_json(line) for line in Store(tmp_path / "out").results()]
+    assert [line.usage["critical_tokens"] for line in lines] == [90, 90, 90]
