@@ -323,6 +323,9 @@ class Wrapping(Generator):
     def problem_ids(self) -> frozenset[str] | None:
         return self.generator.problem_ids
 
+    def covers(self, problem: Problem) -> bool:
+        return self.generator.covers(problem)
+
     @property
     def honours(self) -> frozenset[str]:
         return self.generator.honours

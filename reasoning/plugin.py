@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reasoning.problem import Problem
 
 
 class Plugin(ABC):  # noqa: B024 (nothing is abstract: all of it is optional)
@@ -31,6 +35,10 @@ class Plugin(ABC):  # noqa: B024 (nothing is abstract: all of it is optional)
     def problem_ids(self) -> frozenset[str] | None:
         """The problems it knows, None for all."""
         return None
+
+    def covers(self, problem: Problem) -> bool:
+        """Whether it knows the problem: see `problem_ids`."""
+        return self.problem_ids is None or problem.id in self.problem_ids
 
     async def astart(self) -> None:  # noqa: B027 (optional)
         """Get ready, before the time of any search runs. Raises EngineError or TransientError."""

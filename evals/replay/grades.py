@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from evals.replay.samples import json_lines
 from reasoning.answers import Answer
-from reasoning.answers.grading import equivalent, group
+from reasoning.answers.kind import Answers
+from reasoning.backends.formats.lines import json_lines
 from reasoning.errors import StoreError
 
 
@@ -33,7 +32,7 @@ class Grades:
         self.path = path
         self._known: dict[str, Grade] = {}
         if path is not None and path.exists():
-            for line in json_lines(path, Counter()):
+            for line in json_lines(path):
                 try:
                     classes, right = dict(line["classes"]), dict(line["right"])
                     if set(classes.values()) <= set(right):
@@ -41,17 +40,23 @@ class Grades:
                 except (KeyError, TypeError, ValueError):
                     continue
 
-    async def grade(self, answers: Sequence[Answer | None], gold: str) -> Grade:
-        """The classes of one problem's answers, each distinct one compared once."""
-        first = {a.key: a.text for a in reversed(answers) if a}
+    async def grade(self, answers: Sequence[Answer | None], kind: Answers, of: Any) -> Grade:
+        """The classes of one problem's answers, each distinct one compared once.
+
+        `of` is all that a grade depends on beside them, as JSON has it.
+        """
+        first = {a.key: a for a in reversed(answers) if a}
         keys = list(dict.fromkeys(a.key for a in answers if a))
-        of = blake2b(json.dumps([gold, keys, list(first.values())]).encode(), digest_size=16)
-        if (known := self._known.get(of.hexdigest())) is not None:
+        texts = [first[key].text for key in keys]
+        stated = json.dumps([of, keys, texts], default=str).encode()
+        place = blake2b(stated, digest_size=16).hexdigest()
+        if (known := self._known.get(place)) is not None:
             return known
-        classes = {key: keys[i] for key, i in zip(keys, await group(keys), strict=True)}
+        same = await kind.group([first[key] for key in keys])
+        classes = {key: keys[i] for key, i in zip(keys, same, strict=True)}
         kept = dict.fromkeys(classes.values())
-        grade = Grade(classes, {key: await equivalent(gold, first[key]) for key in kept})
-        self._keep(of.hexdigest(), grade)
+        grade = Grade(classes, {key: bool(await kind.grade(first[key])) for key in kept})
+        self._keep(place, grade)
         return grade
 
     def _keep(self, of: str, grade: Grade) -> None:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +14,6 @@ from evals.statistics.intervals import Floats
 from reasoning.aggregators import Candidate
 from reasoning.aggregators.certainty import MEASURES, WINDOW, group_means
 from reasoning.answers import Answer
-from reasoning.errors import RecipeError
 from reasoning.tree import RolloutTree, Sample
 from reasoning.verify import Reduction, reduce_steps
 
@@ -138,21 +131,3 @@ def confidence_of(tokens: ArrayLike, window: int = WINDOW) -> dict[str, float]:
     values = np.asarray(tokens, dtype=float)
     group_means(values, window)  # raises ValueError for what is no trace
     return {name: measure(values, window) for name, measure in MEASURES.items()}
-
-
-def json_lines(path: Path, damage: Counter[str]) -> Iterator[Any]:
-    """The readable lines of a JSONL file, gzipped or not; the others are counted."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if not line.strip():
-                    continue
-                try:
-                    yield json.loads(line)
-                except (ValueError, RecursionError):
-                    damage["lines"] += 1
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        damage["lines"] += 1  # the file ends too soon
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from error

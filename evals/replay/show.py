@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.progress import Progress
@@ -34,6 +35,7 @@ def main(
     samples_of: str | None = None,
     max_tokens: int | None = None,
     logit: bool = False,
+    answers: str | None = None,
 ) -> dict[str, Any]:
     """Replay, show the table and write the files; what it returns is in `replay.json`.
 
@@ -55,6 +57,7 @@ def main(
             strategy=samples_of,
             max_tokens=max_tokens,
             logit=logit,
+            answers=_kind(answers),
             grades=Grades(folder / "grades.jsonl"),
             watch=watch,
         )
@@ -79,6 +82,17 @@ def _pairs(where: Sequence[str]) -> dict[str, str]:
         if "=" not in item:
             raise RecipeError(f"--where takes FIELD=VALUE, for example run=data/n16, not {item!r}")
     return dict(item.split("=", 1) for item in where)
+
+
+def _kind(answers: str | None) -> object:
+    """The kind of answers as a recipe has it: a name, or a mapping in YAML."""
+    try:
+        return None if answers is None else yaml.safe_load(answers)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"--answers takes a kind such as choice, or {{kind: choice, count_from: 0}}, not "
+            f"{answers!r}"
+        ) from error
 
 
 def _write(found: Mapping[str, Any], results: Sequence[Replayed], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where stored samples come from: the folder of a run, or a file of recorded samples.
+"""Where stored samples come from: the folder of a run, or any other recording.
 
 Whatever is damaged or missing is left out and counted in a note.
 """
@@ -11,26 +11,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from evals.replay.grades import Grades
-from evals.replay.samples import Drawn, Recording, Stored, drawn_from, json_lines
+from evals.replay.samples import Drawn, Recording, Stored, drawn_from
 from reasoning.answers import (
     Answer,
     Fallback,
     after_answer_is,
-    extract,
     formula,
     last_number,
     stated,
 )
+from reasoning.answers.kind import Answers
+from reasoning.answers.math import Math
+from reasoning.backends.formats import NOTES, kept, recognised, run_folder
+from reasoning.backends.formats import Recording as Found
+from reasoning.backends.formats.lines import Tell
 from reasoning.backends.recorded import replayed
-from reasoning.errors import RecipeError, StoreError
-from reasoning.runs.store import Store
+from reasoning.errors import RecipeError
+from reasoning.runs import names
 from reasoning.session import run_sync
-from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.tree import RolloutTree, Sample
 
 LABELLED = ("game24",)
 """Datasets whose gold answer does not identify a right solution: their recorded labels count."""
@@ -46,6 +50,7 @@ def load(
     strategy: str | None = None,
     max_tokens: int | None = None,
     logit: bool = False,
+    answers: object = None,
     grades: Grades | None = None,
     watch: Watch | None = None,
 ) -> Recording:
@@ -54,21 +59,22 @@ def load(
     `where` keeps rows and samples of a file by the values of their fields, `strategy` picks one of
     a run's. `max_tokens` is the limit a file's samples were drawn under: one that long was cut off,
     so it does not finish a race, and has an answer only if that is marked as such. `logit` maps
-    scores that are logits to [0, 1]. `grades` keeps what grading found.
+    scores that are logits to [0, 1]. `answers` is their kind, as a task names it, where the
+    recording does not say. `grades` keeps what grading found.
     """
-    path = Path(source)
-    if path.is_dir():
-        if where:
-            raise RecipeError(f"--where picks samples of a file, and {path} is a run's folder")
+    path, form = Path(source), recognised(source)
+    if form.form == "run_folder":
+        if where or answers:
+            option = "--where picks samples" if where else "--answers is for answers"
+            raise RecipeError(f"{option} of a file, and {path} is a run's folder")
         recording = _run(path, strategy)
-    elif path.exists():
-        if strategy:
-            raise RecipeError(f"--samples-of picks a strategy of a run, and {path} is a file")
-        rows, notes = _rows(path, where or {}, max_tokens)
-        recording = Recording(path.name, [], notes)
-        recording.problems = run_sync(_graded(rows, notes, grades or Grades(), watch or _unwatched))
     else:
-        raise RecipeError(f"there is no {path}; name a run's folder or a .jsonl or .jsonl.gz file")
+        if strategy:
+            raise RecipeError(f"--samples-of picks a strategy of a run, and {path} is none")
+        rows, notes = _rows(path, form, where or {}, max_tokens)
+        recording = Recording(path.name, [], notes)
+        graded = _graded(rows, notes, answers, grades or Grades(), watch or _unwatched)
+        recording.problems = run_sync(graded)
     if logit:
         for sample in recording.drawn():
             sample.steps = tuple(float(1 / (1 + np.exp(-s))) for s in sample.steps)
@@ -95,118 +101,75 @@ def _even(recording: Recording) -> Recording:
 
 def _run(folder: Path, strategy: str | None) -> Recording:
     """The independent whole solutions of one strategy of a run, graded when it ran."""
-    damage: Counter[str] = Counter()
-    results = folder / "results.jsonl"
-    if not results.exists():
-        raise RecipeError(f"{folder} is not a run's folder: it has no results.jsonl")
-    name = _fullest(results, strategy)
-    store = Store(folder)
+    left_out: Counter[str] = Counter()
+    name = run_folder.fullest(folder, strategy)
     problems: dict[str, Stored] = {}
-    for row in json_lines(results, damage):
-        if not isinstance(row, dict) or row.get("strategy") != name:
-            continue
-        problem = row.get("problem")
-        if not isinstance(problem, str) or problem in problems:
-            continue
+    for row, tree in run_folder.results(folder, name, _counting(left_out)):
         if row.get("correct") is None:
-            damage["ungraded"] += 1
+            left_out["ungraded"] += 1
             continue
         try:
-            tree = RolloutTree.load(store.tree_path(name, problem))
-            problems[problem] = Stored(problem, _solutions(row, tree))
-        except (StoreError, OSError, ValueError, KeyError, TypeError, AttributeError):
-            damage["trees"] += 1
-    notes = [f"samples of strategy {name}, graded when the run was made"]
-    for kind, text in {
-        "lines": "damaged lines are left out",
-        "trees": "problems have a tree that is missing or damaged, and are left out",
-        "ungraded": "problems have no gold answer and are left out",
-    }.items():
-        if damage[kind]:
-            notes.append(f"{damage[kind]} {text}")
+            problems[row["problem"]] = Stored(
+                row["problem"], _solutions(row, run_folder.load(tree))
+            )
+        except run_folder.DAMAGE:
+            left_out["trees"] += 1
+    notes = [f"samples of strategy {name}, graded when the run was made", *_told(left_out)]
     # Results stand in the order in which problems were done, which says nothing.
     return Recording(f"{folder} ({name})", [problems[i] for i in sorted(problems)], notes)
 
 
-def _fullest(results: Path, strategy: str | None) -> str:
-    """The strategy with most whole solutions, `strategy` if given.
+def _counting(left_out: Counter[str]) -> Tell:
+    def tell(kind: str, where: str) -> None:
+        del where
+        left_out[kind] += 1
 
-    Of those with nearly as many that with most scores: damage may have cost it a few.
-    """
-    sizes: dict[str, list[int]] = {}
-    for row in json_lines(results, Counter()):
-        try:
-            whole = [c for c in row["candidates"] if len(c["path"]) == 1]
-            size = sizes.setdefault(str(row["strategy"]), [0, 0])
-            if whole and len(whole) == len(row["candidates"]):
-                size[0] += len(whole) if not row["usage"]["cancelled_calls"] else 0
-                size[1] += sum(bool(c["steps"]) for c in whole)
-        except (KeyError, TypeError):
-            continue
-    usable = {name: size for name, size in sizes.items() if size[0]}
-    if strategy is not None and strategy not in usable:
-        raise RecipeError(
-            f"{results.parent} has no independent whole solutions of strategy {strategy!r}; "
-            f"it has those of {', '.join(usable) or 'none'}"
-        )
-    if not usable:
-        raise RecipeError(
-            f"{results.parent} holds no independent whole solutions: trees that were grown step by "
-            "step cannot be replayed as another strategy; replay a run of self_consistency, say"
-        )
-    most = max(size[0] for size in usable.values())
-    near = [name for name, size in usable.items() if size[0] >= 0.9 * most]
-    return strategy or max(near, key=lambda name: (usable[name][1], usable[name][0]))
+    return tell
+
+
+def _told(left_out: Counter[str]) -> list[str]:
+    return [f"{left_out[kind]} {text}" for kind, text in NOTES.items() if left_out[kind]]
 
 
 def _solutions(row: Mapping[str, Any], tree: RolloutTree) -> list[Drawn]:
     """The candidates of a result with their samples, and calls that failed as no answer."""
-    candidates = {tuple(c["path"]): c for c in row["candidates"]}
     classes: dict[str, int] = {}
     found = []
-    for node in tree.root.children:
-        candidate = candidates.get(node.path)
+    for node, candidate in run_folder.solutions(row, tree):
         if candidate is None:
-            if node.sample.finish == "failed":
-                found.append(drawn_from(node.sample, -1, False))
+            found.append(drawn_from(node.sample, -1, False))
             continue
         text = candidate["key"]
         key = -1 if text is None else classes.setdefault(text, len(classes))
         sample = drawn_from(node.sample, key, bool(candidate["correct"]))
-        sample.steps = tuple(map(float, candidate["steps"])) or _only_scores(node)
+        sample.steps = run_folder.steps(node, candidate)
         found.append(sample)
     return found
-
-
-def _only_scores(node: Node) -> tuple[float, ...]:
-    scores = list(node.scores.values())
-    return tuple(map(float, scores[0])) if len(scores) == 1 else ()
 
 
 # ------------------------------------------------------------------------- recorded samples
 
 
 def _rows(
-    path: Path, where: Mapping[str, str], max_tokens: int | None
+    path: Path, recording: Found, where: Mapping[str, str], max_tokens: int | None
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The rows of a file by id, those that share one joined, and notes; each sample read."""
-    damage: Counter[str] = Counter()
+    """The rows of a recording by id, those that share one joined, and notes; each sample read."""
+    left_out: Counter[str] = Counter()
     rows: dict[str, dict[str, Any]] = {}
-    for row in json_lines(path, damage):
+    for row in recording.rows(_counting(left_out)):
         try:
-            kept = [
+            read = [
                 {**s, "run": row.get("run") or s.get("run"), "sample": _read(s, max_tokens)}
-                for s in row["samples"]
-                if _keeps({**row, **s}, where)
+                for s in kept(row, where)
             ]
-            rows.setdefault(str(row["id"]), {**row, "samples": []})["samples"] += kept
+            rows.setdefault(row["id"], {**row, "samples": []})["samples"] += read
         except (KeyError, TypeError, ValueError):
-            damage["lines"] += 1
+            left_out["lines"] += 1
     rows = {name: row for name, row in rows.items() if row["samples"]}
     if not rows:
         chosen = f" with {dict(where)}" if where else ""
         raise RecipeError(f"{path} holds no recorded sample{chosen}")
-    notes = [f"{damage['lines']} damaged lines are left out"] if damage["lines"] else []
+    notes = _told(left_out)
     samples = [s for row in rows.values() for s in row["samples"]]
     runs = sorted({str(s["run"]) for s in samples})
     if len(runs) > 1:
@@ -241,25 +204,30 @@ def _read(stored: Mapping[str, Any], max_tokens: int | None) -> Sample:
 
 
 async def _graded(
-    rows: Mapping[str, dict[str, Any]], notes: list[str], grades: Grades, watch: Watch
+    rows: Mapping[str, dict[str, Any]],
+    notes: list[str],
+    given: object,
+    grades: Grades,
+    watch: Watch,
 ) -> list[Stored]:
     """Every problem's samples with classes and grades, several problems at a time."""
     found: dict[str, Stored] = {}
     counts: Counter[str] = Counter()
+    kinds = {name: _kind(name, row, given) for name, row in rows.items()}
     waiting = iter(rows.items())
 
     async def work() -> None:
         for name, row in waiting:
-            samples = row["samples"]
-            answers = [_answer(sample, row) for sample in samples]
+            samples, kind = row["samples"], kinds[name]
+            answers = [_answer(sample, kind) for sample in samples]
             keys = [a.key if a else None for a in answers]
-            if row.get("answer") is None or row.get("dataset") in LABELLED:
+            if not kind.graded or row.get("dataset") in LABELLED:
                 right = [sample.get("correct") for sample in samples]
                 counts["ungraded" if None in right else "labels"] += 1
                 if None in right:
                     continue
             else:
-                grade = await grades.grade(answers, str(row["answer"]))
+                grade = await grades.grade(answers, kind, _of(row, given))
                 keys = [None if key is None else grade.classes[key] for key in keys]
                 right = [key is not None and grade.right[key] for key in keys]
             found[name] = Stored(name, _samples(samples, keys, right))
@@ -290,14 +258,31 @@ def _samples(
     return found
 
 
-def _answer(stored: Mapping[str, Any], row: Mapping[str, Any]) -> Answer | None:
-    """What a sample answers: extracted from its text, or as recorded where there is none."""
-    if stored.get("text") is None:
-        return Answer.of(str(stored["answer"])) if stored.get("answer") not in (None, "") else None
-    sample = stored["sample"]
-    fallback = fallback_of(str(row.get("dataset"))) if sample.finish == "end" else None
-    found = extract(sample.text, fallback)
-    return Answer.of(found) if found else None
+def _kind(name: str, row: Mapping[str, Any], given: object) -> Answers:
+    """What answers of a problem are: as asked for, as the row says, else mathematics."""
+    gold = row.get("answer")
+    gold = None if gold in (None, "") else str(gold)
+    spec = given or row.get("answers") or "math"
+    if spec == "math":
+        return Math(gold, fallback_of(str(row.get("dataset"))))
+    try:
+        return cast(Answers, names.bind_answers(spec)(gold, row))
+    except RecipeError as error:
+        raise RecipeError(f"problem {name}: {error}") from None
+
+
+def _of(row: Mapping[str, Any], given: object) -> Any:
+    """What a grade depends on beside the answers: the gold one alone, or all of the row."""
+    spec = given or row.get("answers") or "math"
+    if spec == "math":
+        return str(row["answer"])
+    return {"kind": spec, **{k: v for k, v in row.items() if k != "samples"}}
+
+
+def _answer(stored: Mapping[str, Any], kind: Answers) -> Answer | None:
+    """What a sample answers: found in its text, or as recorded where there is none."""
+    sample: Sample = stored["sample"]
+    return kind.find(sample.text, sample.finish == "end") if sample.text else None
 
 
 def fallback_of(dataset: str) -> Fallback:
@@ -322,10 +307,6 @@ def _scores(stored: Mapping[str, Any]) -> tuple[float, ...]:
         return tuple(map(float, values))
     except (TypeError, ValueError):
         return ()
-
-
-def _keeps(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
-    return all(str(fields.get(name)) == value for name, value in where.items())
 
 
 def _unwatched(what: str, done: int, total: int) -> None:

@@ -1,22 +1,18 @@
 """Replays stored samples of real models, in virtual time.
 
-A file holds one problem a line (JSON, optionally gzip): `id`, `question`, `answer`, `samples`; a
-sample has `text` and, where known, `n_tokens`, `finish_reason`, `scores` (one a step) or
-`score_last`, `n_prompt_tokens`, and for every token `logprobs`, `confidence`, `top_logprobs` (of
-the form that trees have).
+`reasoning.backends.formats` says which forms are read, and what is known of a sample.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reasoning.backends.formats import NOTES, Recording, kept, recognised
 from reasoning.backends.parts import part
 from reasoning.clock import Clock, ClockPerProblem, Speed, stream
 from reasoning.errors import RecipeError
@@ -33,14 +29,23 @@ def recorded(
 ) -> Recorded:
     """Stored samples of real models: slot i of a problem returns its i-th sample.
 
-    Time is virtual: a sample takes its number of tokens divided by `tokens_per_second`. `where`
-    keeps the rows and samples whose fields have the given values, say {run: data/n16}.
+    path: a .jsonl file of problems with samples, a log of inspect_ai (.eval), lm-eval's
+    samples_*.jsonl, a set of MathArena's outputs (.parquet), a folder of such, or a run's. Problems
+    are found by their question, else by their id. Time is virtual: a sample takes its number of
+    tokens divided by `tokens_per_second`. `where` keeps the rows and samples whose fields have the
+    given values, say {run: data/n16}.
     """
-    return Recorded(read(Path(path), where or {}), path, 1 / tokens_per_second)
+    recording = recognised(path)
+    samples, questions, notes = _read(recording, path, where or {})
+    named = recording.form in ("lines", "run_folder")
+    return Recorded(samples, path, 1 / tokens_per_second, questions, notes, named)
 
 
 class Recorded(Generator):
     """Samples by problem id. Ignores seeds and temperatures: what was drawn was drawn.
+
+    `questions` are the ids by what is asked (`asked`), for problems that others number otherwise;
+    unless `named`, nothing else tells which problem a sample is of.
 
     Other fields of sampling are refused, `top_logprobs` unless every sample has them.
     """
@@ -49,9 +54,18 @@ class Recorded(Generator):
     replays = True
 
     def __init__(
-        self, samples: Mapping[str, list[dict[str, Any]]], source: str, token_seconds: float
+        self,
+        samples: Mapping[str, list[dict[str, Any]]],
+        source: str,
+        token_seconds: float,
+        questions: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
+        named: bool = True,
     ) -> None:
         self.samples = samples
+        self._named = named
+        self._questions = questions or {}
+        self._notes = notes
         self.source = source
         self.token_seconds = token_seconds
         self._clocks = ClockPerProblem()
@@ -72,13 +86,25 @@ class Recorded(Generator):
         """What a reader of the numbers has to know."""
         rows = [sample for samples in self.samples.values() for sample in samples]
         guessed = sum(_count(sample)[1] for sample in rows)
-        notes = [f"seconds are virtual: {1 / self.token_seconds:g} tokens a second in each stream"]
+        notes = [
+            *self._notes,
+            f"seconds are virtual: {1 / self.token_seconds:g} tokens a second in each stream",
+        ]
         if guessed:
             notes.append(
                 f"{guessed} of {len(rows)} recorded samples have no token count; it is estimated "
                 f"at {CHARS_A_TOKEN} characters a token"
             )
         return notes
+
+    def covers(self, problem: Problem) -> bool:
+        return self._stored(problem) is not None
+
+    def _stored(self, problem: Problem) -> list[dict[str, Any]] | None:
+        """A problem's samples: by its id, else by what is asked."""
+        if self._named and problem.id in self.samples:
+            return self.samples[problem.id]
+        return self.samples.get(self._questions.get(asked(problem.question), ""))
 
     def clock(self, problem: Problem) -> Clock:
         """Every problem has a time of its own."""
@@ -91,7 +117,7 @@ class Recorded(Generator):
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
         del seed
-        stored = self.samples.get(prompt.problem.id)
+        stored = self._stored(prompt.problem)
         if stored is None:
             raise RecipeError(
                 f"{self.source} has no samples of problem {prompt.problem.id!r}; "
@@ -113,24 +139,42 @@ class Recorded(Generator):
         return sample
 
 
-def read(path: Path, where: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+def read(path: str | Path, where: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Samples by problem id; rows that share an id are joined in the order of the file.
 
-    Raises RecipeError for a file that is missing, damaged or without a sample that `where` keeps.
+    Raises RecipeError for what is missing, damaged or without a sample that `where` keeps.
     """
+    return _read(recognised(path), path, where)[0]
+
+
+def _read(
+    recording: Recording, path: str | Path, where: Mapping[str, str]
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str], list[str]]:
+    """Samples by id, ids by question, and notes on what is left out."""
     samples: dict[str, list[dict[str, Any]]] = {}
-    for number, row in enumerate(_rows(path), start=1):
-        try:
-            kept = [s for s in row["samples"] if _keeps({**row, **s}, where)]
-            if kept:
-                samples.setdefault(str(row["id"]), []).extend(kept)
-        except (TypeError, KeyError) as error:
-            raise RecipeError(
-                f"{path}, line {number}: not a problem with id and samples ({error!r})"
-            ) from error
+    questions: dict[str, str] = {}
+    left_out: Counter[str] = Counter()
+
+    def tell(kind: str, what: str) -> None:
+        if kind == "lines":
+            raise RecipeError(what)
+        left_out[kind] += 1
+
+    for row in recording.rows(tell):
+        if found := kept(row, where):
+            samples.setdefault(row["id"], []).extend(found)
+            question = asked(str(row.get("question") or ""))
+            if questions.setdefault(question, row["id"]) != row["id"]:
+                questions[question] = ""  # the same for several, so it names none
+    questions.pop("", None)
     if not samples:
         raise RecipeError(f"{path} holds no sample" + (f" with {dict(where)}" if where else ""))
-    return samples
+    return samples, questions, [f"{n} {NOTES[kind]}" for kind, n in left_out.items()]
+
+
+def asked(question: str) -> str:
+    """A question without its white space, by which it is found again."""
+    return "".join(question.split())
 
 
 def replayed(stored: Mapping[str, Any], max_tokens: int, begun: Sample | None = None) -> Sample:
@@ -175,23 +219,3 @@ def _count(stored: Mapping[str, Any]) -> tuple[int, bool]:
 def _answers(stored: Mapping[str, Any]) -> bool:
     """Whether an answer was kept; 0 is one."""
     return stored.get("answer") not in (None, "")
-
-
-def _keeps(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
-    return all(str(fields.get(name)) == value for name, value in where.items())
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip():
-                    yield json.loads(line)
-    except OSError as error:
-        raise RecipeError(
-            f"recorded samples cannot be read from {path}: {error.strerror or error}; set "
-            "generator.path to a .jsonl or .jsonl.gz file"
-        ) from error
-    except (ValueError, EOFError, zlib.error) as error:
-        raise RecipeError(f"{path} is not readable JSON lines: {error}") from error

@@ -77,7 +77,11 @@ def compare(
 
 def replay(
     source: Annotated[
-        str, typer.Argument(help="A run's folder, or a .jsonl(.gz) file of recorded samples.")
+        str,
+        typer.Argument(
+            help="A run's folder, a .jsonl(.gz) file of recorded samples, MathArena's outputs, a "
+            "log of inspect_ai, samples of lm-eval."
+        ),
     ],
     strategy: Annotated[
         list[str] | None,
@@ -101,6 +105,10 @@ def replay(
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
+    ] = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(help="Their kind where a file does not say: choice, number, ... [math]."),
     ] = None,
     logit: Annotated[
         bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
@@ -126,6 +134,7 @@ def replay(
         samples_of=samples_of,
         max_tokens=max_tokens,
         logit=logit,
+        answers=answers,
     )
 
 

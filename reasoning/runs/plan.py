@@ -155,11 +155,10 @@ def _together(mistakes: Sequence[UserError]) -> UserError:
 
 def _covered(part: Any, problems: list[Problem], task: Any, notes: list[str]) -> list[Problem]:
     """The problems that a recording has samples for; all of them for other generators."""
-    covered = part.problem_ids if isinstance(part, Plugin) else None
-    if covered is None:
+    if not isinstance(part, Plugin):
         return problems
-    kept = [p for p in problems if p.id in covered]
-    if not kept:
+    kept = [p for p in problems if part.covers(p)]
+    if problems and not kept:
         raise RecipeError(
             f"none of the {len(problems)} problems of task {task.name!r} is recorded; the "
             "generator's file belongs to another task"

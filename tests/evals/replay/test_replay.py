@@ -560,7 +560,7 @@ def test_a_run_without_whole_solutions_is_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path, [{"searcher": "first_finish", "n": 4}])
     with pytest.raises(RecipeError, match="no independent whole solutions"):
         load(folder)
-    with pytest.raises(RecipeError, match=r"no results\.jsonl"):
+    with pytest.raises(RecipeError, match=r"a folder with run, samples\.jsonl, and these are read"):
         load(tmp_path)
     with pytest.raises(RecipeError, match="there is no"):
         load(tmp_path / "nowhere")
