@@ -93,7 +93,8 @@ def _with_trees(
     if not trees:
         kept.treeless += 1
         return plain, 0
-    for level, limit in ((WHOLE, room - later), (SHORT, room), (0, room)):
+    levels = [(WHOLE, room - later), (SHORT, room), (0, room)]
+    for level, limit in levels[2:] if any(s.run.private for s in runs.strategies) else levels:
         texts = Texts(level) if level else None
         for i, (tree, groups) in trees.items():
             entry["r"][i]["tree"] = pack(tree, groups, texts)

@@ -69,6 +69,12 @@ class StoredRun:
         return name or (self.summary or {}).get("task")
 
     @property
+    def private(self) -> bool:
+        """Whether nothing is to be shown that could quote its questions."""
+        told = self.manifest.get("task")
+        return isinstance(told, Mapping) and told.get("private") is True
+
+    @property
     def notes(self) -> list[str]:
         """What the run itself wants said beside its numbers."""
         found = (self.summary or {}).get("notes") or self.manifest.get("notes") or []

@@ -1,7 +1,7 @@
 """Tasks: the problems of a benchmark, from the hub or from a file of one's own.
 
-`evals/tasks/gsm8k.py` defines `gsm8k`, so a recipe says `task: gsm8k`; its keyword-only parameters
-are the recipe's schema. `load` does the work all of them share.
+A benchmark is a record of `evals.tasks.benchmark`; `jsonl` is anybody's file, and what makes its
+problems itself is a function in a file of its name. `load` does the work all of them share.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 from evals.tasks.prompts import Template, Wording, conversation, shown
-from evals.tasks.rows import Hub, Located, Row, from_file, from_hub
+from evals.tasks.rows import Hub, Located, Row, Where, from_file, from_hub, wanted
 from reasoning.answers import FallbackName
+from reasoning.answers.choice import MultipleChoice
 from reasoning.answers.kind import Answers
 from reasoning.errors import RecipeError, TaskError
 from reasoning.problem import Message, Problem
@@ -28,13 +30,16 @@ class Task:
     """Problems under a name.
 
     `source` says for the manifest exactly which data they are: dataset@revision, or a file and its
-    SHA-256. `avg_at_n` marks tasks so small that they are reported as the mean over n samples.
+    SHA-256; `licence` whose terms they are under. `avg_at_n` marks tasks so small that they are
+    reported as the mean over n samples, `private` those whose questions a run does not store.
     """
 
     name: str
     problems: list[Problem]
     source: str
     avg_at_n: bool = False
+    licence: str = ""
+    private: bool = False
 
 
 class Fields(NamedTuple):
@@ -49,46 +54,71 @@ Kind: TypeAlias = str | dict[str, Any]
 """What answers are: a file of `reasoning.answers` by its name, or {kind: name} with its options."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a recipe may say of any task with rows; see docs/tasks.md.
+
+    `fallback` is the answers', `default` what mathematics has without one; `where` chooses rows,
+    `shuffle` is the seed by which options stand in another order, `limit` keeps the first problems.
+    """
+
+    path: str | Path | None
+    prompt: Template
+    system: str | None = None
+    limit: int | None = None
+    answers: Kind = "math"
+    fallback: FallbackName | None = None
+    default: FallbackName = "none"
+    where: Where | None = None
+    shuffle: int | None = None
+    private: bool = False
+
+
 def load(
     name: str,
+    asked: Asked,
     *,
-    path: str | Path | None,
-    prompt: Template,
     hub: Hub | None = None,
-    revision: str | None = None,
-    system: str | None = None,
-    limit: int | None = None,
-    answers: Kind = "math",
-    fallback: FallbackName | None = None,
-    default: FallbackName = "none",
     adapt: Adapt | None = None,
     fields: Fields = Fields(),  # noqa: B008 (immutable)
-    avg_at_n: bool = False,
 ) -> Task:
-    """The task `name` from the file `path`, or from the hub where there is none.
+    """The task `name` from the file at `asked.path`, or from the hub where there is none.
 
-    `prompt` is the user message, or a conversation that ends with one, with a row's fields in place
-    of {question} and the like; so is `system`. `fallback` is the answers', `default` what
-    mathematics has without one. `limit` keeps the first problems only. Raises TaskError naming the
-    file, the line, the field and the cure.
+    Raises TaskError naming the file, the line, the field and the cure.
     """
-    if limit is not None and limit < 1:
-        raise TaskError(f"{name}: limit is {limit}; it must be at least 1, or left out for all")
-    kind = answers_of(name, answers, fallback, default)
-    if path is not None:
-        rows, source = from_file(path)
-    else:
-        assert hub is not None, "a task without a dataset needs a path"
-        rows, source = from_hub(replace(hub, revision=revision or hub.revision))
+    if asked.limit is not None and asked.limit < 1:
+        raise TaskError(f"{name}: limit is {asked.limit}; it must be at least 1, or left out")
+    kind = answers_of(name, asked.answers, asked.fallback, asked.default)
+    rows, source = _rows(name, asked, hub)
     adapted = [Located(at, _adapted(adapt, at, i, row)) for i, (at, row) in enumerate(rows)]
     made = [_made(*located, fields, kind) for located in adapted]
-    asks = _Asks(name, prompt, system, fields, adapted, made)
+    if asked.shuffle is not None:
+        made = [
+            _shuffled(at, f"{asked.shuffle} {row.get(fields.id, i)}", answers)
+            for i, ((at, row), answers) in enumerate(zip(adapted, made, strict=True))
+        ]
+    asks = _Asks(name, asked.prompt, asked.system, fields, adapted, made)
     problems = [
         asks.problem(*located, answers, i)
         for i, (located, answers) in enumerate(zip(adapted, made, strict=True))
     ]
     _refuse_duplicates(problems, rows, fields)
-    return Task(name, problems[:limit], source, avg_at_n)
+    return Task(name, problems[: asked.limit], source, private=asked.private)
+
+
+def _rows(name: str, asked: Asked, hub: Hub | None) -> tuple[list[Located], str]:
+    """The rows that are wanted, and what they are a part of."""
+    if asked.path is None:
+        assert hub is not None, "a task without a dataset needs a path"
+        rows, source = from_hub(hub, asked.where)
+    else:
+        rows, source = from_file(str(asked.path).removeprefix("file:"))
+        rows = [located for located in rows if wanted(located.row, asked.where)]
+    if not asked.where:
+        return rows, source
+    if not rows:
+        raise TaskError(f"{name}: no row of {source} is where {dict(asked.where)}")
+    return rows, f"{source} where {dict(asked.where)}"
 
 
 def answers_of(
@@ -130,6 +160,20 @@ def _made(where: str, row: Row, fields: Fields, kind: Callable[..., Answers]) ->
     if gold is None and made.needs_gold:
         _text(where, row, fields.answer)  # says what is wrong with it
     return made
+
+
+def _shuffled(where: str, seed: str, answers: Answers) -> Answers:
+    """Multiple choice with its options in another order, the same for the same seed."""
+    if not isinstance(answers, MultipleChoice) or not answers.options:
+        raise TaskError(
+            f"{where}: shuffle puts options in another order, and there are none; leave it out, "
+            "or say answers: choice"
+        )
+    labels, texts = zip(*answers.options, strict=True)
+    order = Random(seed).sample(range(len(labels)), len(labels))
+    gold = None if answers.gold is None else labels[order.index(labels.index(answers.gold))]
+    options = tuple((label, texts[i]) for label, i in zip(labels, order, strict=True))
+    return replace(answers, gold=gold, options=options)
 
 
 class _Asks:
@@ -177,6 +221,8 @@ class _Asks:
                 error if str(error).startswith(where) else TaskError(f"{where}: {error}")
             ) from None
         gold = row.get(fields.answer)
+        if isinstance(answers, MultipleChoice):
+            gold = answers.gold  # the letter, wherever the options stand
         return Problem(
             id=name,
             question=question or messages[-1].content,

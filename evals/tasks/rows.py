@@ -9,12 +9,12 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from reasoning.errors import TaskError
+from reasoning.errors import TaskError, unknown
 
 Row: TypeAlias = dict[str, Any]
 
@@ -24,16 +24,26 @@ HUB_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A split of a dataset on the Hugging Face hub at one revision (a full commit hash)."""
+    """A split of a dataset on the Hugging Face hub at one revision.
+
+    `revision` is a full commit hash where one is known to hold these rows; "main" otherwise, and
+    then the commit that was loaded stands in the task's source. `config` may be several, read one
+    after another. `gated`: it is given to accounts that have accepted its terms.
+    """
 
     dataset: str
-    config: str | None
+    config: str | tuple[str, ...] | None
     split: str
-    revision: str
+    revision: str = "main"
+    gated: bool = False
 
     def __str__(self) -> str:
-        config = f" {self.config}" if self.config else ""
-        return f"{self.dataset}@{self.revision}{config} {self.split}"
+        config = " to ".join(filter(None, dict.fromkeys((self.configs[0], self.configs[-1]))))
+        return f"{self.dataset}@{self.revision}{f' {config}' if config else ''} {self.split}"
+
+    @property
+    def configs(self) -> tuple[str | None, ...]:
+        return self.config if isinstance(self.config, tuple) else (self.config,)
 
 
 class Located(NamedTuple):
@@ -47,18 +57,22 @@ class Located(NamedTuple):
 
 
 def from_file(path: str | Path) -> tuple[list[Located], str]:
-    """The rows of a .jsonl, .json (a list) or .csv file, gzipped or not, and its identity.
+    """The rows of a .jsonl, .json (a list), .csv or .parquet file and its identity.
 
-    Raises TaskError for a file that is missing, damaged, empty or of another kind.
+    All but the last may be gzipped. Raises TaskError for a file that is missing, damaged, empty or
+    of another kind.
     """
     file = Path(path).expanduser()
     suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in _READERS:
-        raise TaskError(f"{path} is not a .jsonl, .json or .csv file (each may end in .gz)")
+    if suffix not in (*_READERS, ".parquet"):
+        raise TaskError(
+            f"{path} is not a .jsonl, .json, .csv or .parquet file (all but the last may end in "
+            ".gz)"
+        )
     try:
         raw = file.read_bytes()
         data = gzip.decompress(raw) if file.name.endswith(".gz") else raw
-        text = data.decode("utf-8-sig")
+        text = "" if suffix == ".parquet" else data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TaskError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
@@ -67,10 +81,8 @@ def from_file(path: str | Path) -> tuple[list[Located], str]:
         raise TaskError(
             f"{path} cannot be read: {why}; set task.path to a file of problems"
         ) from None
-    rows = [
-        Located(f"{path}, {at}", _object(f"{path}, {at}", row))
-        for at, row in _READERS[suffix](text, path)
-    ]
+    read = _parquet(raw, path) if suffix == ".parquet" else _READERS[suffix](text, path)
+    rows = [Located(f"{path}, {at}", _object(f"{path}, {at}", row)) for at, row in read]
     if not rows:
         raise TaskError(f"{path} holds no problem; a line is {{id, question, answer}}")
     return rows, f"{Path(path).as_posix()} sha256:{hashlib.sha256(raw).hexdigest()}"
@@ -102,6 +114,19 @@ def _csv(text: str, path: str | Path) -> Iterator[tuple[str, object]]:
         raise TaskError(f"{path}, line {reader.line_num}: {error}") from None
 
 
+def _parquet(raw: bytes, path: str | Path) -> Iterator[tuple[str, object]]:
+    """As the hub keeps its data; read by pyarrow, which `datasets` brings along."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(io.BytesIO(raw))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TaskError(f"{path} is no Parquet file that can be read: {error}") from None
+    for number, row in enumerate(table.to_pylist()):
+        yield f"row {number}", row
+
+
 _READERS: dict[str, Callable[[str, str | Path], Iterator[tuple[str, object]]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
@@ -125,48 +150,85 @@ def _object(where: str, row: object) -> Row:
     return row
 
 
+# ------------------------------------------------------------------------------------- choice
+
+Where: TypeAlias = Mapping[str, Any]
+"""Which rows: fields and what they must be. A value, a list of values, or {from: ..., to: ...},
+both included, either left out; dates are texts such as 2025-01-31."""
+
+
+def wanted(row: Row, where: Where | None) -> bool:
+    """Whether a row is all that `where` says. Raises TaskError for a field that it lacks."""
+    return all(_fits(row, field, rule) for field, rule in (where or {}).items())
+
+
+def _fits(row: Row, field: str, rule: object) -> bool:
+    if field not in row:
+        raise TaskError(f"where: {unknown('field of the rows', field, row)}")
+    value = row[field]
+    if isinstance(rule, Mapping):
+        if not rule or not set(rule) <= {"from", "to"}:
+            raise TaskError(f"where: {field} is {dict(rule)!r}; a range is {{from: ..., to: ...}}")
+        try:
+            low, high = rule.get("from", value), rule.get("to", value)
+            if isinstance(value, int | float):
+                return bool(float(low) <= value <= float(high))
+            # A date is as long as it was written: 2025-01-31T09:00 is within `to: 2025-01-31`.
+            return str(low) <= str(value) and str(value)[: len(str(high))] <= str(high)
+        except (TypeError, ValueError):
+            raise TaskError(f"where: {field} is {value!r} in a row, not in a range") from None
+    among = rule if isinstance(rule, list | tuple) else [rule]
+    return value in among or str(value) in map(str, among)
+
+
 # --------------------------------------------------------------------------------------- hub
 
 
-def from_hub(hub: Hub) -> tuple[list[Located], str]:
+def from_hub(hub: Hub, where: Where | None = None) -> tuple[list[Located], str]:
     """The rows of a dataset on the Hugging Face hub, or of its cached copy, and its identity.
 
-    Out of reach of the hub, only a cached copy of the very revision will do. Raises TaskError.
+    Those that are not wanted are not kept. Out of reach of the hub, only a cached copy of the very
+    revision will do. Raises TaskError.
     """
-    import datasets
-
     try:
-        found = _load_dataset(hub, offline=not _reachable(hub))
+        offline = not _reachable(hub)
+        found = [(config, _load_dataset(hub, config, offline)) for config in hub.configs]
     except Exception as error:
+        terms = (
+            f" It is gated: accept its terms at https://huggingface.co/datasets/{hub.dataset} and "
+            "set HF_TOKEN to a token of that account."
+        )
         raise TaskError(
             f"{hub.dataset} can be had neither from the hub nor from its cache "
             f"({type(error).__name__}: {_first_line(error)}); set task.path to a local file, or "
             "load it once with a connection (HF_HOME says where the cache is, HF_HUB_OFFLINE and "
-            "HF_DATASETS_OFFLINE forbid connections)"
+            f"HF_DATASETS_OFFLINE forbid connections).{terms if hub.gated else ''}"
         ) from None
-    assert isinstance(found, datasets.Dataset)
-    cached = _revision_of(found)
+    cached = _revision_of(found[0][1])
     if cached and re.fullmatch("[0-9a-f]{40}", hub.revision) and cached != hub.revision:
         raise TaskError(
             f"{hub.dataset}: revision {hub.revision} is wanted, and the cache has {cached}; get "
             f"online, or accept the cached one with task.revision: {cached}"
         )
-    rows = [Located(f"{hub.dataset}, row {i}", dict(row)) for i, row in enumerate(found)]
-    if not rows:
+    rows = [
+        Located(f"{hub.dataset}{f' {config}' if hub.configs[1:] else ''}, row {i}", dict(row))
+        for config, part in found
+        for i, row in enumerate(part)
+        if wanted(row, where)
+    ]
+    if not rows and not where:
         raise TaskError(f"{hub} holds no problem")
-    return rows, str(hub)
+    return rows, str(replace(hub, revision=cached or hub.revision))
 
 
-def _load_dataset(hub: Hub, *, offline: bool) -> Any:
+def _load_dataset(hub: Hub, config: str | None, offline: bool) -> Any:
     """`datasets.load_dataset`, which looks at nothing but the cache if `offline`."""
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = before or offline
     try:
-        return datasets.load_dataset(
-            hub.dataset, hub.config, split=hub.split, revision=hub.revision
-        )
+        return datasets.load_dataset(hub.dataset, config, split=hub.split, revision=hub.revision)
     finally:
         datasets.config.HF_HUB_OFFLINE = before
 

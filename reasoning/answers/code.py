@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from asyncio import TaskGroup
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from reasoning.answers import Answer, parts
 from reasoning.answers.kind import Answers
+from reasoning.errors import RecipeError
 from reasoning.sandbox import Bounds, File, Memory, Sandbox, Seconds
 from reasoning.sandbox.programs import last_program, tests_of
 
@@ -24,10 +26,12 @@ def code(
     file_mb: File = 16.0,
     workers: Annotated[int, Field(ge=1)] = 2,
 ) -> Code:
-    """Programs in Python: the last fenced block; judged by the row's `tests` (or `test`).
+    """Programs in Python: the last fenced block; judged by the row's `tests` and `cases`.
 
-    Two are the same if they give the same on every one of the row's `inputs`: lists of arguments
-    for its `entry_point`, or texts to read. seconds: of processor time for one program; memory_mb,
+    `tests` (or `test`) is Python that runs behind the program; `cases` are {input, output}, where
+    an input is as in `inputs` and the output what is printed or returned. Two are the same if they
+    give the same on every one of the row's `inputs`: lists of arguments for its `entry_point`, or
+    texts to read. seconds: of processor time for one program; memory_mb,
     file_mb: what it may use. workers: programs that run at once.
     """
     bounds = Bounds(seconds, memory_mb, file_mb)
@@ -40,7 +44,22 @@ def code(
         bounds,
         workers,
         gold=gold,
+        cases=_cases(row.get("cases")),
     )
+
+
+def _cases(given: object) -> Sequence[Mapping[str, Any]]:
+    """The row's cases; a cell of a table holds them as JSON. Raises RecipeError."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            raise RecipeError(f"cases is {given!r:.80}, which is not JSON") from None
+    cases = given if isinstance(given, list) else []
+    for case in cases:
+        if not (isinstance(case, Mapping) and {"input", "output"} <= set(case)):
+            raise RecipeError(f"a case is {case!r:.80}; it must be {{input: ..., output: ...}}")
+    return cases
 
 
 class Code(Answers):
@@ -61,9 +80,11 @@ class Code(Answers):
         workers: int = 2,
         *,
         gold: str | None = None,
+        cases: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.gold = gold
         self.tests = tuple(tests)
+        self.cases = tuple(cases)
         self.inputs = tuple(inputs)
         self._entry_point = entry_point
         self._runs = (bounds, workers)
@@ -72,7 +93,7 @@ class Code(Answers):
 
     @property
     def graded(self) -> bool:
-        return bool(self.tests)
+        return bool(self.tests or self.cases)
 
     def find(self, text: str, finished: bool) -> Answer | None:
         del finished  # a fence that is closed marks a program
@@ -100,15 +121,25 @@ class Code(Answers):
 
     async def grade(self, answer: Answer | None) -> bool | None:
         """Raises NotStartedError where no process can be started."""
-        if not self.tests:
+        if not self.graded:
             return None
         if answer is None:
             return False
         if answer.text not in self._passes:
-            given = {"program": answer.text, "tests": self.tests}
-            reply = await _sandbox("holds", ("program", "tests"), *self._runs).run(given)
-            self._passes[answer.text] = reply.get("value") is True
+            checks: dict[str, dict[str, Any]] = {}
+            if self.tests:
+                checks["holds"] = {"tests": self.tests}
+            if self.cases:
+                checks["solves"] = {"cases": self.cases, "entry_point": self._entry_point}
+            self._passes[answer.text] = all(
+                [await self._judged(name, answer.text, given) for name, given in checks.items()]
+            )
         return self._passes[answer.text]
+
+    async def _judged(self, function: str, program: str, given: Mapping[str, Any]) -> bool:
+        given = {"program": program, **given}
+        reply = await _sandbox(function, tuple(given), *self._runs).run(given)
+        return reply.get("value") is True
 
     async def _behaviour(self, program: str) -> tuple[str | None, ...]:
         """What the program gives on each input; on none where it does not live to the end."""

@@ -224,7 +224,7 @@ def list_(
     ] = None,
 ) -> None:
     """List what a recipe can name, with parameters and defaults, or what its own fields are."""
-    from reasoning.cli.show import show_fields, show_names
+    from reasoning.cli.show import show_benchmarks, show_fields, show_names
     from reasoning.errors import RecipeError, unknown
     from reasoning.runs import names
 
@@ -236,7 +236,10 @@ def list_(
         raise RecipeError(unknown("kind", kind, [*kinds, "recipe"]))
     for plural in [kind] if kind else list(kinds):
         functions = [names.find(kinds[plural], name) for name in names.known(kinds[plural])]
-        show_names(plural, names.help_lines(functions))
+        records = [f for f in functions if hasattr(f, "licence")]
+        show_names(plural, names.help_lines(f for f in functions if f not in records))
+        if records:
+            show_benchmarks(records)
 
 
 @app.callback(invoke_without_command=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -223,6 +223,21 @@ def show_names(title: str, lines: Iterable[tuple[str, str]], about: str = "") ->
     for signature, text in lines:
         console.print(f"  {plain(signature)}", soft_wrap=True, highlight=False)
         console.print(f"      {plain(text)}", style="dim", highlight=False)
+
+
+def show_benchmarks(records: Sequence[Any]) -> None:
+    """Benchmarks by name: what they are, how many problems, from where and under whose terms."""
+    ((signature, _),) = names.help_lines(records[:1])
+    options = signature.partition("(")[2].removesuffix(")")
+    about = f"For evaluation only: do not train on them. Each takes {options}."
+    show_names("benchmarks", [(r.name, _terms(r)) for r in records], about)
+
+
+def _terms(record: Any) -> str:
+    size = "" if record.problems is None else f" {record.problems:,} problems,"
+    gated = ", gated (HF_TOKEN)" if record.hub.gated else ""
+    note = f" Note: {record.note}." if record.note else ""
+    return f"{record.about}{size} {record.hub.dataset}{gated}, licence: {record.licence}.{note}"
 
 
 def show_fields() -> None:

@@ -125,10 +125,11 @@ def _tasks() -> Iterator[tuple[str, str, str]]:
     functions = {name: names.find("task", name) for name in names.known("task")}
     options: dict[str, list[tuple[str, str]]] = {"name": [("text", REQUIRED)]}
     for task in sorted(functions, key=lambda name: name != "jsonl"):  # which has most
-        hints = get_type_hints(functions[task], include_extras=True)
+        hints = names.hints(functions[task])
         for name, parameter in names.parameters(functions[task]).items():
             missing = parameter.default is parameter.empty
-            default = REQUIRED if missing else _shown(parameter.default)
+            default = getattr(functions[task], name, parameter.default)  # a record's own
+            default = REQUIRED if missing else _shown(default)
             options.setdefault(name, []).append((takes(hints[name]), default))
     for name, found in options.items():
         defaults = {default for _, default in found}

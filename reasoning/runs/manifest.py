@@ -40,6 +40,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
             "versions": _engines(todo),
         },
         "notes": todo.notes,
+        "task": _terms(todo.task),
         "parameters": sizes(todo),
         "independent": {s.name: s.run.independent for s in todo.strategies},
         "command": list(command),
@@ -48,6 +49,16 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions(),
     }
+
+
+def _terms(task: Any) -> dict[str, Any]:
+    """Under whose terms the problems are; a task may be anybody's, and say neither."""
+    told: dict[str, Any] = {"name": getattr(task, "name", "")}
+    if licence := getattr(task, "licence", ""):
+        told |= {"licence": licence, "use": "evaluation only; do not train on it"}
+    if getattr(task, "private", False):
+        told["private"] = True
+    return told
 
 
 def sizes(todo: Plan) -> dict[str, dict[str, Any]]:

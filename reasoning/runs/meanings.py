@@ -110,18 +110,23 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "task": {
         "name": "of a file, or `package.module:function`",
-        "path": "a local file, .jsonl, .json or .csv; where a task has data of its own, in its "
-        "place",
+        "path": "a local file, .jsonl, .json, .csv or .parquet; where a task has data of its own, "
+        "in its place",
         "prompt": "the user message, with fields of the rows in braces; or a conversation",
         "system": "the system message, with fields in braces too",
         "limit": "the first problems only",
         "id_field": "what the rows call it (jsonl)",
         "question_field": "what the rows call it (jsonl)",
         "answer_field": "what the rows call it (jsonl)",
+        "fields": "what the rows call what a kind of answers reads: {tests: asserts, options: "
+        "alternatives} (jsonl)",
         "answers": "the kind: math, choice, code, exact, number, text, plain, or {kind: ..., with "
         "its options}",
         "fallback": "how a finished text with neither a box nor a #### line is searched; left "
         "out: as suits the task and the kind of answers",
+        "where": "which rows: fields and a value, a list of values, or {from: ..., to: ...}",
+        "shuffle": "the seed by which the options of each problem stand in another order",
+        "private": "store no questions with a run, and show no texts in its report",
         "revision": "of the data on the hub",
         "n": "how many problems are made (nano)",
         "split": "train is what the embedded model was trained on (nano)",

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ OURS = ("searchers", "verifiers", "evals")
 
 _BASES: Mapping[str, type] = {"generator": Generator, "verifier": Verifier}
 _SHAPES: Mapping[str, str] = {"answers": "gold, row", "grader": "text, gold, row"}
+_RECORD = re.compile(r"(?m)^(\w+) = Benchmark\(")
+"""Benchmarks are records, many to a file; see `evals.tasks.benchmark`."""
+
 _trusted: ContextVar[frozenset[str] | None] = ContextVar("trusted", default=None)
 _EXAMPLES = {  # of what has no default and is no number
     "base_url": "http://localhost:8000/v1",
@@ -210,6 +214,12 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in found if p.kind in (only, positional)}
 
 
+def hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """What its parameters take; of an object that is called, those of the call."""
+    plain = inspect.isroutine(function) or isinstance(function, type)
+    return get_type_hints(function if plain else type(function).__call__, include_extras=True)
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The parameters that need not be given, and what they are then."""
     return {n: p.default for n, p in parameters(function).items() if p.default is not p.empty}
@@ -224,8 +234,7 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
 
     owner = getattr(function, "__name__", str(function))
     allowed = parameters(function)
-    plain = inspect.isroutine(function) or isinstance(function, type)
-    hints = get_type_hints(function if plain else type(function).__call__, include_extras=True)
+    known = hints(function)
     kinds = {p.kind for p in inspect.signature(function).parameters.values()}
     open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # passes on what somebody else checks
     fit = {}
@@ -236,7 +245,7 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
         if name not in allowed:
             raise RecipeError(unknown(f"parameter of {owner}", name, allowed))
         try:
-            fit[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
+            fit[name] = TypeAdapter(known.get(name, Any)).validate_python(value)
         except ValidationError as error:
             why = error.errors()[0]["msg"]
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: {why}") from None
@@ -278,7 +287,8 @@ def _split(kind: Kind, spec: Mapping[str, Any]) -> tuple[Callable[..., Any], dic
 
 @functools.cache
 def _modules(kind: Kind) -> dict[str, str]:
-    """The modules below the kind's package that define a function of their own name, by name.
+    """The modules below the kind's package that define a function of their own name, by name; of
+    tasks also those with records, by the names of these.
 
     Told from their text: no import, no cost.
     """
@@ -292,9 +302,11 @@ def _modules(kind: Kind) -> dict[str, str]:
         if name[0] == "_" or (package_like and len(parts) == 1):
             continue
         text = file.read_text(encoding="utf-8")
+        module = ".".join([package, *(parts[:-1] if package_like else parts)])
         if any(f"\n{word} {name}(" in text for word in ("def", "async def")):
-            inner = parts[:-1] if package_like else parts
-            found[name] = ".".join([package, *inner])
+            found[name] = module
+        if kind == "task":
+            found |= dict.fromkeys(_RECORD.findall(text), module)
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from reasoning.errors import StoreError
@@ -16,7 +17,7 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Plain values only. `correct` is None where nobody can tell.
+    """Plain values only. `correct` is None where nobody can tell, `question` where it is withheld.
 
     `node` is the path of the chosen candidate, `text` the end of its text, `confidence` in [0, 1]
     where the strategy has one. `error` is the traceback of a search that failed (stop reason
@@ -25,7 +26,7 @@ class Record:
 
     problem: str
     strategy: str
-    question: str
+    question: str | None
     answer: str | None
     gold: str | None
     correct: bool | None
@@ -47,6 +48,17 @@ class Record:
             if out[name] is None:
                 del out[name]
         return out
+
+    def withheld(self) -> Record:
+        """The line without the question, and without words that could stand in it.
+
+        Equal answers keep equal keys.
+        """
+        candidates = [
+            {**c, "key": None if c["key"] is None else sha256(c["key"].encode()).hexdigest()[:16]}
+            for c in self.candidates
+        ]
+        return replace(self, question=None, text=None, candidates=candidates)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:

@@ -171,7 +171,9 @@ class _Run:
         except BaseException:
             self._lose(search, strategy)
             raise
-        record = (await recorded(problem, strategy.name, result, error)).to_json()
+        line = await recorded(problem, strategy.name, result, error)
+        line = line.withheld() if getattr(self.plan.task, "private", False) else line
+        record = line.to_json()
         self._keep(record, result)
         if search.generator is arm.generator:
             self.live_tokens += result.usage.generated_tokens

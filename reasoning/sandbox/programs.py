@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from types import FunctionType
 from typing import Any
 
 _FENCE = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", flags=re.DOTALL)
 _LONGEST = 100_000  # characters of one output that are compared
+_PRELUDE = "from typing import *\n" + "\n".join(
+    f"import {name}\nfrom {name} import *"
+    for name in ("bisect", "collections", "functools", "heapq", "itertools", "math")
+)
+"""What contest sites import before a function of `Solution`, whose starter code relies on it."""
 
 
 def last_program(text: str) -> str | None:
@@ -64,17 +71,52 @@ def outputs(program: str, inputs: Sequence[Any], entry_point: str | None) -> lis
     return [_output(program, given, entry_point) for given in inputs]
 
 
-def _output(program: str, given: Any, entry_point: str | None) -> str | None:
+def solves(program: str, cases: Sequence[Mapping[str, Any]], entry_point: str | None) -> bool:
+    """Whether the program gives every case's `output` on its `input`, as in `outputs`.
+
+    Values are compared as JSON, texts line by line and word by word, numbers in them by value.
+    """
+    return all(_gives(program, case["input"], case["output"], entry_point) for case in cases)
+
+
+def _gives(program: str, given: Any, wanted: Any, entry_point: str | None) -> bool:
+    called = isinstance(given, list)
+    program = f"{_PRELUDE}\n{program}" if called else program
+    said = _output(program, given, entry_point, json.dumps)
+    if said is None:
+        return False
+    if called:
+        return bool(json.loads(said) == json.loads(json.dumps(wanted)))
+    lines, others = said.split("\n"), [line.strip() for line in str(wanted).strip().split("\n")]
+    return len(lines) == len(others) and all(map(_alike, lines, others))
+
+
+def _alike(said: str, wanted: str) -> bool:
+    a, b = said.split(), wanted.split()
+    return len(a) == len(b) and all(x == y or _equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _equal(a: str, b: str) -> bool:
+    try:
+        return Decimal(a) == Decimal(b)
+    except ArithmeticError:
+        return False
+
+
+def _output(
+    program: str, given: Any, entry_point: str | None, told: Callable[[Any], str] = repr
+) -> str | None:
     space: dict[str, Any] = {"__name__": "__main__"}
     called = isinstance(given, list)
-    printed = io.StringIO()
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")
     before = sys.stdin
-    sys.stdin = io.StringIO("" if called else str(given))
+    typed = "" if called else str(given)
+    sys.stdin = io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8")
     try:
         with contextlib.redirect_stdout(printed):
             exec(compile(program, "candidate", "exec"), space)
             if called:
-                return repr(_function(space, entry_point)(*given))[:_LONGEST]
+                return told(_function(space, entry_point)(*given))[:_LONGEST]
     except SystemExit as end:
         if called or end.code not in (None, 0):
             return None
@@ -84,7 +126,8 @@ def _output(program: str, given: Any, entry_point: str | None) -> str | None:
         return None
     finally:
         sys.stdin = before
-    return "\n".join(line.rstrip() for line in printed.getvalue()[:_LONGEST].strip().split("\n"))
+    printed.seek(0)
+    return "\n".join(line.rstrip() for line in printed.read(_LONGEST).strip().split("\n"))
 
 
 def printed(program: str) -> str:
@@ -103,6 +146,7 @@ def printed(program: str) -> str:
 
 
 def _function(space: Mapping[str, Any], name: str | None) -> Any:
+    """The function of that name, or the method of `Solution`, as contest sites have it."""
     if name is not None:
-        return space[name]
+        return space[name] if name in space else getattr(space["Solution"](), name)
     return [value for value in space.values() if isinstance(value, FunctionType)][-1]

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from evals.tasks.aime24 import aime24
-from evals.tasks.gsm8k import gsm8k
 from evals.tasks.jsonl import jsonl
+from evals.tasks.mathematics import aime24, gsm8k
 from evals.tasks.nano import nano
 from evals.tasks.prompts import fields_of, fill
 from reasoning.answers.choice import MultipleChoice

@@ -12,12 +12,9 @@ from typing import Any
 import pytest
 
 from evals.tasks import rows as tasks
-from evals.tasks.aime24 import aime24
-from evals.tasks.aime25 import aime25
-from evals.tasks.gsm8k import gsm8k
 from evals.tasks.jsonl import jsonl
 from evals.tasks.loading import Task
-from evals.tasks.math500 import math500
+from evals.tasks.mathematics import aime24, aime25, gsm8k, math500
 from evals.tasks.nano import nano
 from reasoning.errors import RecipeError, TaskError
 from reasoning.problem import Problem
@@ -287,7 +284,7 @@ def test_unusual_but_valid_text(tmp_path: Path) -> None:
         ("x.csv", b"question,answer\n", "holds no problem"),
         ("x.jsonl.gz", b"no gzip", "cannot be read"),
         ("x.jsonl.gz", gzip.compress(b'{"question": 1}', mtime=0)[:-9], "cannot be read"),
-        ("x.txt", b"hello", r"not a \.jsonl, \.json or \.csv file"),
+        ("x.txt", b"hello", r"not a \.jsonl, \.json, \.csv or \.parquet file"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -362,7 +359,3 @@ def test_nano_needs_no_file() -> None:
     for bad in ({"n": 0}, {"difficulty": 9}):
         with pytest.raises(TaskError, match="nano"):
             names.build("task", {"name": "nano", **bad})
-
-
-def test_known_tasks() -> None:
-    assert names.known("task") == ["aime24", "aime25", "gsm8k", "jsonl", "math500", "nano"]
