@@ -341,11 +341,14 @@ class Caller:
         """The log-probabilities [tokens] of the node's tokens; None if the call fails."""
         assert node.parent is not None, "the root holds no text"
         prompt = Prompt(problem, node.parent, node.slot, turn=node.turn, model=model)
+        sample = node.sample
+        if sample.model != model:  # another model's tokens mean nothing to this one
+            sample = replace(sample, token_ids=None)
         for attempt in range(self.retry.attempts):
             self.usage.calls += 1
             try:
                 return await generator.score_text(
-                    prompt, node.sample, question=question, meter=self._count_prompt
+                    prompt, sample, question=question, meter=self._count_prompt
                 )
             except Exception as raised:
                 error = self.own_failure(raised)

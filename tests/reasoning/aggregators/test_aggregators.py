@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,13 @@ from reasoning.aggregators.best import best
 from reasoning.aggregators.best_of_majority import best_of_majority
 from reasoning.aggregators.certainty import mean_logprob
 from reasoning.aggregators.cisc import cisc
+from reasoning.aggregators.complexity import complexity
 from reasoning.aggregators.deepconf_filter import deepconf_filter
 from reasoning.aggregators.first import first
+from reasoning.aggregators.logprob import logprob
 from reasoning.aggregators.long_m_at_k import long_m_at_k
 from reasoning.aggregators.majority import majority
+from reasoning.aggregators.marker_vote import marker_vote
 from reasoning.aggregators.perplexity import perplexity
 from reasoning.aggregators.rpc import rpc
 from reasoning.aggregators.weighted_majority import weighted_majority
@@ -246,3 +250,94 @@ def test_deepconf_filter_keeps_the_confident_with_their_confidence() -> None:
     assert key(majority(deepconf_filter(rows, keep=1))) == "b", "3 + 4 + 5 > 9"
     assert [c.path for c in deepconf_filter(rows, keep=0.5)] == [(0,), (3,)]
     assert deepconf_filter(candidates(("a",), (None,))) == candidates(("a",))
+
+
+# ------------------------------------------------------------------- scales, length and wording
+
+
+def scored(*rows: tuple[str, float]) -> list[Candidate]:
+    return candidates(*rows)
+
+
+def test_minmax_lets_scores_of_any_sign_vote() -> None:
+    """(-3, -1, -1, 2) weigh (0, .4, .4, 1): a has 1, b .8, and the better a is chosen."""
+    rows = scored(("a", -3.0), ("b", -1.0), ("b", -1.0), ("a", 2.0))
+    choice = weighted_majority(rows, scale="minmax")
+    assert choice is not None
+    assert (choice.candidate, choice.confidence) == (rows[3], pytest.approx(1 / 1.8))
+    assert (
+        winner(weighted_majority(scored(("a", 1.0), ("b", 3.0)), scale="minmax"))
+        == (scored(("a", 1.0), ("b", 3.0))[1])
+    )
+    equal = scored(("a", -1.0), ("b", -1.0), ("b", -1.0))
+    assert key(weighted_majority(equal, scale="minmax")) == "b"
+
+
+scored_rows = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from([-3.0, 0.0, 0.5, 2.0])),
+    max_size=8,
+)
+
+
+@given(scored_rows)
+def test_softmax_lies_between_the_vote_and_the_best(rows: list[tuple[str | None, float]]) -> None:
+    given = candidates(*rows)
+    hot = weighted_majority(given, scale="softmax", temperature=1e9)
+    votes = sorted(Counter(text for text, _ in rows if text).values())
+    if len(votes) < 2 or votes[-1] > votes[-2]:
+        assert key(hot) == key(majority(given))
+    top = [r for r in rows if r[0] is not None]
+    if top and [s for _, s in top].count(max(s for _, s in top)) == 1:
+        cold = weighted_majority(given, scale="softmax", temperature=1e-3)
+        assert key(cold) == key(best(given))
+
+
+def written(*rows: tuple[str, str, int]) -> list[Candidate]:
+    """From (answer, text, tokens), in path order."""
+    tree = RolloutTree("w")
+    found = []
+    for slot, (answer, text, tokens) in enumerate(rows):
+        node = tree.add(tree.root, slot, Sample(text, finish="end", generated_tokens=tokens))
+        found.append(Candidate(node.path, Answer(answer, answer), node=node))
+    return found
+
+
+def test_complexity_votes_among_those_with_most_steps() -> None:
+    rows = written(("a", "1\n2\n3", 9), ("b", "1", 9), ("b", "1\n\n", 9), ("a", "1\n2", 9))
+    assert key(complexity(rows, m=2)) == "a"
+    assert key(complexity(rows, m=2, keep="shortest")) == "b"
+    assert key(complexity(rows, m=1)) == "a"
+    assert complexity(rows, m=4) == majority(rows)
+    assert complexity(rows, m=2, step=";") == majority(rows[:2])  # ties in length by order drawn
+    assert complexity([], m=2) is None
+
+
+def test_marker_vote_has_known_ends() -> None:
+    rows = written(
+        ("a", "Wait. Hmm. Maybe a.", 900), ("a", "Perhaps, alternatively a.", 800),
+        ("b", "So, therefore b.", 100),
+    )  # fmt: skip
+    assert marker_vote(rows, betas=(0, 0, 0, 0)) == majority(rows)
+    assert key(marker_vote(rows)) == "b"
+    assert key(marker_vote(rows, betas=(-50, 0, 0, 0))) == "b"  # the shortest
+    assert key(marker_vote(rows, betas=(0, 0, 50, 0))) == "a"
+    assert key(marker_vote(rows, betas=(0, 0, 50, 0), thinking=("therefore",))) == "b"
+    assert marker_vote([]) is None
+
+
+def test_logprob_weighs_by_probability() -> None:
+    tree = RolloutTree("l")
+    rows = []
+    for slot, (answer, nats) in enumerate([("a", -2.0), ("a", -2.0), ("b", -0.5)]):
+        sample = Sample(
+            "x", finish="end", generated_tokens=1, logprobs=np.array([nats], np.float32)
+        )
+        node = tree.add(tree.root, slot, sample)
+        rows.append(Candidate(node.path, Answer(answer, answer), node=node))
+    choice = logprob(rows)
+    assert choice is not None
+    p, q = 2 * math.exp(-2), math.exp(-0.5)
+    assert (key(choice), choice.confidence) == ("b", pytest.approx(q / (p + q)))
+    assert logprob(candidates(("a",), ("b",), ("b",))) == majority(
+        candidates(("a",), ("b",), ("b",))
+    )

@@ -26,8 +26,15 @@ async def asking(candidates: Sequence[Candidate], search: Search) -> Choice | No
 PARAMS: dict[str, dict[str, Any]] = {
     "best_of_majority": {"alpha": 0.4},
     "cisc": {"temperature": 0.3},
+    "complexity": {"m": 2},
+    "cross_perplexity": {"model": ""},
+    "genselect": {"window": 2},
     "deepconf_filter": {"keep": 0.5},
     "long_m_at_k": {"m": 2},
+    "mbr": {"utility": "judge", "evidence": 1},
+    "permutation": {"m": 2},
+    "tournament": {"form": "pivots", "criteria": ["rigour", "style"]},
+    "weighted_majority": {"scale": "minmax"},
 }
 ROWS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     *((names.find("aggregator", n), PARAMS.get(n, {})) for n in names.known("aggregator")),

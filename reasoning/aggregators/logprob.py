@@ -1,0 +1,20 @@
+"""The vote of probabilities, without a temperature and without pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.certainty import probability
+from reasoning.aggregators.voting import weighed
+
+VOTES = True
+
+
+def logprob(candidates: Sequence[Candidate]) -> Choice | None:
+    """A vote in which each weighs exp(mean log-probability a token), in [0, 1].
+
+    `cisc` sharpens these weights by a softmax and `rpc` prunes them; this is what both stand on.
+    Those without log-probabilities do not vote; if none has any, this is `majority`.
+    """
+    return weighed(candidates, probability)
