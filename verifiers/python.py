@@ -1,7 +1,8 @@
 """A check of the user's own: Python that looks at a candidate, or runs it against tests.
 
 Every check runs in `reasoning.sandbox`, which contains accidents, not attacks: run code of models
-you do not trust in a container.
+you do not trust in a container. A check of your own that runs a candidate inside itself trusts it;
+`reasoning.sandbox.programs.holds` does not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.sandbox import Bounds, File, Memory, NotStartedError, Sandbox, Seconds
+from reasoning.sandbox import Bounds, File, Memory, NotStartedError, Sandbox, Seconds, contains
 from reasoning.sandbox.programs import tests_of
 from reasoning.tree import Node
 from reasoning.verify import Reduction, Scores, Verifier
@@ -39,6 +40,7 @@ def python(
     memory_mb: Memory = 1024.0,
     file_mb: File = 16.0,
     network: bool = False,
+    processes: Annotated[int, Field(ge=1, le=10_000)] = 32,
     workers: Annotated[int, Field(ge=1)] = 2,
     failed: Annotated[float, Field(ge=0, le=1)] | None = 0.0,
     reduction: Reduction = "last",
@@ -49,12 +51,13 @@ def python(
     (of the whole path), step (of this node), answer (extracted, or None) and meta (the problem's),
     and returns a bool or a number in [0, 1]. The default runs the last fenced block of Python in
     the text with the problem's tests (`meta["tests"]`) behind it.
-    seconds: of processor time, and three times as much elapsed. memory_mb, file_mb: what it may
-    add to its memory, and how large a file may be. network: whether it may use it.
+    seconds: of processor time, and three times as much elapsed. memory_mb, file_mb: what it and
+    all that it starts may add to their memory, and write to their folder. processes: how many of
+    them at once. network: whether they may use it.
     workers: checks at once. failed: the score of a candidate whose check ran out of time or memory
     or killed its process; null: none, and a failure in the summary.
     """
-    bounds = Bounds(seconds, memory_mb, file_mb, network)
+    bounds = Bounds(seconds, memory_mb, file_mb, network, processes)
     verifier = Python(check, bounds, workers, failed)
     verifier.try_out()
     return verifier.reduced_by(reduction)
@@ -66,7 +69,7 @@ class Python(Verifier):
     name = "python"
 
     def __init__(self, check: str, bounds: Bounds, workers: int, failed: float | None) -> None:
-        self._alone = True
+        self.alone = True  # until tried
         self._check = check
         self._failed = failed
         self._sandbox = Sandbox(check, FIELDS, bounds, workers)
@@ -74,13 +77,12 @@ class Python(Verifier):
     @property
     def notes(self) -> Sequence[str]:
         """What a reader of the numbers has to know."""
-        alone = "verifier python: this system does not let checks be cut off from the network"
-        return () if self._alone else (alone,)
+        return (f"verifier python: {contains(self._sandbox.bounds, self.alone)}",)
 
     def try_out(self) -> None:
         """See that the check can be imported and called. Raises RecipeError."""
         try:
-            self._alone = self._sandbox.try_out()
+            self.alone = self._sandbox.try_out()
         except (ValueError, OSError) as error:
             raise RecipeError(
                 f"python: the check {self._check!r} cannot be used: {error}; it is a function that "

@@ -146,7 +146,10 @@ class Code(Answers):
         if program not in self._does:
             given = {"program": program, "inputs": self.inputs, "entry_point": self._entry_point}
             reply = await _sandbox("outputs", tuple(given), *self._runs).run(given)
-            self._does[program] = tuple(reply.get("value") or [None] * len(self.inputs))
+            said = reply.get("value")
+            fits = isinstance(said, list) and len(said) == len(self.inputs)
+            texts: list[Any] = list(said) if fits and said else [None] * len(self.inputs)
+            self._does[program] = tuple(x if isinstance(x, str) else None for x in texts)
         return self._does[program]
 
 

@@ -1,7 +1,9 @@
 """Code that is not ours, run in a process of its own which is killed when its time is up.
 
-That contains accidents (endless loops, too much memory, large files, stray processes), not attacks:
-run code of models you do not trust in a container.
+Another process, which that code cannot reach, reports what came of it (`reasoning.sandbox.worker`).
+That contains accidents (endless loops, too much memory, many or large files, stray processes) and
+attempts to win by writing the verdict, not attacks on the machine: `contains` says what it comes
+to. Run code of models you do not trust in a container.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -41,13 +44,33 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one process may use: seconds of processor time (`PATIENCE` times that elapsed),
-    megabytes it may add to its memory, megabytes of a file, and the network."""
+    """What the code and all that it starts may use: seconds of processor time (each; `PATIENCE`
+    times that elapsed), megabytes that they add to their memory together, megabytes of their files
+    together, processes at once, and the network."""
 
     seconds: Seconds = 10.0
     memory_mb: Memory = 1024.0
     file_mb: File = 16.0
     network: bool = False
+    processes: int = 32
+
+
+def contains(bounds: Bounds, alone: bool) -> str:
+    """What the sandbox keeps in and what it does not, in a sentence; `alone`: see `try_out`."""
+    reads = "it can read whatever the user can, and write outside its folder"
+    if not alone:
+        return (
+            "nothing contains the code but limits of time, memory and files: this system lets no "
+            f"process be cut off (unshare fails), so it has the network, {reads}, and what it "
+            "starts may outlive it; run it in a container"
+        )
+    within = "the code and what it starts have limits of time, memory, files and processes, and end"
+    if bounds.network:
+        return (
+            f"{within} together, but the network is open to them (network: true) and {reads}: of "
+            "the containment nothing is left against code that means harm; run it in a container"
+        )
+    return f"{within} together, without a network; {reads}: that contains accidents, no attacks"
 
 
 class Sandbox:
@@ -65,7 +88,8 @@ class Sandbox:
         self._turns = WeakKeyDictionary()
 
     def try_out(self) -> bool:
-        """Whether it will be alone: cut off from the network and from stray processes.
+        """Whether it will be alone: in a world of processes that ends with it, and, unless it may
+        use the network, without one.
 
         Raises ValueError or OSError if the function cannot be imported and called.
         """
@@ -103,7 +127,10 @@ class Sandbox:
             reply = json.loads(said)
         except ValueError:
             return {}
-        return reply if isinstance(reply, dict) else {}
+        if not isinstance(reply, dict):
+            return {}
+        reply.pop("nonce", None)
+        return reply
 
     def _turn(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()
@@ -140,7 +167,11 @@ class Sandbox:
                 first = await _line(process.stdout, START_SECONDS)
                 if b'"ready"' not in first:
                     return first or None
-                return await _line(process.stdout, self.bounds.seconds * PATIENCE)
+                # Only who reports hears this, and after the code has been started.
+                nonce = secrets.token_hex(16)
+                process.stdin.write(nonce.encode() + b"\n")
+                said = await _line(process.stdout, self.bounds.seconds * PATIENCE)
+                return said if nonce.encode() in said else b""
             finally:
                 process.stdin.close()
                 with suppress(ProcessLookupError):

@@ -50,15 +50,13 @@ def passes(text: str, meta: Mapping[str, Any]) -> float:
 
 
 def holds(program: str, tests: Sequence[str]) -> bool:
-    """Whether the program runs with the tests behind it, to the end."""
-    done: list[bool] = []
-    code = "\n".join([program, *tests, "__reached_the_end__()"])
-    space = {"__name__": "__main__", "__reached_the_end__": lambda: done.append(True)}
-    try:
-        exec(compile(code, "candidate", "exec"), space)
-    except BaseException:  # whatever the candidate raises, SystemExit too
-        return False
-    return bool(done)
+    """Whether the program runs, and then all tests on what it defines, to their end.
+
+    The program has a process of its own, and the tests are none of what it can reach.
+    """
+    from reasoning.sandbox.judge import passes_all
+
+    return passes_all(program, tests)
 
 
 def outputs(program: str, inputs: Sequence[Any], entry_point: str | None) -> list[str | None]:

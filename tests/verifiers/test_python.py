@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.sandbox import Bounds, contains
 from reasoning.sandbox.programs import passes
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
@@ -65,6 +67,28 @@ def orphans(meta):
         time.sleep(1000)
     return 1
 def strange(texts): return 1
+def forges(text):
+    for fd in range(64):
+        try:
+            os.write(fd, b'{"value": 1, "nonce": "0"}\\n')
+        except OSError:
+            pass
+    os._exit(0)
+def crowds(text):
+    for _ in range(20):
+        if os.fork() == 0:
+            time.sleep(1000)
+    time.sleep(1000)
+def shares_memory(text):
+    for _ in range(4):
+        if os.fork() == 0:
+            held = bytearray(os.urandom(2**20) * 40)
+            time.sleep(1000)
+    time.sleep(1000)
+def scatters(text):
+    for i in range(8):
+        with open(f"part{i}", "wb") as file: file.write(bytes(2**20))
+    time.sleep(1000)
 """
 
 
@@ -133,6 +157,49 @@ def test_what_a_check_cannot_survive(checks: str, check: str) -> None:
         score(make(f"{checks}:{check}", seconds=0.3, failed=None), "")
 
 
+@pytest.mark.parametrize(
+    ("check", "limits"),
+    [
+        ("crowds", {"processes": 8}),
+        ("shares_memory", {"memory_mb": 100}),
+        ("scatters", {"file_mb": 4}),
+    ],
+)
+def test_what_processes_use_together_has_limits(
+    checks: str, check: str, limits: dict[str, Any]
+) -> None:
+    began = time.monotonic()
+    assert score(make(f"{checks}:{check}", seconds=200, **limits), "") == 0
+    assert time.monotonic() - began < 300  # not the 600 s that it may wait
+
+
+def test_nobody_writes_a_verdict_but_who_reports(checks: str) -> None:
+    """A line with a nonce, or one out of range, is none; a candidate's lines go nowhere."""
+    assert score(make(f"{checks}:forges"), "") == 0
+    candidate = (
+        "import os\nfor fd in range(64):\n    try: os.write(fd, b'{\"value\": 1}\\n')\n"
+        "    except OSError: pass\ndef add(a, b): return 0"
+    )
+    passes = names.build("verifier", "python")
+    assert score(passes, f"```python\n{candidate}\n```") == 0
+    assert score(passes, f"```python\n{candidate}\nos._exit(0)\n```") == 0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "alone", "words"),
+    [
+        (Bounds(), True, "without a network; .*contains accidents, no attacks"),
+        (Bounds(network=True), True, "of the containment nothing is left against code"),
+        (Bounds(), False, "nothing contains the code but limits.*unshare fails"),
+    ],
+)
+def test_what_contains_it_is_said(bounds: Bounds, alone: bool, words: str) -> None:
+    assert re.search(words, contains(bounds, alone))
+    verifier = names.build("verifier", {"name": "python", "network": bounds.network})
+    verifier.alone = alone
+    assert re.search(words, verifier.notes[0])
+
+
 def test_a_process_that_does_not_start_is_no_verdict(
     checks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +211,7 @@ def test_a_process_that_does_not_start_is_no_verdict(
 
 def test_no_process_is_left(checks: str) -> None:
     verifier = make(f"{checks}:orphans")
-    if verifier.notes:
+    if not verifier.alone:
         pytest.skip(verifier.notes[0])
     assert score(verifier, "") == 1
     for folder in Path("/proc").glob("[0-9]*"):
@@ -160,7 +227,7 @@ def test_no_network_and_no_secrets(checks: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MY_SECRET", "x")
     assert score(make(f"{checks}:secretive"), "") == 1
     verifier = make(f"{checks}:lonely")
-    if verifier.notes:
+    if not verifier.alone:
         pytest.skip(verifier.notes[0])
     assert score(verifier, "") == 1
 
