@@ -115,8 +115,8 @@ def sign_flip_p(
     x, y = _pair(a, b)
     d = y - x
     d = d[d != 0]
-    if not len(d):
-        return 1.0
+    if len(d) < 2:
+        return 1.0  # of one difference both signs are as large
     from scipy.stats import permutation_test
 
     found = permutation_test(

@@ -30,7 +30,7 @@ def aime(number: int, row: Row) -> Row:
     given = row.get("answer")
     if given is None:
         return row
-    bare, _, _ = measure(canonical(str(given)))
+    bare = measure(canonical(str(given))).number
     if not re.fullmatch(r"[0-9]{1,3}", bare):
         raise TaskError(f"an AIME answer is an integer from 0 to 999, not {given!r}")
     return {**row, "answer": int(bare)}

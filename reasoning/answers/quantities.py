@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 _MAX_EXPONENT = 400  # decimal exponent that is turned into an exact number
 
@@ -13,59 +14,178 @@ _ORDINAL = re.compile(r"(?:\^\{?)?(?:\\text\{(?:th|st|nd|rd)\}|(?<=[0-9])(?:th|s
 _WORD = re.compile(r"[A-Za-z]{3}")
 _MONEY = re.compile(r"(-?)(?:\\\$|([€£¥]))")
 _SUFFIX = re.compile(
-    r"\s*(?:%|\^\\circ\s?(?:\\text\{)?[CF]?\}?|\\[$]|[€£¥]"
-    r"|\\text\{(?P<text>[^{}]*)\}(?:\^\{?(?P<power>[0-9])\}?)?"
+    r"\s*(?:%|\^\\circ\s?(?:\\text\{)?\s*(?P<letter>[CFNSEW])?\}?|\\[$]|[€£¥]"
+    r"|\\text\{(?P<text>[^{}]*)\}(?:\^\{?(?P<power>-?[0-9])\}?)?"
     r"|(?<=[0-9)}\s])(?P<words>[A-Za-z]{2,}(?: [A-Za-z]{2,})*)(?:\^(?P<exponent>[23]))?)\Z"
 )
 _ALIASES = {
     "cm": "cm centimeter centimetre", "m": "m meter metre", "km": "km kilometer kilometre",
-    "mm": "mm millimeter millimetre", "in": "in inch", "ft": "ft foot feet", "yd": "yd yard",
+    "mm": "mm millimeter millimetre", "in": "in inch inche", "ft": "ft foot feet", "yd": "yd yard",
     "mi": "mi mile", "g": "g gram", "kg": "kg kilogram", "lb": "lb lbs pound", "oz": "oz ounce",
     "s": "s sec second", "min": "min minute", "h": "h hr hour", "day": "day", "week": "week",
     "month": "month", "year": "year yr", "L": "l liter litre", "ml": "ml milliliter millilitre",
     "$": "dollar usd", "cent": "cent", "°": "degree deg", "rad": "radian rad", "%": "percent pct",
     "mph": "mph", "kph": "kph kmh", "cup": "cup", "pint": "pint", "quart": "quart",
-    "gallon": "gallon",
+    "gallon": "gallon", "°C": "celsius", "°F": "fahrenheit", "€": "euro eur", "£": "gbp",
 }  # fmt: skip
 _UNITS = {word: unit for unit, words in _ALIASES.items() for word in words.split()}
+_POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3}
+_SAYING_NOTHING = re.compile(
+    "(?:an?|and|about|approximately|are|each|exactly|for|in|is|of|on|only|or|over|roughly|so|the|to"
+    "|total|units?|th|st|nd|rd)\\Z"
+)
+_PART = re.compile(r"[^\W\d_]+|/|\^?[({]?-?[0-9]")
+
+
+class Quantity(NamedTuple):
+    """What an answer says beside its number: nothing of it need be there."""
+
+    number: str
+    unit: str | None
+    """Known units and their powers: "m s^-2"."""
+    base: str | None
+    """The base that a number is written in."""
+    words: frozenset[str]
+    """What else is said, directions and things counted; in lower case, without a plural's s."""
+
+    def agrees(self, other: Quantity) -> bool:
+        """Whether nothing that both say differs: metres and feet, north and south, apples and cm.
+
+        What one of them leaves out is forgiven.
+        """
+        if self.base and other.base and self.base != other.base:
+            return False
+        if self.unit and other.unit:
+            bare = {self.unit[:1], other.unit[:1]} == {"°"} and "°" in (self.unit, other.unit)
+            if self.unit != other.unit and not bare:
+                return False
+        elif (self.unit and other.words) or (other.unit and self.words):
+            return bool(self.words & other.words)
+        return self.words <= other.words or other.words <= self.words
 
 
 @lru_cache(maxsize=4096)
-def measure(text: str) -> tuple[str, str | None, str | None]:
-    """A quantity's number, its known unit and the base it is written in."""
-    unit = None
+def measure(text: str) -> Quantity:
+    """An answer taken apart: its number (or formula), its unit, its base, its words."""
+    units: dict[str, int] = {}
+    words: set[str] = set()
     if money := _MONEY.match(text):
-        text, unit = money[1] + text[money.end() :], money[2] or "$"
+        text = money[1] + text[money.end() :]
+        units[money[2] or "$"] = 1
     while (found := _SUFFIX.search(text)) and any(char.isdigit() for char in text[: found.start()]):
-        words = found["text"] if found["text"] is not None else found["words"]
-        if words and len(words) == 1 and words.casefold() not in _UNITS:
+        said = found["text"] if found["text"] is not None else found["words"]
+        if said and len(said) == 1 and said.casefold() not in _UNITS:
             break  # a symbol
-        if found["words"] and not all(w in _UNITS or len(w) > 3 for w in words.casefold().split()):
+        if found["words"] and not all(w in _UNITS or len(w) > 3 for w in said.casefold().split()):
             if not _ORDINAL.search(text):
                 break
-        elif words is None:
-            unit = _symbol_unit(found[0]) or unit
+        elif said is None:
+            _symbol(found, units, words)
         else:
-            unit = _word_unit(words, found["power"] or found["exponent"]) or unit
+            _phrase(said, found["power"] or found["exponent"], units, words)
         text = _ORDINAL.sub("", text[: found.start()] if not _ORDINAL.match(found[0]) else text)
         text = text.rstrip("^ ")
+    if "°C" in units or "°F" in units:
+        units.pop("°", None)
+    unit = " ".join(f"{u}^{n}" if n != 1 else u for u, n in sorted(units.items())) or None
     if found := _BASE.match(text):
-        return found[1], unit, found[2]
-    return text.strip(), unit, None
+        return Quantity(found[1], unit, found[2], frozenset(words))
+    return Quantity(text.strip(), unit, None, frozenset(words))
 
 
-def _symbol_unit(text: str) -> str:
-    symbol = text.strip().replace("\\$", "$")
-    return "°" if symbol.startswith("^") else symbol
+def _symbol(found: re.Match[str], units: dict[str, int], words: set[str]) -> None:
+    symbol = found[0].strip().replace("\\$", "$")
+    letter = found["letter"] or ""
+    if letter in ("N", "S", "E", "W"):
+        words.add({"N": "north", "S": "south", "E": "east", "W": "west"}.get(letter, ""))
+        words.discard("")
+        letter = ""
+    units["°" + letter if symbol.startswith("^") else symbol] = 1
 
 
-def _word_unit(words: str, power: str | None) -> str | None:
-    """The known unit in a phrase, with its power: "square inches" is in^2."""
-    listed = [w for w in re.split(r"[^a-z]+", words.casefold()) if w]
-    for name, exponent in (("square", "2"), ("sq", "2"), ("cubic", "3")):
-        power = exponent if name in listed else power
-    units = [_UNITS[s] for w in listed for s in (w, w[:-1], w[:-2]) if s in _UNITS][:3]
-    return "/".join(units) + (f"^{power}" if power else "") if units else None
+def _phrase(said: str, power: str | None, units: dict[str, int], words: set[str]) -> None:
+    """Adds the known units of a phrase with their powers, and its other words."""
+    sign, times, last = 1, 1, ""
+    parts = _PART.findall(said)
+    for i, part in enumerate(parts):
+        word = part.casefold()
+        rest = [w for w in parts[i + 1 : i + 2] if w.isalpha()]
+        unit = _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
+        if word == "in" and rest and rest[0].casefold() not in _POWERS:
+            unit = None  # 12 in total
+        if part == "/" or word == "per":
+            sign = -1
+        elif not word.isalpha():
+            if last:
+                units[last] *= int(re.sub(r"[^-0-9]", "", word))
+        elif word in _POWERS:
+            times = _POWERS[word]
+            if last and word.endswith("d"):  # cm squared
+                units[last], times = units[last] * times, 1
+        elif unit:
+            for name, n in _COMPOUND.get(unit, {unit: 1}).items():
+                units[name] = units.get(name, 0) + sign * times * n
+            last, times = unit, 1
+        elif not _SAYING_NOTHING.match(word):
+            words.add(part if len(part) <= 3 and not part.islower() else _singular(word))
+    if power and last in units:
+        units[last] *= int(power)
+
+
+_COMPOUND = {"mph": {"mi": 1, "h": -1}, "kph": {"km": 1, "h": -1}}
+
+
+def _singular(word: str) -> str:
+    for ending, rest in (
+        ("ies", "y"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("xes", "x"),
+        ("sses", "ss"),
+    ):
+        if word.endswith(ending):
+            return word.removesuffix(ending) + rest
+    return word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word
+
+
+_TIME = re.compile(
+    r"(?:\\text\{)?(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-5][0-9]))?(?::(?P<second>[0-5][0-9]))?"
+    r"\s*(?:\\text\{)?\s*(?:(?P<half>[AaPp])\.? ?[Mm]\.?)?\s*\}?\Z"
+)
+
+
+class Time(NamedTuple):
+    """A time of day; `half` is "a", "p", or "" where it does not say, `said` whether it does."""
+
+    hour: int
+    minute: int
+    second: int
+    half: str
+    said: bool
+
+
+@lru_cache(maxsize=4096)
+def time_of_day(text: str) -> Time | None:
+    """7:30, 7:30 PM, 19:30, 7 p.m.; None for anything else."""
+    found = _TIME.match(text)
+    if not found or (found["minute"] is None and found["half"] is None):
+        return None
+    hour, half = int(found["hour"]), (found["half"] or "").casefold()
+    if hour > 24 or (half and not 1 <= hour <= 12):
+        return None
+    said = bool(half)
+    if not half and (hour > 12 or hour == 0):
+        half = "a" if hour in (0, 24) else "p"
+    return Time(hour % 12, int(found["minute"] or 0), int(found["second"] or 0), half, said)
+
+
+def same_time(a: Time, b: Time) -> bool:
+    """Equal times; a missing AM or PM is forgiven where the other one says it in so many words."""
+    if a[:3] != b[:3]:
+        return False
+    if bool(a.half) == bool(b.half):
+        return a.half == b.half
+    return a.said or b.said
 
 
 def is_text(text: str) -> bool:
@@ -85,7 +205,7 @@ _NUMBER = re.compile(
     rf"(?P<sign>[+-]?)(?:(?P<whole>[0-9]+)(?: (?={_N}/)| ?(?=\\frac)))?(?:"
     rf"(?P<a>{_N})/(?P<b>{_N})|\\frac\{{(?P<c>-?{_N})\}}\{{(?P<d>-?{_N})\}}"
     rf"|(?P<e>{_N})(?:[eE](?P<f>[+-]?[0-9]{{1,4}})"
-    r"|(?:\\times|\\cdot)10\^\{?(?P<g>-?[0-9]{1,4})\}?)?)\Z"
+    r"|(?:\\times|\\cdot) ?10\^\{?(?P<g>-?[0-9]{1,4})\}?)?)\Z"
 )
 
 
@@ -113,10 +233,38 @@ def number(text: str) -> Fraction | None:
     return -value if found["sign"] == "-" else value
 
 
+LONG = 10
+"""Significant digits from which on a decimal stands for the number that it rounds or cuts off."""
+
+_DECIMAL = re.compile(
+    r"[+-]?([0-9]+)\.([0-9]+)(?:[eE]([+-]?[0-9]+)|\\cdot ?10\^\{?(-?[0-9]+)\}?)?\Z"
+)
+
+
+@lru_cache(maxsize=4096)
+def last_place(text: str) -> tuple[Fraction, int] | None:
+    """The value of a long decimal's last digit and its significant digits; None for the rest."""
+    if not (found := _DECIMAL.match(text)):
+        return None
+    digits = len((found[1] + found[2]).lstrip("0"))
+    exponent = int(found[3] or found[4] or 0) - len(found[2])
+    if digits < LONG or abs(exponent) > _MAX_EXPONENT + 100:
+        return None
+    return Fraction(10) ** exponent, digits
+
+
 def same_rounded(x: Fraction, y: Fraction, a: str, b: str) -> bool:
-    """A decimal of ten or more significant digits equals the number it rounds."""
-    long = any("." in t and len(re.sub(r"\D", "", t).lstrip("0")) >= 10 for t in (a, b))
-    return long and abs(x - y) * 10**9 <= max(abs(x), abs(y))
+    """Whether a long decimal among `a` and `b`, of values x and y, stands for the other one.
+
+    They are apart by less than one unit of its last place; of two, of the coarser one's. Decimals
+    of 16 and 17 digits, which programs print, may be off by what their arithmetic loses.
+    """
+    places = [place for text in (a, b) if (place := last_place(text))]
+    if not places:
+        return False
+    if abs(x - y) < max(places)[0]:
+        return True
+    return max(places)[1] in (16, 17) and abs(x - y) * 2**50 <= max(abs(x), abs(y))
 
 
 def closed(inside: str) -> bool:

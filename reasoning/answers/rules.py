@@ -10,9 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from functools import lru_cache
 
-from reasoning.answers.quantities import closed, is_text, measure, number, same_rounded
+from reasoning.answers.notation import respelled
+from reasoning.answers.numeric import same_by_value
+from reasoning.answers.quantities import (
+    closed,
+    is_text,
+    measure,
+    number,
+    same_rounded,
+    same_time,
+    time_of_day,
+)
 
 Leaf = Callable[[str, str], "bool | None"]
 
@@ -30,13 +41,42 @@ def decide(gold: str, prediction: str, leaf: Leaf = unknown) -> bool | None:
         return False
     if gold == prediction:
         return True
+    a, b = respelled(gold), respelled(prediction)
+    return a == b or _decide(a, b, leaf)
+
+
+def _decide(gold: str, prediction: str, leaf: Leaf) -> bool | None:
+    if gold == prediction:
+        return True
+    if _ORDER.search(gold) or _ORDER.search(prediction):
+        return _regions(gold, prediction, leaf)
     (label_a, a), (label_b, b) = _label(gold), _label(prediction)
-    if label_a and label_b and label_a != label_b:
+    if label_a and label_b and label_a != label_b and not _same_function(label_a, a, label_b, b):
         return leaf(gold, prediction)
     if (label_a is None and _is_equation(a)) or (label_b is None and _is_equation(b)):
         # An equation other than "x = ..." is not its right-hand side.
         return leaf(gold, prediction) if "=" in gold and "=" in prediction else False
     return True if a == b else _pieces(a, b, leaf)
+
+
+def _same_function(label_a: str, a: str, label_b: str, b: str) -> bool:
+    """Whether W(x) = 1 and W(n) = 1 name one function, of whose argument the values say nothing."""
+    x, y = _VALUE_AT.match(label_a), _VALUE_AT.match(label_b)
+    return bool(x and y and x[1] == y[1] and x[2] not in a and y[2] not in b)
+
+
+_VALUE_AT = re.compile(r"([A-Za-z]+)\(([A-Za-z])\)\Z")
+_ORDER = re.compile(r"[<>]|\\(?:le|ge|ne|lor|land|mid)(?![A-Za-z])")
+
+
+def _regions(a: str, b: str, leaf: Leaf) -> bool | None:
+    """Inequalities, what "or" joins, and the sets that they may be equal to."""
+    if any(number(x) is not None or is_text(x) for x in (a, b)):
+        return False
+    (kind_a, items_a), (kind_b, items_b) = _parse(a), _parse(b)
+    if kind_a == kind_b == "list" and _same_elements(items_a, items_b, leaf):
+        return True
+    return leaf(a, b)
 
 
 def _pieces(a: str, b: str, leaf: Leaf) -> bool | None:
@@ -50,11 +90,13 @@ def _pieces(a: str, b: str, leaf: Leaf) -> bool | None:
         return _same_elements(items_a, items_b, leaf)
     if kinds == {"tuple", "set"}:
         return False
-    vectors = kinds <= {"tuple", "list", "matrix 1"}
+    if kinds == {"row", "matrix 1"}:
+        return False
+    vectors = kinds <= {"tuple", "list", "matrix 1"} or kinds <= {"tuple", "list", "row"}
     if vectors or kind_a == kind_b:  # ordered
         if len(items_a) != len(items_b):
             return False
-        return _all(decide(x, y, leaf) for x, y in zip(items_a, items_b, strict=True))
+        return _all(_decide(x, y, leaf) for x, y in zip(items_a, items_b, strict=True))
     if kinds <= {"tuple", "[]", "[)", "(]"}:
         return False
     if "leaf" in kinds and kinds & {"list", "set"}:
@@ -82,16 +124,19 @@ def _any(values: Iterable[bool | None]) -> bool | None:
 def _same_elements(a: tuple[str, ...], b: tuple[str, ...], leaf: Leaf) -> bool | None:
     """Equality as sets: order and repetition do not count."""
     return _all(
-        _any(decide(*((x, y) if first is a else (y, x)), leaf) for y in second)
+        _any(_decide(*((x, y) if first is a else (y, x)), leaf) for y in second)
         for first, second in ((a, b), (b, a))
         for x in first
     )
 
 
 def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
-    (a, unit_a, base_a), (b, unit_b, base_b) = measure(a), measure(b)
-    if (unit_a and unit_b and unit_a != unit_b) or (base_a and base_b and base_a != base_b):
+    if (timed := _times(a, b)) is not None:
+        return timed
+    first, second = measure(a), measure(b)
+    if not first.agrees(second):
         return False
+    a, b = first.number, second.number
     if a == b:
         return True
     x, y = number(a), number(b)
@@ -99,7 +144,51 @@ def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
         return x == y or same_rounded(x, y, a, b)
     if is_text(a) or is_text(b):
         return a.casefold() == b.casefold()
-    return leaf(a, b)
+    if a.isalpha() and b.isalpha() and not (a + b).islower():  # AB is a line, not a product
+        return a.casefold() == b.casefold()
+    if ":" in a or ":" in b:
+        return _ratios(a, b, leaf)
+    a, b = _spelled(a, x), _spelled(b, y)
+    value = same_by_value(a, b)
+    return leaf(a, b) if value is None else value
+
+
+def _spelled(text: str, value: Fraction | None) -> str:
+    """A number that has a form of its own (1e-5, 2 1/2) as a fraction; anything else as it is."""
+    if value is None or not re.search(r"[eE ]", text):
+        return text
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def _times(a: str, b: str) -> bool | None:
+    """Whether two times of day are one; None where they may be something else."""
+    x, y = time_of_day(a), time_of_day(b)
+    if x and y:
+        return same_time(x, y)
+    if (x and x.said) or (y and y.said):
+        time, other = (x, number(b)) if x else (y, number(a))
+        return bool(time and other == (time.hour or 12) and not time.minute and not time.second)
+    return None
+
+
+def _ratios(a: str, b: str, leaf: Leaf) -> bool | None:
+    """a : b : c equals its multiples, a : b the fraction."""
+    (*first,), (*second,) = ([_group(part) for part in at_top(x, ":")] for x in (a, b))
+    if any(part == "{}" for part in (*first, *second)):
+        return False
+    if len(first) != len(second):
+        if {len(first), len(second)} != {1, 2}:
+            return False
+        (*single,), (top, bottom) = sorted((first, second), key=len)
+        return _leaf(f"\\frac{top}{bottom}", single[0][1:-1], leaf)
+    if len(first) == 1:
+        return leaf(a, b)
+    pairs = zip(first[1:], second[1:], strict=True)
+    return _all(_leaf(first[0] + y, second[0] + x, leaf) for x, y in pairs)
+
+
+def _group(text: str) -> str:
+    return "{" + text.strip() + "}"
 
 
 # ------------------------------------------------------------------------------ pieces
@@ -114,12 +203,12 @@ _ARITHMETIC = re.compile(r"(?:[-0-9+*/.(){}\^ %]|\\(?:frac|cdot|times|div|sqrt)(
 def _label(text: str) -> tuple[str | None, str]:
     """ "x=5" as ("x", "5"): what an answer is called and what it is.  "" names arithmetic."""
     left, approximately, right = text.partition("\\approx")
-    if approximately and left and "=" not in left and not _is_symbol(left):
+    if approximately and left and len(at_top(left, "=")) == 1 and not _is_symbol(left):
         text = left  # "1/3 \approx 0.33" states 1/3
     elif approximately:
         text = left if "=" in left else f"{left}={right}" if left else right
     if _is_equation(text):
-        *names, value = text.split("=")
+        *names, value = at_top(text, "=")
         if value and _is_symbol(names[0]):
             return names[0], value
         arithmetic = all(_ARITHMETIC.match(name) or _is_symbol(name) for name in names)
@@ -136,7 +225,20 @@ def _label(text: str) -> tuple[str | None, str]:
 
 
 def _is_equation(text: str) -> bool:
-    return "=" in text and len(_split(text)) == 1
+    return "=" in text and len(at_top(text, "=")) > 1 and len(_split(text)) == 1
+
+
+@lru_cache(maxsize=4096)
+def at_top(text: str, sign: str) -> tuple[str, ...]:
+    """The parts between the signs that no bracket encloses: of \\sum_{k=1} there is one."""
+    parts, depth, start = [], 0, 0
+    for found in re.finditer(rf"\\?[({{\[]|\\?[)}}\]]|{re.escape(sign)}", text):
+        if found[0] != sign:
+            depth += 1 if found[0][-1] in "([{" else -1
+        elif depth == 0:
+            parts.append(text[start : found.start()])
+            start = found.end()
+    return (*parts, text[start:])
 
 
 def _is_symbol(text: str) -> bool:
@@ -156,8 +258,8 @@ def _parse(text: str) -> tuple[str, tuple[str, ...]]:
     if found := _MATRIX.match(text):
         rows = [row.split("&") for row in found[2].removesuffix("\\\\").split("\\\\")]
         if len({len(row) for row in rows}) == 1:
-            columns = 1 if len(rows) == 1 else len(rows[0])  # a row or a column is a vector
-            return f"matrix {columns}", tuple(cell.strip() for row in rows for cell in row)
+            kind = "row" if len(rows) == 1 < len(rows[0]) else f"matrix {len(rows[0])}"
+            return kind, tuple(cell.strip() for row in rows for cell in row)
     if len(text) > 4 and text[:2] == "\\{" and text[-2:] == "\\}" and closed(text[2:-2]):
         inner = _split(text[2:-2])
         if not any(sign in text for sign in ("\\mid", "|", "<", ">", "\\le", "\\ge")):
@@ -192,10 +294,13 @@ def _split(text: str) -> list[str]:
     return [part for i, j in ends if (part := text[i + 1 : j].strip())] or [text]
 
 
+_PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
+
+
 def _signs(text: str) -> tuple[str, ...]:
     """ "a \\pm b" as its two values."""
-    if text.count("\\pm") != 1 or "\\mp" in text:
+    if len(_PLUS_MINUS.findall(text)) != 1 or "\\mp" in text:
         return (text,)
-    left, right = text.split("\\pm")
+    left, right = _PLUS_MINUS.split(text)
     inner = left.rpartition("=")[2]
     return (f"{left}+{right}" if inner else f"{left}{right}", f"{left}-{right}")

@@ -60,11 +60,15 @@ _FRAC = re.compile(rf"\\frac\s*{_ARG}\s*{_ARG}")
 _SQRT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*([0-9A-Za-z])")
 _LETTER = re.compile(r"([0-9})]\s*)?\\text\s*\{\s*\(?([A-Za-z])\)?\s*\}")
 _AND = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)\b)\s*")
+_OR = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*,?\s*or\s*\}|(?<![A-Za-z\\])or\b)\s*")
+_RELATION = re.compile(r"[<>]|\\(?:le|ge|ne|in|lor)(?![A-Za-z])")
 _FUNCTION = re.compile(
     r"(?<![A-Za-z\\])(?:(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|log|ln|pi|infty)"
     r"|(infinity|oo|inf)|(sqrt)\s*\(([^()]*)\)|(percent(?:age)?|pct))(?![A-Za-z])"
 )
 _SIGNS = {"<=": r"\le ", ">=": r"\ge ", "!=": r"\ne ", "+-": r"\pm ", "+/-": r"\pm "}
+_MINUS = re.compile(r"(?<=\S)\s*\+\s+-\s*(?=[0-9A-Za-z.(\\])")  # 2 + -3, as programs print it
+_GOES_ON = re.compile(r"([0-9]\.[0-9]+)\.{3,}")  # 0.333..., which is not 0.333
 _SIGN = re.compile(r"[<>!]=|\+/?-")
 _MARKED_THOUSANDS = re.compile(
     r"(?<=[0-9])(?:,\s*\\!|\\!\s*,|\s*\{,\}|\\,)\s*(?=[0-9]{3}(?![0-9]))"
@@ -77,6 +81,7 @@ _SPACE = re.compile(
     r"|(?<=[0-9]) (?=[A-Za-z](?![A-Za-z]))"
 )
 _BRACED = re.compile(r"([\^_])\{([A-Za-z0-9]|\\circ)\}(?![0-9])")
+_POINT = re.compile(r"(?<=[0-9])\.(?![0-9]|\\(?:overline|bar|dot)(?![a-z])|\([0-9]+\))")
 _ZEROS = re.compile(r"(?<=[0-9])(\.[0-9]*?)0+(?![0-9])")
 
 _WORD = re.compile(r"[^\W\d_]{3}")
@@ -145,11 +150,17 @@ def _normalise(text: str) -> str:
         text = re.sub(r"(?<!\\)\$(?!\s*[0-9.,]+\Z)", "", text)  # a lone "$5" is money
         text = re.sub(r"(?<!\\)\$(?=\s*[0-9.,]+\Z)", r"\\$", text)
         text = re.sub(r"(?<![0-9])\\\$(?!\s*[0-9.])", "", text)
+    if "-" in text:
+        text = _MINUS.sub("-", text)
+    if ".." in text:
+        text = _GOES_ON.sub(r"\1\\ldots", text)
     if any(sign in text for sign in "=-"):
         text = _SIGN.sub(lambda m: _SIGNS[m[0]], text)
     mathematical = "\\" in text or "=" in text or any(char.isdigit() for char in text)
     if not text.isdigit() and any(char.isalpha() for char in text):
         text = _FUNCTION.sub(_function, text)
+        if _RELATION.search(text):
+            text = _OR.sub(r" \\lor ", text)  # x < 1 or x > 3 is not x < 1 and x > 3
         text = _AND.sub(",", text) if mathematical else text
     if "," in text:
         text = _MARKED_THOUSANDS.sub("", text)
@@ -163,7 +174,7 @@ def _normalise(text: str) -> str:
         text = _BRACED.sub(r"\1\2", text)
     if "." in text:
         text = re.sub(r"(?<![0-9])\.(?=[0-9])", "0.", text)
-        text = re.sub(r"(?<=[0-9])\.(?![0-9])", "", _ZEROS.sub(r"\1", text))
+        text = _POINT.sub("", _ZEROS.sub(r"\1", text))
     if re.match(r"\+[0-9.]", text):
         text = text[1:]
     if _WORD.search(text) and all(char.isalpha() or char in " -'" for char in text):

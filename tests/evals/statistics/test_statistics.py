@@ -450,3 +450,9 @@ def test_coverage_that_is_full_from_the_second_k_on_fits_any_law() -> None:
     table = np.tile([2 / 3, 1, 1, 1], (6, 1))
     with pytest.raises(ValueError, match="below 1 for two ks"):
         fit_coverage_table([1, 2, 4, 8], table)
+
+
+def test_shares_that_differ_on_one_problem_only() -> None:
+    found = compare([0.5, 0.25, 1.0], [0.5, 0.75, 1.0])
+    assert (found.p_value, found.test) == (1.0, "paired permutation")
+    assert found.difference == pytest.approx(1 / 6)
