@@ -1,7 +1,7 @@
 """Whether two formulas are equal: by as many digits as it takes, else by computer algebra.
 
 Runs in worker processes only (`reasoning.answers.worker`), which limit its time and memory. What
-`reasoning.answers.formula` can read is evaluated at two precisions: a difference that shrinks with
+`reasoning.answers.syntax` can read is evaluated at two precisions: a difference that shrinks with
 the precision is rounding, one that does not is a difference, however small. Formulas beyond that go
 to math-verify, read whole and compared without its rounding.
 """
@@ -17,12 +17,12 @@ from typing import Any
 
 import mpmath
 
-from reasoning.answers.formula import FUNCTIONS, Tree, read, variables
 from reasoning.answers.library import same_by_library
 from reasoning.answers.numeric import TERMS, both_cases, point, tolerance
 from reasoning.answers.quantities import last_place
 from reasoning.answers.regions import read_region, same_region
 from reasoning.answers.rules import at_top
+from reasoning.answers.syntax import FUNCTIONS, Tree, read, variables
 
 _DIGITS = 50
 """Of the first evaluation; the second has three times as many."""

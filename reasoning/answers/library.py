@@ -1,6 +1,6 @@
 """Computer algebra: what math-verify makes of two formulas, each read whole.
 
-For what `reasoning.answers.formula` cannot read: sums and integrals with letters, sets, systems,
+For what `reasoning.answers.syntax` cannot read: sums and integrals with letters, sets, systems,
 relations in several variables. math-verify's own search for something readable in a text is not
 used, for it compares a part of a formula where it cannot read all of it; nor is its rounding.
 """

@@ -20,7 +20,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
-from reasoning.answers.formula import Tree, read, variables
+from reasoning.answers.syntax import Tree, read, variables
 
 POINTS = 5
 """Where formulas with variables are evaluated: two points of positive coordinates, one of negative
