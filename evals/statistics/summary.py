@@ -37,6 +37,7 @@ def summarise(
     """Tables per strategy over `problem_ids`, whatever order the results come in.
 
     `accuracy` is the share of graded problems answered rightly, `ci95` its Wilson interval.
+    `measures` are means of what the answers' kind says beside that; see `Answers.measures`.
     `failed_searches` counts those that an error ended: wrong answers, never left out. Strategies
     that are `independent` and have as many whole solutions for every problem also get `pass_at_k`
     and `majority_at_k`: unbiased estimates over all subsets of the samples at hand. With
@@ -59,6 +60,12 @@ def _told(failures: Sequence[str]) -> str:
     return worst.strip().rpartition("\n")[2]
 
 
+def _mean(values: Sequence[float | None]) -> float:
+    """Over the problems that have one, in their order, so that a resumed run gives equal digits."""
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found)
+
+
 class _Tally:
     """What is kept of one strategy's results: a few numbers a problem."""
 
@@ -74,6 +81,7 @@ class _Tally:
         self.unanswered = 0
         self.failures: dict[int, str] = {}
         self.drawn: list[Drawn | None] = [None] * problems
+        self.measures: dict[str, list[float | None]] = {}
 
     def add(self, position: int, result: Mapping[str, Any]) -> None:
         usage = result["usage"]
@@ -91,6 +99,8 @@ class _Tally:
             self.totals[name] += usage.get(name) or 0
         for model, share in (usage.get("models") or {}).items():
             self.models.setdefault(model, Counter()).update(share)
+        for name, value in (result.get("measures") or {}).items():
+            self.measures.setdefault(name, [None] * len(self.present))[position] = value
         if self.independent:
             self.drawn[position] = drawn(result)
 
@@ -115,6 +125,8 @@ class _Tally:
         }
         if self.models:
             table["models"] = {model: dict(self.models[model]) for model in sorted(self.models)}
+        if self.measures:
+            table["measures"] = {n: _mean(self.measures[n]) for n in sorted(self.measures)}
         graded_ones = [d for d, c in zip(self.drawn, self.correct, strict=True) if c is not None]
         if samples := alike(graded_ones):
             n = len(samples[0].keys)

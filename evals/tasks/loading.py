@@ -86,10 +86,26 @@ def load(
 
     Raises TaskError naming the file, the line, the field and the cure.
     """
+    return _task(name, asked, *_rows(name, asked, hub), adapt, fields)
+
+
+def made_here(name: str, asked: Asked, rows: list[Row], source: str, *, adapt: Adapt) -> Task:
+    """The task of rows that were made just now, as `load` makes it of a file's."""
+    located = [Located(f"{name}, problem {i}", row) for i, row in enumerate(rows)]
+    return _task(name, asked, *_chosen(name, asked, located, source), adapt, Fields())
+
+
+def _task(
+    name: str,
+    asked: Asked,
+    rows: list[Located],
+    source: str,
+    adapt: Adapt | None,
+    fields: Fields,
+) -> Task:
     if asked.limit is not None and asked.limit < 1:
         raise TaskError(f"{name}: limit is {asked.limit}; it must be at least 1, or left out")
     kind = answers_of(name, asked.answers, asked.fallback, asked.default)
-    rows, source = _rows(name, asked, hub)
     adapted = [Located(at, _adapted(adapt, at, i, row)) for i, (at, row) in enumerate(rows)]
     made = [_made(*located, fields, kind) for located in adapted]
     if asked.shuffle is not None:
@@ -113,9 +129,14 @@ def _rows(name: str, asked: Asked, hub: Hub | None) -> tuple[list[Located], str]
         rows, source = from_hub(hub, asked.where)
     else:
         rows, source = from_file(str(asked.path).removeprefix("file:"))
-        rows = [located for located in rows if wanted(located.row, asked.where)]
+    return _chosen(name, asked, rows, source)
+
+
+def _chosen(name: str, asked: Asked, rows: list[Located], source: str) -> tuple[list[Located], str]:
+    """The rows where the recipe says."""
     if not asked.where:
         return rows, source
+    rows = [located for located in rows if wanted(located.row, asked.where)]
     if not rows:
         raise TaskError(f"{name}: no row of {source} is where {dict(asked.where)}")
     return rows, f"{source} where {dict(asked.where)}"

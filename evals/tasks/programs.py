@@ -5,7 +5,9 @@ See `evals.tasks.mathematics`.
 
 from __future__ import annotations
 
+import ast
 import base64
+import builtins
 import io
 import json
 import pickle
@@ -32,10 +34,32 @@ STDIN = "The program reads the input from standard input and prints the output."
 
 
 def _mbpp(number: int, row: Row) -> Row:
-    """The published test is a script of its own; what it needs is imported before it."""
+    """The published test is a script of its own; what it needs is imported before it.
+
+    Programs vote by what they do on the inputs of the tests that the prompt shows.
+    """
     del number
-    imports = list(row.get("test_imports") or [])
-    return {**row, "tests": [*imports, row["test"]]} if "test" in row else row
+    if "test" not in row:
+        return row
+    shown = [call for call in map(_called, row.get("test_list") or ()) if call]
+    return {
+        **row,
+        "tests": [*(row.get("test_imports") or ()), row["test"]],
+        "inputs": [arguments for _, arguments in shown],
+        "entry_point": shown[0][0] if shown else None,
+    }
+
+
+def _called(test: str) -> tuple[str, list[Any]] | None:
+    """Function and arguments in `assert f(1, [2]) == 3`, if they are written out."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
+        for call in calls:
+            if isinstance(call.func, ast.Name) and not hasattr(builtins, call.func.id):
+                return call.func.id, [ast.literal_eval(argument) for argument in call.args]
+    except (SyntaxError, ValueError):
+        return None
+    return None
 
 
 def _mathqa(number: int, row: Row) -> Row:

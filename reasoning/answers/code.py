@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from asyncio import TaskGroup
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,8 +10,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from reasoning.answers import Answer, parts
+from reasoning.answers.cases import cases_of, solved
 from reasoning.answers.kind import Answers
-from reasoning.errors import RecipeError
 from reasoning.sandbox import Bounds, File, Memory, Sandbox, Seconds
 from reasoning.sandbox.programs import last_program, tests_of
 
@@ -44,22 +43,8 @@ def code(
         bounds,
         workers,
         gold=gold,
-        cases=_cases(row.get("cases")),
+        cases=cases_of(row),
     )
-
-
-def _cases(given: object) -> Sequence[Mapping[str, Any]]:
-    """The row's cases; a cell of a table holds them as JSON. Raises RecipeError."""
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError:
-            raise RecipeError(f"cases is {given!r:.80}, which is not JSON") from None
-    cases = given if isinstance(given, list) else []
-    for case in cases:
-        if not (isinstance(case, Mapping) and {"input", "output"} <= set(case)):
-            raise RecipeError(f"a case is {case!r:.80}; it must be {{input: ..., output: ...}}")
-    return cases
 
 
 class Code(Answers):
@@ -70,6 +55,7 @@ class Code(Answers):
     """
 
     needs_gold: ClassVar[bool] = False
+    same_grade: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -96,7 +82,8 @@ class Code(Answers):
         return bool(self.tests or self.cases)
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        for part in parts(text, finished):  # a fence that is closed marks a program
+        del finished  # a fence that is closed marks a program
+        for part in parts(text):
             program = last_program(part)
             if program and program.strip():
                 key = "\n".join(line.rstrip() for line in program.strip().split("\n"))
@@ -125,20 +112,22 @@ class Code(Answers):
         if answer is None:
             return False
         if answer.text not in self._passes:
-            checks: dict[str, dict[str, Any]] = {}
-            if self.tests:
-                checks["holds"] = {"tests": self.tests}
-            if self.cases:
-                checks["solves"] = {"cases": self.cases, "entry_point": self._entry_point}
-            self._passes[answer.text] = all(
-                [await self._judged(name, answer.text, given) for name, given in checks.items()]
-            )
+            self._passes[answer.text] = await self._judged(answer.text)
         return self._passes[answer.text]
 
-    async def _judged(self, function: str, program: str, given: Mapping[str, Any]) -> bool:
-        given = {"program": program, **given}
-        reply = await _sandbox(function, tuple(given), *self._runs).run(given)
-        return reply.get("value") is True
+    async def _judged(self, program: str) -> bool:
+        """Whether it passes the tests, and solves the cases without seeing their outputs."""
+        if self.tests:
+            given: dict[str, Any] = {"program": program, "tests": self.tests}
+            reply = await _sandbox("holds", tuple(given), *self._runs).run(given)
+            if reply.get("value") is not True:
+                return False
+        if not self.cases:
+            return True
+        inputs = [case["input"] for case in self.cases]
+        given = {"program": program, "inputs": inputs, "entry_point": self._entry_point}
+        reply = await _sandbox("results", tuple(given), *self._runs).run(given)
+        return solved(self.cases, reply.get("value"))
 
     async def _behaviour(self, program: str) -> tuple[str | None, ...]:
         """What the program gives on each input; on none where it does not live to the end."""

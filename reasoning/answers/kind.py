@@ -18,11 +18,13 @@ class Answers(ABC):
 
     `votes` tells that equal answers can be counted; where they cannot (free text), strategies that
     vote refuse before anything is spent: see `refuse_votes`. `needs_gold`: without the data set's
-    answer a problem of this kind is incomplete.
+    answer a problem of this kind is incomplete. `same_grade`: answers that mean the same are
+    equally right; programs that do the same on a few inputs are not.
     """
 
     votes: ClassVar[bool] = True
     needs_gold: ClassVar[bool] = True
+    same_grade: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -47,6 +49,14 @@ class Answers(ABC):
     @abstractmethod
     async def grade(self, answer: Answer | None) -> bool | None:
         """Whether the answer is right (none is not); None where nothing says what is."""
+
+    async def measures(self, answer: Answer | None) -> Mapping[str, float]:
+        """Numbers beside right and wrong, by name: say, the share of steps that are right.
+
+        The same names for every answer of a problem, also for none.
+        """
+        del answer
+        return {}
 
     async def group(self, answers: Sequence[Answer]) -> list[int]:
         """For each answer the index of the earliest one with the same meaning.

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import typer
 
 from reasoning.errors import RecipeError
-from reasoning.http.keys import sent_to
 from reasoning.runs import names
 from reasoning.runs.consent import needs, typed
 from reasoning.runs.editing import changes
@@ -32,9 +31,7 @@ def trusted(source: str, sets: Sequence[str], trust: bool) -> Iterator[Recipe]:
     found, known = needs(recipe, os.environ), typed(changes(sets))
     if asked := [need.what for need in found if need.said not in known]:
         _ask(source, asked)
-    codes = [need.code for need in found if need.code]
-    urls = [need.key for need in found if need.key]
-    with names.trusting(codes), sent_to(urls):
+    with names.trusting(need.code for need in found if need.code):
         yield recipe
 
 

@@ -90,6 +90,10 @@ def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """The table of a run, its notes, and where its files are."""
     plot: Any = names.ours("evals.report.plot")
     console.print(summary_table(summary))
+    for s in summary["strategies"]:
+        if found := s.get("measures"):
+            told = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+            console.print(f"{plain(s['name'])}: {plain(told)}")
     for note in summary["notes"]:
         console.print(f"note: {plain(note)}")
     for message in dict.fromkeys(m for s in summary["strategies"] for m in s["failures"]):

@@ -111,7 +111,8 @@ def _bounded(root: yaml.Node) -> yaml.Node:
 class _Loader(yaml.SafeLoader):
     """YAML's safe subset; a key given twice is an error instead of a silent overwrite.
 
-    As in YAML 1.2, yes, no, on and off are words: the judge's options are called so.
+    As in YAML 1.2, yes, no, on and off are words, which the judge's options are called, and dates
+    are texts, as they are in data.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -128,7 +129,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(

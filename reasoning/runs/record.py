@@ -20,7 +20,8 @@ class Record:
     """Plain values only. `correct` is None where nobody can tell, `question` where it is withheld.
 
     `node` is the path of the chosen candidate, `text` the end of its text, `confidence` in [0, 1]
-    where the strategy has one. `error` is the traceback of a search that failed (stop reason
+    where the strategy has one, `measures` what else there is to say of its answer, by name (see
+    `Answers.measures`). `error` is the traceback of a search that failed (stop reason
     "failed"): it has no answer, and what it had put forward is in its tree.
     """
 
@@ -38,13 +39,14 @@ class Record:
     text: str | None = None
     node: list[int] | None = None
     confidence: float | None = None
+    measures: dict[str, float] | None = None
     error: str | None = None
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what is unset beyond the first version is left out."""
         out = asdict(self)
-        for name in ("text", "node", "confidence", "error"):
+        for name in ("text", "node", "confidence", "measures", "error"):
             if out[name] is None:
                 del out[name]
         return out
@@ -93,7 +95,7 @@ async def recorded(
     chosen = result.chosen
 
     def grade(answer: Any) -> bool | None:
-        return grades.get(None if answer is None else answer.key)
+        return grades.get(_told_by(problem, answer))
 
     correct = grade(chosen.answer if chosen else None)
     return Record(
@@ -129,20 +131,37 @@ async def recorded(
         text=None if result.text is None else result.text[-_TEXT:],
         node=None if chosen is None else list(chosen.path),
         confidence=result.confidence,
+        measures=await _measured(problem, chosen.answer if chosen else None, failures),
         error=error,
     )
+
+
+def _told_by(problem: Problem, answer: Any) -> str | None:
+    """What answers are told apart by where they are graded."""
+    if answer is None:
+        return None
+    return str(answer.key if problem.answers.same_grade else answer.text)
+
+
+async def _measured(problem: Problem, answer: Any, failures: list[str]) -> dict[str, float] | None:
+    """What the kind of answers says beside right and wrong, None if nothing."""
+    try:
+        return dict(await problem.answers.measures(answer)) or None
+    except Exception as error:  # whatever a task's own kind raises
+        failures.append(f"measuring: {type(error).__name__}: {error}")
+        return None
 
 
 async def _graded(
     problem: Problem, result: Result, failures: list[str]
 ) -> dict[str | None, bool | None]:
-    """Whether each answer is right, by its key; none at all counts as an answer."""
+    """Whether each answer is right; none at all counts as an answer."""
     if not problem.answers.graded:
         return {}
     answers: dict[str | None, Any] = {None: None}
     for candidate in (*result.candidates, *filter(None, [result.chosen])):
         if candidate.answer is not None:
-            answers.setdefault(candidate.answer.key, candidate.answer)
+            answers.setdefault(_told_by(problem, candidate.answer), candidate.answer)
     grades: dict[str | None, bool | None] = {}
     for key, answer in answers.items():
         try:

@@ -8,7 +8,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from types import FunctionType
 from typing import Any
 
@@ -19,6 +18,11 @@ _PRELUDE = "from typing import *\n" + "\n".join(
     for name in ("bisect", "collections", "functools", "heapq", "itertools", "math")
 )
 """What contest sites import before a function of `Solution`, whose starter code relies on it."""
+
+
+def programs(text: str) -> list[tuple[int, str]]:
+    """Place and text of every fenced block, as in `last_program`."""
+    return [(found.start(), found[1]) for found in _FENCE.finditer(text)]
 
 
 def last_program(text: str) -> str | None:
@@ -69,36 +73,9 @@ def outputs(program: str, inputs: Sequence[Any], entry_point: str | None) -> lis
     return [_output(program, given, entry_point) for given in inputs]
 
 
-def solves(program: str, cases: Sequence[Mapping[str, Any]], entry_point: str | None) -> bool:
-    """Whether the program gives every case's `output` on its `input`, as in `outputs`.
-
-    Values are compared as JSON, texts line by line and word by word, numbers in them by value.
-    """
-    return all(_gives(program, case["input"], case["output"], entry_point) for case in cases)
-
-
-def _gives(program: str, given: Any, wanted: Any, entry_point: str | None) -> bool:
-    called = isinstance(given, list)
-    program = f"{_PRELUDE}\n{program}" if called else program
-    said = _output(program, given, entry_point, json.dumps)
-    if said is None:
-        return False
-    if called:
-        return bool(json.loads(said) == json.loads(json.dumps(wanted)))
-    lines, others = said.split("\n"), [line.strip() for line in str(wanted).strip().split("\n")]
-    return len(lines) == len(others) and all(map(_alike, lines, others))
-
-
-def _alike(said: str, wanted: str) -> bool:
-    a, b = said.split(), wanted.split()
-    return len(a) == len(b) and all(x == y or _equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def _equal(a: str, b: str) -> bool:
-    try:
-        return Decimal(a) == Decimal(b)
-    except ArithmeticError:
-        return False
+def results(program: str, inputs: Sequence[Any], entry_point: str | None) -> list[str | None]:
+    """As `outputs`, behind what contest sites import, and with what is returned as JSON."""
+    return [_output(f"{_PRELUDE}\n{program}", given, entry_point, json.dumps) for given in inputs]
 
 
 def _output(

@@ -19,9 +19,11 @@ from evals.tasks.benchmark import Benchmark
 from evals.tasks.jsonl import jsonl
 from evals.tasks.loading import Task
 from evals.tasks.sciences import gpqa_diamond, mmlu_pro
+from reasoning.answers.cases import solved
 from reasoning.answers.choice import MultipleChoice
 from reasoning.errors import RecipeError, TaskError
 from reasoning.runs import names
+from reasoning.runs.recipe import load
 
 RECORDS: dict[str, Benchmark] = {
     name: record
@@ -249,6 +251,15 @@ def test_where(where: dict[str, object], kept: str, tmp_path: Path) -> None:
     assert (" where {" in task.source) is bool(where)
 
 
+def test_dates_of_a_recipe_are_texts(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        "{task: {name: nano, where: {day: {from: 2025-01-31}}}, generator: nano, "
+        "strategies: [{searcher: sample}]}"
+    )
+    assert load(str(file)).task["where"] == {"day": {"from": "2025-01-31"}}
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [
@@ -300,6 +311,38 @@ def test_a_contest_s_functions(tmp_path: Path) -> None:
         program = f"class Solution:\n    def pair(self, a, b):\n        {body}\n"
         answer = problem.answers.find(f"```python\n{program}```", True)
         assert asyncio.run(problem.answers.grade(answer)) is passes
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "right"),
+    [
+        ("1 2\n3\n", "1 2 \n3", True), ("0.50", "0.5", True), ("Yes", "yes", False),
+        ("1\n2", "1 2", False), ("1", None, False), ("nan", "nan", True), ("a", "1", False),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_a_program_prints(wanted: str, said: str | None, right: bool) -> None:
+    assert solved([{"input": "x", "output": wanted}], [said]) is right
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "right"),
+    [
+        ([1, 2], "[1, 2]", True), (1, "1.0", True), ("a", '"a"', True), ("a", "a", False),
+        ({"a": 1}, '{"a": 1}', True), (True, "false", False),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_a_function_returns(wanted: object, said: str, right: bool) -> None:
+    assert solved([{"input": [1], "output": wanted}], [said]) is right
+    assert solved([{"input": [1], "output": wanted}] * 2, [said]) is False
+
+
+def test_cases_that_are_none(tmp_path: Path) -> None:
+    for cases, message in ((3, "a list of"), ("[", "not JSON"), ([{"input": 1}], "a case is")):
+        path = write(tmp_path / "x.jsonl", {"question": "?", "cases": cases})
+        with pytest.raises(TaskError, match=f"line 1: .*{message}"):
+            jsonl(path=path, answers="code")
 
 
 def test_private_tests_run_no_code(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_kinds_and_fallbacks_by_name(rows: Any) -> None:
 
 
 def test_the_kinds_there_are() -> None:
-    kinds = ["choice", "code", "exact", "math", "number", "plain", "text"]
+    kinds = ["choice", "code", "exact", "expression", "math", "number", "plain", "states", "text"]
     assert names.known("answers") == kinds
 
 

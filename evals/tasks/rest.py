@@ -1,0 +1,90 @@
+"""REST: any task under stress, several of its problems in one prompt (arXiv:2507.10541)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from evals.tasks.loading import Task
+from reasoning.answers.code import Code
+from reasoning.answers.several import By, Several
+from reasoning.errors import TaskError
+from reasoning.problem import Problem
+from reasoning.runs import names
+
+ASKS = (
+    "Answer the questions above one by one, in their order, each step by step with a blank line "
+    "between steps. "
+)
+BOXES = "Begin each with its label (Q1, Q2, ...) and end it with its answer within \\boxed{}."
+BLOCKS = "Begin each with its label (Q1, Q2, ...) and end it with its program in one fenced block."
+
+
+def rest(
+    *,
+    task: str | dict[str, Any],
+    stress: Annotated[int, Field(ge=1)] = 3,
+    by: By = "order",
+    prompt: str | None = None,
+    system: str | None = None,
+    limit: int | None = None,
+) -> Task:
+    """Any task under stress: `stress` of its problems in each prompt.
+
+    task: a name, or a mapping as in a recipe. Prompt i asks problems i+1, i+2, ... and i itself
+    last, around the end, so that every problem is asked once at every position. With stress 1 it is
+    the task itself. by: what answers which question, the `order` of the boxes or `labels` (Q1, Q2)
+    before them. prompt: what follows the questions. `share` in the summary is REST's accuracy, Q1
+    and the like that by position; accuracy is of prompts that are right throughout.
+    """
+    inner: Task = names.build("task", task)
+    given = inner.problems[:limit]
+    if stress == 1:
+        return replace(inner, problems=given)
+    if len(given) < stress:
+        raise TaskError(
+            f"rest: stress is {stress}, and {inner.name} has {len(given)} problems; ask fewer at "
+            "once"
+        )
+    asked = [_asked(p, given, i, stress, by, prompt, system) for i, p in enumerate(given)]
+    return replace(
+        inner, name=f"rest-{inner.name}", problems=asked, source=f"{inner.source}, {stress} by {by}"
+    )
+
+
+def order(i: int, n: int, stress: int) -> list[int]:
+    """Which of n problems prompt i asks, in order: those behind it, around the end, itself last."""
+    return [*((i + j) % n for j in range(1, stress)), i]
+
+
+def _asked(
+    last: Problem,
+    given: list[Problem],
+    i: int,
+    stress: int,
+    by: By,
+    prompt: str | None,
+    system: str | None,
+) -> Problem:
+    problems = [given[k] for k in order(i, len(given), stress)]
+    questions = "\n\n".join(f"Q{j}: {_question(p)}" for j, p in enumerate(problems, start=1))
+    programs = isinstance(last.answers, Code)
+    asks = (ASKS + (BLOCKS if programs else BOXES)) if prompt is None else prompt
+    return Problem(
+        id=f"rest{stress}-{last.id}",
+        question=questions,
+        gold=json.dumps([p.gold for p in problems], ensure_ascii=False),
+        prompt=f"{questions}\n\n{asks}",
+        system=last.system if system is None else system,
+        meta={"asked": [p.id for p in problems]},
+        answers=Several([p.answers for p in problems], by),
+    )
+
+
+def _question(problem: Problem) -> str:
+    """The question, and its options if it has any."""
+    options = problem.answers.shows.get("options")
+    return f"{problem.question}\n\n{options}" if options else problem.question
