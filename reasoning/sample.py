@@ -112,7 +112,8 @@ class Sample:
     """What one generator call returned.
 
     `token_ids` are exactly what the model produced, None where the server hides them; `logprobs`
-    (shape [tokens], nats) belong to the sampled tokens under the model's own distribution;
+    (shape [tokens], nats; one less where a server does not tell that of the token that ended the
+    answer) belong to the sampled tokens under the model's own distribution;
     `confidence` (shape [tokens], nats) is minus the mean of the top-k logprobs, if asked for.
     `top_logprobs` are the likeliest tokens of every position, if asked for. `model` is the name of
     the model that was asked, empty for the one that a search asks unless told otherwise. `info`

@@ -22,7 +22,7 @@ from reasoning.answers import (
     Fallback,
     after_answer_is,
     formula,
-    last_number,
+    number_said,
     stated,
 )
 from reasoning.answers.kind import Answers
@@ -290,7 +290,7 @@ def fallback_of(dataset: str) -> Fallback:
     if dataset.startswith("game24"):
         return _expression
     if dataset.startswith(("gsm8k", "aime", "amc")):
-        return last_number
+        return number_said
     return formula if dataset.startswith("math") else stated
 
 

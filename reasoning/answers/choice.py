@@ -15,6 +15,7 @@ from reasoning.answers import (
     Answer,
     Fallback,
     FallbackName,
+    after_answer_is,
     canonical,
     extract,
 )
@@ -116,7 +117,7 @@ class MultipleChoice(Answers):
         return {"options": listing} if listing else {}
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        found = extract(text, self._fallback if finished else None)
+        found = extract(text, self._fallback if finished else None, finished)
         label = None if found is None else self.option(found)
         return None if label is None else Answer(label, self._key(label))
 
@@ -172,7 +173,17 @@ _PHRASE = re.compile(
     r"(?:(?i:option|choice)\s+)?(?=(?P<said>[^\n]{1,200}))"
 )
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*")
-_NAMED = re.compile(r"\(([A-Za-z0-9])\)")
+_NAMED = re.compile(r"(?<!not )(?<!than )(?<!instead of )\(([A-Za-z0-9])\)")
+_DENIED = re.compile(
+    r"\W{0,3}\w{1,2}\W.{0,60}?\b(?:is|are|was|can|could|does)(?:\s\w{1,12})?"
+    r"(?:\s(?:not|wrong|incorrect|false|invalid|impossible|eliminated|ruled out|out)\b|n['’]t\b)"
+)
+_CLAIMED = re.compile(
+    r"\b(?:(?i:choose|pick|select|say|go with|going with|opt for|only|must be|should be|is|be|it's)"
+    r"\s+(?:(?i:option|choice|answer)\s+)?[*(\[]{0,3}([A-HJ])(?![\w'’]|\s+[a-z]+\s[a-z]+)"
+    r"|([A-HJ])[)\]*.]{0,3}\s+is\s+(?:\w+\s)?(?:\w+\s)?(?:correct|right|best|true|answer)\b)"
+)
+_LABELLED = re.compile(r"(?m)^[\s*(\[]{0,4}([A-J])(?=[).:\]]|\s*$)")
 
 
 def said(text: str) -> str | None:
@@ -183,21 +194,32 @@ def said(text: str) -> str | None:
 def _sayings(text: str) -> list[str]:
     """What may name the option in a text without a box, the likeliest first.
 
-    What follows the last "answer is", "answer:", "option"; the last bold words; the last letter in
-    brackets on the last line; that line, and what it says last.
+    What "the answer is"; what follows the last "answer:", "option"; the last bold words; what is
+    claimed or bracketed on the last line; that line, and what it says last; a first line that no
+    line with another label follows.
     """
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     last = lines[-1] if lines else ""
-    found = []
+    found = [after_answer_is(text) or ""]
     for match in reversed(list(_PHRASE.finditer(text))[-4:]):
         whole = match["said"].strip()
+        if _DENIED.match(whole):
+            continue
         sentence = re.split(r"(?<=[^.])[.;](?:\s|$)", whole)[0]
         first = re.match(r"[\s*_$(\[]*([A-Za-z0-9])(?=[)\].,:;*_$\s]|\Z)", whole)
         found += [whole, sentence.strip()]
         found += [first[1]] if first and first[1] not in "aI" and not _article(whole) else []
     found += reversed(_BOLD.findall(text)[-4:])
-    found += reversed(_NAMED.findall(last))
-    found += [last, last.rstrip("."), re.split(r"\b(?:is|are|be)\b", last)[-1].strip(" .")]
+    claimed = list(_CLAIMED.finditer(last))[-1:]
+    found += [match[1] or match[2] for match in claimed]
+    named = _NAMED.findall(last)
+    if len(set(named)) > 1:  # more than one is spoken of
+        return [said for said in found if said]
+    found += named[-1:]
+    labels = _LABELLED.findall(text)
+    if not (own := _LABELLED.match(last)) or labels.count(own[1]) > 1 or len(set(labels)) == 1:
+        found += [last, last.rstrip("."), re.split(r"\b(?:is|are|be)\b", last)[-1].strip(" .")]
+    found += lines[:1] if len(set(labels)) == 1 else []
     return [said for said in found if said]
 
 

@@ -82,8 +82,7 @@ class Code(Answers):
         return bool(self.tests or self.cases)
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        del finished  # a fence that is closed marks a program
-        for part in parts(text):
+        for part in parts(text, finished):  # a fence that is closed marks a program
             program = last_program(part)
             if program and program.strip():
                 key = "\n".join(line.rstrip() for line in program.strip().split("\n"))

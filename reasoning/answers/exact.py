@@ -39,7 +39,7 @@ class Exact(Answers):
         return self.gold is not None
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        found = extract(text, self.fallback if finished else None)
+        found = extract(text, self.fallback if finished else None, finished)
         key = self._key(found or "")
         return Answer(found, key) if found and key else None
 

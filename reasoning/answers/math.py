@@ -8,6 +8,7 @@ from typing import Any
 
 from reasoning.answers import FALLBACKS, Answer, Fallback, FallbackName, extract, readable
 from reasoning.answers.kind import Answers
+from reasoning.answers.letters import lettered
 
 
 def math(gold: str | None, row: Mapping[str, Any], *, fallback: FallbackName = "none") -> Math:
@@ -35,8 +36,8 @@ class Math(Answers):
         return self.gold is not None
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        found = extract(text, self.fallback if finished else None)
-        return Answer.of(found) if found and readable(found) else None
+        found = extract(text, self.fallback if finished else None, finished)
+        return Answer.of(lettered(found)) if found and readable(found) else None
 
     async def same(self, a: Answer, b: Answer) -> bool:
         from reasoning.answers.grading import equivalent  # starts worker processes when needed
@@ -48,4 +49,4 @@ class Math(Answers):
 
         if self.gold is None:
             return None
-        return answer is not None and await equivalent(self.gold, answer.text)
+        return answer is not None and await equivalent(lettered(self.gold), answer.text)

@@ -17,7 +17,7 @@ from reasoning.answers import (
     FallbackName,
     canonical,
     extract,
-    last_number,
+    number_said,
 )
 from reasoning.answers.kind import Answers
 from reasoning.answers.quantities import measure
@@ -55,7 +55,7 @@ class Number(Answers):
     """
 
     gold: str | None = None
-    fallback: Fallback | None = last_number
+    fallback: Fallback | None = number_said
     decimals: int | None = None
     tolerance: float = 0.0
     relative: float = 0.0
@@ -74,7 +74,7 @@ class Number(Answers):
         return value if value is None or self.decimals is None else round(value, self.decimals)
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        found = extract(text, self.fallback if finished else None)
+        found = extract(text, self.fallback if finished else None, finished)
         value = self.value(found) if found else None
         return None if value is None or not found else Answer(found, str(value))
 

@@ -367,6 +367,8 @@ def _explain(error: Exception, model: str) -> NoReturn:
         ) from error
     if "GracefulHTTPError" in kinds:  # its queue is full
         raise TransientError(f"vLLM has too much to do: {error}") from error
+    if "RetryableRequestError" in kinds:  # it is paused
+        raise TransientError(f"vLLM takes no requests now: {error}") from error
     if "VLLMClientError" in kinds:
         raise GenerationError(f"vLLM refused the request: {error}") from error
     raise GenerationError(f"vLLM failed: {type(error).__name__}: {error}") from error

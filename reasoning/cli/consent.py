@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import typer
 
 from reasoning.errors import RecipeError
+from reasoning.http.keys import sent_to
 from reasoning.runs import names
 from reasoning.runs.consent import needs, typed
 from reasoning.runs.editing import changes
@@ -31,7 +32,9 @@ def trusted(source: str, sets: Sequence[str], trust: bool) -> Iterator[Recipe]:
     found, known = needs(recipe, os.environ), typed(changes(sets))
     if asked := [need.what for need in found if need.said not in known]:
         _ask(source, asked)
-    with names.trusting(need.code for need in found if need.code):
+    codes = [need.code for need in found if need.code]
+    urls = [need.key for need in found if need.key]
+    with names.trusting(codes), sent_to(urls):
         yield recipe
 
 

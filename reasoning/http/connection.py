@@ -16,13 +16,25 @@ _KEPT = frozenset([b"content-type", b"retry-after", b"date"])
 _SAME = {b"llm_provider-retry-after": b"retry-after"}
 """What LiteLLM makes of a header of the server behind it."""
 
+HEAD = 1 << 16
+"""Bytes of the lines before a body, at most."""
+BODY = 1 << 28
+"""Bytes of a body that are kept unread, at most: a whole answer with all its log-probabilities."""
+LINE = 1 << 26
+"""Bytes of a stream that are kept unread, at most: one event."""
+ERROR = 1 << 20
+"""Bytes of what a server says about an error that are read."""
+PORTION = 1 << 16
+"""Bytes of a body that have to come before a server counts as heard again."""
+
 
 class Reply:
     """What a server answers: filled as it comes in, `finished` once it is whole.
 
     `finished` raises ConnectionError if the connection breaks, TimeoutError if it falls silent.
     `watch`, if given, is called after every piece of the body; if it says True the rest is not
-    wanted, and the connection is closed. It does not see what a server says about an error.
+    wanted, and the connection is closed. It does not see what a server says about an error. It may
+    drop from the body what it has read.
     """
 
     __slots__ = ("body", "enough", "finished", "headers", "status", "watch", "whole")
@@ -40,11 +52,23 @@ class Reply:
         self.enough = False
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def streamed(self) -> bool:
+        """It comes as events, a line each."""
+        return b"event-stream" in self.headers.get(b"content-type", b"")
+
+    @property
+    def most(self) -> int:
+        """Bytes of the body that may be unread."""
+        return LINE if self.streamed else BODY
+
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time. `heard` is when the last bytes came, by `now`.
+    """Carries one request at a time. `heard` is when the server last said something, by `now`.
 
-    `begun`, if set, is told the status of every answer as soon as it is known.
+    Something is all that stands before a body, an event of a stream, a portion of another body: a
+    server that lets bytes drip is silent. `begun`, if set, is told the status of every answer as
+    soon as it is known.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -59,6 +83,8 @@ class Connection(asyncio.Protocol):
         self._reply: Reply | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._until_closed = True
+        self._head = 0
+        self._portion = 0
 
     def send(self, data: bytes, reply: Reply) -> None:
         """Send a request; `reply` is filled from now on."""
@@ -66,6 +92,7 @@ class Connection(asyncio.Protocol):
         assert self._reply is None, "a connection carries one request at a time"
         self.heard = self.now()
         self._reply = reply
+        self._head = self._portion = 0
         self._transport.write(data)
 
     def fail(self, error: OSError) -> None:
@@ -88,7 +115,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = self.now()
         if self._reply is None:  # nothing was asked, or nobody listens any more
             self.close()
             return
@@ -96,6 +122,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.fail(ConnectionError(f"the answer is not HTTP ({error})"))
+        if self._reply is not None and not self._reply.status:
+            self._head += len(data)
+            if self._head > HEAD:
+                self.fail(ConnectionError(f"more than {HEAD:,} bytes of headers came"))
 
     def eof_received(self) -> None:
         reply = self._reply
@@ -125,6 +155,7 @@ class Connection(asyncio.Protocol):
         if self._reply is None or status < 200:  # hints ahead of the answer
             return
         self._reply.status = status
+        self.heard = self.now()
         if self.begun is not None:
             self.begun(status)
 
@@ -133,12 +164,40 @@ class Connection(asyncio.Protocol):
         if reply is None:
             return
         reply.body += data
-        if reply.watch is not None and reply.status < 300 and reply.watch(reply):
-            reply.enough = True
-            self._reply = None
-            self.close()
-            if not reply.finished.done():
-                reply.finished.set_result(None)
+        self._hear(reply, data)
+        if reply.status >= 300:
+            if len(reply.body) > ERROR:
+                self._leave(reply)
+            return
+        if reply.watch is not None and reply.watch(reply):
+            self._leave(reply)
+        elif len(reply.body) > reply.most:
+            what = "in one event" if reply.streamed else "of an answer"
+            self.fail(ConnectionError(f"more than {reply.most:,} bytes {what} came"))
+
+    def _hear(self, reply: Reply, data: bytes) -> None:
+        """Note when the server has said something: comments and empty lines are nothing."""
+        if not reply.streamed:
+            self._portion += len(data)
+            if self._portion < PORTION:
+                return
+            self._portion = 0
+        else:
+            end = reply.body.rfind(b"\n") if b"\n" in data else -1
+            while end > 0 and reply.body[end - 1] in b"\r\n":
+                end -= 1
+            begin = reply.body.rfind(b"\n", 0, end) + 1
+            if end < 0 or reply.body[begin : begin + 5] != b"data:":
+                return
+        self.heard = self.now()
+
+    def _leave(self, reply: Reply) -> None:
+        """What has come of the answer is enough."""
+        reply.enough = True
+        self._reply = None
+        self.close()
+        if not reply.finished.done():
+            reply.finished.set_result(None)
 
     def on_message_complete(self) -> None:
         reply, self._reply = self._reply, None

@@ -12,25 +12,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from reasoning.clock import Clock, Handle
-from reasoning.errors import (
-    EngineError,
-    GenerationError,
-    ReasoningError,
-    RecipeError,
-    TransientError,
-)
+from reasoning.errors import EngineError, RecipeError, TransientError
+from reasoning.http import keys
 from reasoning.http.admission import Limits
 from reasoning.http.connection import Connection, Reply
 from reasoning.http.dial import NO_FILES, Dialer
-from reasoning.http.replica import Replica, message, parsed, retry_after
+from reasoning.http.refusal import BUSY, ONE_AT_A_TIME, is_busy, refusal, retry_after
+from reasoning.http.replica import Replica, parsed
 
-_BUSY = (429, 502, 503, 529)
-_TRANSIENT = (408, 409, 425)
 _SPILL = 16
 """A server may have so many calls more than the least loaded one before siblings go elsewhere."""
 _HOMES = 100_000
@@ -46,7 +40,7 @@ class Pool:
     limits: how many calls, and how long for.
     connections_made, requests_sent: counters.
 
-    Raises RecipeError for a `key` that no header can hold.
+    Raises RecipeError for a `key` that no header can hold, or that nobody has agreed to send.
     """
 
     def __init__(
@@ -57,11 +51,15 @@ class Pool:
         limits: Limits | None = None,
         clock: Clock,
     ) -> None:
-        if key and not (key.isascii() and key.isprintable()):
-            raise RecipeError(
-                "the API key holds a line break or another character that HTTP does not carry; "
-                "set the environment variable that api_key_env names to the key alone"
-            )
+        if key:
+            if not (key.isascii() and key.isprintable()):
+                raise RecipeError(
+                    "the API key holds a line break or another character that HTTP does not carry; "
+                    "set the environment variable that api_key_env names to the key alone"
+                )
+            for url in urls:
+                keys.refuse_to_send(url)
+            keys.keep(key)
         self.limits = limits or Limits()
         self.replicas = [Replica(url, self.limits.max_in_flight) for url in urls]
         self.connections_made = 0
@@ -102,13 +100,17 @@ class Pool:
         *,
         affinity: Sequence[int] = (),
         becomes: int | None = None,
+        headers: bytes = b"",
+        ended: Callable[[], bool] | None = None,
     ) -> Reply:
         """Send `body` (None: GET) to a server and fill `reply`. Raises as `post` does.
 
         `affinity` names the prefixes of the call, longest first; the server that has seen one
         gets the call unless others are much less loaded. `becomes` names what comes of it, a
-        prefix of later calls. Leaving early, cancelled or not, closes the connection, so that the
-        server stops.
+        prefix of later calls. `headers` are further lines, each with its end. `ended` tells of a
+        whole answer whether it is one; a server that broke it off for the sake of another call
+        gets fewer at once from then on, and the call raises TransientError. Leaving early,
+        cancelled or not, closes the connection, so that the server stops.
         """
         if self._life is None:
             await self._begin()
@@ -117,9 +119,12 @@ class Pool:
         while True:
             replica = await self._enter(affinity)
             try:
-                if not await self._carried(replica, path, body is None, payload, reply):
+                head = replica.head(path, body is None, len(payload), self._key, headers)
+                if not await self._carried(replica, head + payload, reply):
                     continue
-                if reply.status not in _BUSY:
+                if not is_busy(reply):
+                    if ended is not None and reply.status < 300 and not ended():
+                        self._broken_off(replica)
                     if becomes is not None and len(self.replicas) > 1:
                         self._homes[becomes] = replica
                     break
@@ -134,7 +139,7 @@ class Pool:
                 if self._line:
                     self._serve()
         if reply.status >= 300:
-            raise self._refusal(replica, reply)
+            raise refusal(replica.url, reply)
         return reply
 
     def close(self) -> None:
@@ -157,9 +162,7 @@ class Pool:
 
     # One call on one server.
 
-    async def _carried(
-        self, replica: Replica, path: str, get: bool, payload: bytes, reply: Reply
-    ) -> bool:
+    async def _carried(self, replica: Replica, request: bytes, reply: Reply) -> bool:
         """Whether the server answered; if not, the call has to look for another one."""
         fresh = False
         while True:
@@ -173,7 +176,7 @@ class Pool:
             self.requests_sent += 1
             replica.sent += 1
             try:
-                connection.send(replica.head(path, get, len(payload), self._key) + payload, reply)
+                connection.send(request, reply)
                 await reply.finished
             except TimeoutError as error:
                 raise TransientError(f"{replica.url} {error}") from error
@@ -290,7 +293,7 @@ class Pool:
 
     def _begun(self, replica: Replica, status: int) -> None:
         """A server has begun to answer: unless it refuses, it takes calls."""
-        if status in _BUSY:
+        if status in BUSY or status == 500:  # 500: what it says is not known yet
             return
         self._met = True
         if replica.failures:
@@ -320,7 +323,7 @@ class Pool:
             if self._met and several and outage >= self.limits.patience:
                 gone = EngineError(
                     f"no server has taken a call for {outage:.0f} s "
-                    f"({self._refusal(replica, reply)}). What was finished is stored; the same "
+                    f"({refusal(replica.url, reply)}). What was finished is stored; the same "
                     "command continues"
                 )
                 self._dismiss(gone)
@@ -328,17 +331,20 @@ class Pool:
         if asked:
             replica.paused = max(replica.paused, now + min(asked, self.limits.patience))
 
-    def _refusal(self, replica: Replica, reply: Reply) -> ReasoningError:
-        """What an answer that is none means for its call."""
-        status = reply.status
-        said = f"{replica.url} answered {status}: {self._hidden(message(reply))}"
-        if (status >= 500 and status != 501) or status in (*_BUSY, *_TRANSIENT):
-            return TransientError(said, retry_after=retry_after(reply))
-        if status in (401, 403):
-            return EngineError(
-                f"{said}; the key is read from the environment variable that api_key_env names"
-            )
-        return GenerationError(said)
+    def _broken_off(self, replica: Replica) -> None:
+        """A server has ended an answer properly, but without its end. Raises TransientError.
+
+        If it holds other calls, one of them was the reason: it is given fewer for good.
+        """
+        if replica.busy < 2:
+            raise TransientError(f"{replica.url}: the answer ended in the middle")
+        replica.most = max(1, min(replica.most, replica.busy) // 2)
+        replica.window = min(replica.window, float(replica.most))
+        replica.breaks = True
+        raise TransientError(
+            f"{replica.url} ended an answer in the middle when another call came; it gets "
+            f"{replica.most} at once from now on ({ONE_AT_A_TIME})"
+        )
 
     def _unreachable(self, replica: Replica, error: OSError) -> None:
         """Leave the server alone for a while. Raises EngineError if there is no hope."""
@@ -378,9 +384,6 @@ class Pool:
                 connection.fail(TimeoutError(f"was silent for {self.limits.timeout:g} s"))
         if self._live:
             self._guard = self._clock.call_later(self.limits.timeout / 4, self._watch)
-
-    def _hidden(self, message: str) -> str:
-        return message.replace(self._key, "***") if self._key else message
 
 
 def _closed() -> EngineError:

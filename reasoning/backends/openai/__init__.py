@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from reasoning.backends.openai.generator import OpenAI
+from reasoning.backends.openai.generator import SESSION, OpenAI
 from reasoning.backends.openai.probe import Api
 from reasoning.backends.openai.request import Abilities
 from reasoning.http.admission import Limits
@@ -35,6 +35,7 @@ def openai(
     chat_template_kwargs: dict[str, Any] | None = None,
     thinking_tokens: int | None = None,
     thinking_end: str = "</think>",
+    session_header: str = SESSION,
     extra: dict[str, Any] | None = None,
 ) -> OpenAI:
     """A server that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, hosted ones), or several.
@@ -53,6 +54,8 @@ def openai(
     chat_template_kwargs: for the model's chat template, say {enable_thinking: false}.
     thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
     `thinking_end` marks, and to answer.
+    session_header: the header that is the same for all calls of a tree, for routers that keep those
+    together; empty for none.
     extra: further fields for every request; not those that other options set.
     """
     if chat_template_kwargs:
@@ -67,4 +70,14 @@ def openai(
         extra=extra,
         thinking=None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end),
         limits=Limits(max_in_flight, timeout, patience),
+        marks=(_begin(thinking_end), thinking_end),
+        session_header=session_header,
     )
+
+
+def _begin(end: str) -> str:
+    """The mark that a thought begins with, by the one it ends with."""
+    for closing, opening in (("/", ""), ("END", "START"), ("end", "start"), ("close", "open")):
+        if closing in end:
+            return end.replace(closing, opening, 1)
+    return "<think>"

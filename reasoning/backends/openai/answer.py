@@ -8,28 +8,38 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from reasoning.backends.openai.said import ToolCalls, once, spoken
 from reasoning.backends.recorded import CHARS_A_TOKEN
 from reasoning.errors import TransientError
 from reasoning.http.connection import Reply
-from reasoning.http.reading import count, number, shown, string
+from reasoning.http.keys import told
+from reasoning.http.reading import count, number, shown, string, unreadable
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
 _EVENT = 8
 """Characters of an event, on average, that are more than a token."""
+_WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+THINK = ("<think>", "</think>")
+"""What stands around a thought unless the recipe says otherwise."""
 
 
 class Answer:
-    """An answer as far as it has come. `read` it from a reply as often as you like."""
+    """An answer as far as it has come. `read` it from a reply as often as you like.
 
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.thought: list[str] = []
-        """What a reasoning parser of the server has set apart."""
+    opened: what it goes on from ends within a thought; None if so, and the server is not known to
+    set the rest of that thought apart, too.
+    marks: what stands around thoughts that a server sets apart.
+    skips: the server may say this once more before it goes on from it.
+    """
+
+    def __init__(
+        self, opened: bool | None = False, marks: tuple[str, str] = THINK, skips: str = ""
+    ) -> None:
         self.ids: list[int] = []
         self.logprobs: list[float | None] = []
         self.strings: list[str] = []
@@ -38,15 +48,28 @@ class Answer:
         """The likeliest tokens at each, with their log-probabilities."""
         self.pieces = 0
         """Events that brought anything."""
-        self.reason: str | None = None
+        self.reason: Any = None
         self.stopped_by: Any = None
         self.usage: Mapping[str, Any] = {}
         self.extra: Mapping[str, Any] = {}
         """The first choice as it came."""
+        self.tools = ToolCalls()
+        self.fingerprint = ""
+        """What the server says of its build, if it does."""
+        self.thinks = False
+        """A part of it came as a thought, set apart."""
+        self.done = False
+        """The stream has ended as streams do."""
         self.resumed = False
         """It was put together from the replies to several requests."""
         self.garbled = False
         """Something in it could not be read, so nothing can go on from it."""
+        self._said: list[str] = []
+        self._size = 0
+        self._inside = opened
+        self._skips = skips
+        self.marks = marks
+        self._scanned, self._before = 0, ""
         self._last = (0, 0)
         self._at = 0
         self._streamed: bool | None = None
@@ -70,16 +93,15 @@ class Answer:
         events hold more than that the number is estimated from the text."""
         if told := self.told:
             return told
-        size = sum(map(len, self.text)) + sum(map(len, self.thought))
-        many = size > _EVENT * self.pieces
-        return math.ceil(size / CHARS_A_TOKEN) if many else self.pieces
+        many = self._size > _EVENT * self.pieces
+        return math.ceil(self._size / CHARS_A_TOKEN) if many else self.pieces
 
     def read(self, reply: Reply) -> None:
         """Take in what is new. Raises TransientError if it cannot be understood."""
         if self._problem is not None:
             raise self._problem
         if self._streamed is None and reply.status:
-            self._streamed = b"event-stream" in reply.headers.get(b"content-type", b"")
+            self._streamed = reply.streamed
         try:
             if self._streamed:
                 for event in self._events(reply):
@@ -90,20 +112,37 @@ class Answer:
         except TransientError as error:
             self._problem = error
             raise
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        except _WRONG as error:
             self.garbled = True
-            why = f"{type(error).__name__}: {error}"
-            self._problem = TransientError(f"the server's answer cannot be read: {why}")
+            self._problem = unreadable(error)
             raise self._problem from error
 
     def watch(self, reply: Reply) -> bool:
         """Read a long stream before it takes up much memory."""
         if len(reply.body) - self._at > _CHUNK:
-            with suppress(TransientError):  # raised again when the whole is read
-                self.read(reply)
+            self._read_on(reply)
+        return False
+
+    def until(self, stop: Sequence[str], reply: Reply) -> bool:
+        """Read a stream as it comes; whether it has come to one of the strings."""
+        self._read_on(reply)
+        new = self._before + "".join(self._said[self._scanned :])
+        self._scanned = len(self._said)
+        self._before = new[1 - max(map(len, stop)) :] if max(map(len, stop)) > 1 else ""
+        return any(s in new for s in stop)
+
+    def _read_on(self, reply: Reply) -> None:
+        with suppress(TransientError):  # raised again when the whole is read
+            self.read(reply)
+        if self._streamed:
             del reply.body[: self._at]
             self._at = 0
-        return False
+
+    def ended(self, reply: Reply) -> bool:
+        """Whether a whole reply has its end: not so if it stops as streams do, and says no why."""
+        with suppress(TransientError):
+            self.read(reply)
+        return self.over or not self.done
 
     def _events(self, reply: Reply) -> Iterator[dict[str, Any]]:
         end = reply.body.rfind(b"\n") + 1
@@ -112,16 +151,20 @@ class Answer:
         for line in lines:
             if line.startswith(b"data:"):
                 data = line[5:].strip()
-                if data and data != b"[DONE]":
+                if data == b"[DONE]":
+                    self.done = True
+                elif data:
                     yield json.loads(data)
 
     def _take(self, event: dict[str, Any]) -> None:
-        if error := event.get("error"):
+        error = event.get("error") or (event if event.get("object") == "error" else None)
+        if error:
             message = error.get("message") if isinstance(error, dict) else error
-            raise TransientError(f"the server broke off: {message}")
+            raise TransientError(f"the server broke off: {told(str(message))}")
         usage = event.get("usage") or {}
         if isinstance(usage, dict):
             self.usage = usage or self.usage
+        self.fingerprint = self.fingerprint or str(event.get("system_fingerprint") or "")
         for choice in event.get("choices") or ():
             self.extra = self.extra or choice
             self._choice(choice)
@@ -130,76 +173,96 @@ class Answer:
 
     def _choice(self, choice: dict[str, Any]) -> None:
         said: Mapping[str, Any] = choice.get("delta") or choice.get("message") or choice
-        text = said.get("text") if said is choice else said.get("content")
-        thought = None
-        if said is not choice:
-            thought = said.get("reasoning_content") or said.get("reasoning")
         ids = choice.get("token_ids") or []
         before = len(self.strings)
-        if text or ids or thought:
-            self.pieces += 1
         # Tokens first: they are paid for, also where the rest cannot be read.
         if not isinstance(ids, list) or any(count(i) is None for i in ids):
             raise TypeError(f"token_ids is {shown(ids)}")
         self.ids += ids
-        if text:
-            self.text.append(string(text))
-        if thought:
-            self.thought.append(string(thought))
+        size = self._size
+        if said is not choice:
+            for thought, text in spoken(said):
+                self._say(thought, text)
+            self._size += self.tools.take(said)
+        elif said.get("text"):
+            self._say(False, string(said["text"]))
+        new = self._size - size
+        if new or ids:
+            self.pieces += 1
         if logprobs := choice.get("logprobs"):
             self._take_logprobs(logprobs)
-        if text or ids or thought:
-            self._last = (before, len(text or ""))
-        if (reason := choice.get("finish_reason")) is not None:
+        if new or ids:
+            self._last = (before, new)
+        if reason := choice.get("finish_reason"):
             self.reason = reason
             stopped = choice.get("stop_reason")
             self.stopped_by = choice.get("matched_stop") if stopped is None else stopped
+
+    def _say(self, thought: bool, text: str) -> None:
+        """Add to the text, with a mark where a thought begins or ends.
+
+        A thought is ended by what comes behind it, and by nothing else: the next call goes on with
+        one that is open.
+        """
+        self._size += len(text)
+        if self._skips:
+            same = min(len(text), len(self._skips))
+            again = text[:same] == self._skips[:same]
+            self._skips = self._skips[same:] if again else ""
+            text = text[same:] if again else text
+            if not text:
+                return
+        if thought is not self._inside and (thought or self._inside is not None):
+            if self._inside is not None:
+                self._said.append(self.marks[not thought])
+            self._inside = thought
+        self.thinks |= thought
+        self._said.append(text)
 
     def _take_logprobs(self, logprobs: Mapping[str, Any]) -> None:
         if (content := logprobs.get("content")) is not None:  # chat, llama.cpp everywhere
             for token in content:
                 self.logprobs.append(number(token["logprob"]))
                 self.strings.append(string(token["token"]))
-                tops = token.get("top_logprobs") or ()
-                self.tops.append(_once((top["token"], top["logprob"]) for top in tops))
+                self.tops.append(once(token.get("top_logprobs") or ()))
             return
         given = logprobs.get("token_logprobs") or ()
         self.logprobs += [None if p is None else number(p) for p in given]
         self.strings += [string(s) for s in logprobs.get("tokens") or ()]
-        rows = logprobs.get("top_logprobs") or ()
-        self.tops += [_once((row or {}).items()) for row in rows]
+        for row in logprobs.get("top_logprobs") or ():
+            pairs = (row or {}).items()
+            self.tops.append([(string(token), number(logprob)) for token, logprob in pairs])
 
     def go_on(self) -> None:
         """What is read next is the reply to another request, which goes on from here."""
         self._at, self._streamed, self._problem = 0, None, None
-        self.resumed = True
+        self.resumed, self.done = True, False
 
     def cut(self, end: int) -> str | None:
         """Drop the tokens that begin at or after character `end`; the text that is left.
 
         None if tokens do not tell their text, or if the text does not show all of its last token.
         """
-        if "".join(self.strings) != "".join(self.text):
+        if "".join(self.strings) != self.said():
             return None
         size = 0
         for kept, piece in enumerate(self.strings, start=1):
             size += len(piece)
             if size >= end:
-                self.text = self.strings[:kept]
+                self._said = self.strings[:kept]
                 for part in (self.ids, self.logprobs, self.strings, self.tops):
                     del part[kept:]
                 break
         return self.said()
 
     def said(self) -> str:
-        """All of the text, thoughts in front."""
-        text = "".join(self.text)
-        return f"<think>{''.join(self.thought)}</think>{text}" if self.thought else text
+        """All of the text, thoughts between their marks. One that is not over is left open."""
+        return "".join(self._said)
 
     def last_piece(self) -> tuple[int, str]:
         """The number of the first token of the last event, and that event's text."""
         before, size = self._last
-        return before, "".join(self.text)[-size:] if size else ""
+        return before, self.said()[-size:] if size else ""
 
     def tail(self) -> str | None:
         """The rest of the token that completed a stop string, which servers cut off.
@@ -209,8 +272,3 @@ class Answer:
         before, shown = self.last_piece()
         strings = "".join(self.strings[before:])
         return strings[len(shown) :] if strings and strings.startswith(shown) else None
-
-
-def _once(row: Iterable[tuple[Any, Any]]) -> list[tuple[str, float]]:
-    """Every token once: some servers name the sampled one twice."""
-    return list(dict.fromkeys((string(token), number(logprob)) for token, logprob in row))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from reasoning.backends.openai import request
-from reasoning.backends.openai.request import Abilities
+from reasoning.backends.openai.request import Abilities, Need, names
 from reasoning.errors import RecipeError
 from reasoning.generate import Sampling
 
@@ -32,13 +33,45 @@ STANDARD = ("top_p", "presence_penalty", "frequency_penalty")
 """OpenAI's own: a server that takes them does what they say."""
 
 _LOGPROBS = ("confidence_k", "top_logprobs")
+_ALWAYS = ("temperature", "stop")
 _NEUTRAL = Sampling(max_tokens=1)
 
 
+def needs(params: Sampling) -> frozenset[Need]:
+    """What has to be known of a server before it is asked with these."""
+    changed = set(params.changed()) - {*_ALWAYS, *_LOGPROBS}
+    found: set[Need] = {"fields"} if changed else set()
+    if params.temperature > 0:
+        found.add("seeds")
+    return frozenset(found)
+
+
+def neutral(able: Abilities, params: Sampling, refusal: str) -> frozenset[str]:
+    """The fields that a refusal is about and that an answer can do without."""
+    drops = [wire for wire in able.off if OFF[wire][0] not in params.changed()]
+    drops += ["seed", "stream_options"] + ["temperature"] * (params.temperature == 1)
+    return frozenset(wire for wire in drops if wire not in able.refused and names(refusal, wire))
+
+
+def without(able: Abilities, dropped: frozenset[str]) -> Abilities:
+    """The server as it is now known: it refuses these fields."""
+    off = {wire: value for wire, value in able.off.items() if wire not in dropped}
+    return replace(able, off=off, refused=able.refused | dropped)
+
+
 def refuse(able: Abilities, params: Sampling, server: str) -> None:
-    """Raises RecipeError for a field that is not neutral and that the server does not know."""
+    """Raises RecipeError for a field that is not neutral and that the server does not know.
+
+    Fields that nobody has asked it about pass: see `needs`.
+    """
     for name in params.changed():
-        if name in ("temperature", "stop") or name in able.knows:
+        if name == "temperature" and name in able.refused:
+            raise RecipeError(
+                f"sampling.temperature is {params.temperature!r}, and the server at {server} takes "
+                "none; leave it at 1.0"
+            )
+        asked = "fields" in able.found or name in _LOGPROBS
+        if name in _ALWAYS or name in able.knows or not asked:
             continue
         neutral = getattr(_NEUTRAL, name)
         cure = f"leave it at {neutral}" if isinstance(neutral, int | float) else "leave it out"
@@ -75,7 +108,7 @@ def body(
     }
     if params.temperature > 0:
         asked["seed"] = seed if able.mode == "tokens" else seed % 2**31
-    if params.stop and able.stops:
+    if params.stop and stops_there(able, params):
         asked["stop"] = list(params.stop)
         asked["include_stop_str_in_output"] = True
         asked["no_stop_trim"] = True  # the same by SGLang's name
@@ -84,7 +117,14 @@ def body(
     if able.streams:
         asked["stream"] = True
         asked["stream_options"] = {"include_usage": True}
+    for name in able.refused:
+        asked.pop(name, None)
     return asked | dict(extra)
+
+
+def stops_there(able: Abilities, params: Sampling) -> bool:
+    """Whether the server is given the stop strings; else answers are cut here."""
+    return able.stops and not (able.few_stops and len(params.stop) > 1)
 
 
 def _drawing(able: Abilities, params: Sampling) -> dict[str, Any]:
@@ -130,7 +170,7 @@ def _literal(text: str) -> str:
 def in_words(able: Abilities) -> str:
     """Which fields of `Sampling` the server knows, for people."""
     known = [name for name in Sampling.__dataclass_fields__ if name in able.knows]
-    return ", ".join(["temperature", *known])
+    return ", ".join([*(["temperature"] if "temperature" not in able.refused else []), *known])
 
 
 def not_in_words(able: Abilities) -> str:

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from reasoning.backends.openai import fields, request, scoring
-from reasoning.backends.openai.answer import Answer
+from reasoning.backends.openai import fields, reports, request, scoring
+from reasoning.backends.openai.answer import THINK, Answer
+from reasoning.backends.openai.asking import Questions
+from reasoning.backends.openai.calling import Call
 from reasoning.backends.openai.probe import Api, find_out, served
-from reasoning.backends.openai.request import Abilities
+from reasoning.backends.openai.probe_more import with_answer
+from reasoning.backends.openai.request import NEEDS, Abilities, Need
 from reasoning.backends.openai.sampled import sample as sample_of
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock
 from reasoning.errors import EngineError, RecipeError, TransientError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.http.admission import Limits
-from reasoning.http.connection import Reply
+from reasoning.http.keys import told
 from reasoning.http.pool import Pool
-from reasoning.http.reading import count, readable
+from reasoning.http.reading import readable
 from reasoning.http.replica import checked_url
 from reasoning.search import Retry
 from reasoning.seeds import fold
 from reasoning.thinking import Thinking
 from reasoning.tree import FloatArray, Sample
 
-_URGENCY_STEPS = 1000
-"""Servers' priorities are integers, urgencies are not."""
+SESSION = "X-Session-ID"
+"""The header by which routers keep the calls of a tree together, unless told otherwise."""
 
 
 class OpenAI(Generator):
@@ -49,6 +52,8 @@ class OpenAI(Generator):
         extra: Mapping[str, Any] | None = None,
         thinking: Thinking | None = None,
         limits: Limits | None = None,
+        marks: tuple[str, str] = THINK,
+        session_header: str = SESSION,
         clock: Clock | None = None,
     ) -> None:
         self.urls = [checked_url(url, "openai") for url in urls]
@@ -56,8 +61,15 @@ class OpenAI(Generator):
             raise RecipeError("openai: base_url is an empty list; give one URL or more")
         if template is not None and "{prompt}" not in template:
             raise RecipeError("openai: template has no {prompt}, where the question belongs")
+        if session_header and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", session_header):
+            raise RecipeError(
+                f"openai: session_header is {session_header!r}, which is no name of a header; "
+                f"write one such as {SESSION}, or leave it empty for none"
+            )
         self.model = model
         self._api: Api = api
+        self._marks = marks
+        self._session_header = session_header.encode()
         self._key_env = key_env
         self._template = template
         self._priority = priority
@@ -66,6 +78,9 @@ class OpenAI(Generator):
         self._clock: Clock = clock or RealClock()
         self.limits = limits or Limits()
         self._able: Abilities | None = None
+        self._expected: frozenset[Need] | None = None
+        self._build = ""
+        self._broken = False
         self._questions: dict[Question, list[int]] = {}
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
@@ -76,8 +91,9 @@ class OpenAI(Generator):
 
     @property
     def reads(self) -> bool:
-        """As far as is known; a server is asked once, at the start."""
-        return self._able is None or self._able.scores
+        """As far as is known."""
+        able = self._able
+        return able is None or (able.mode != "chat" and (_open(able, "likelihood") or able.scores))
 
     @property
     def thinking(self) -> Thinking | None:
@@ -85,7 +101,24 @@ class OpenAI(Generator):
 
     @property
     def resumes(self) -> bool:
-        return self._able is None or self._able.continues
+        return self._able is None or _open(self._able, "steps") or self._able.continues
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What has been met by now that a reader of the numbers has to know."""
+        return reports.notes(self._able, self.urls[0], broken=self._broken)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the server is and what it can do, as far as it was asked, for the manifest."""
+        if self._able is None:
+            return {}
+        return reports.facts(self._able, self.urls, str(self.model), self._build)
+
+    def expect(self, needs: Collection[str]) -> None:
+        """What a run will need: what it takes to know that is asked at the start."""
+        known = frozenset(NEEDS).intersection(needs)
+        self._expected = known if self._expected is None else self._expected | known
 
     @property
     def pool(self) -> Pool:
@@ -95,9 +128,12 @@ class OpenAI(Generator):
     async def astart(self) -> None:
         """Find out now what the server can do. Raises EngineError if it does not say."""
         retry = Retry()
+        wanted = NEEDS if self._expected is None else self._expected
+        if self._thinking:
+            wanted = frozenset((*wanted, "steps"))
         for attempt in range(retry.attempts):
             try:
-                await self.abilities()
+                await self.abilities(wanted)
                 return
             except TransientError as error:
                 if attempt + 1 == retry.attempts:
@@ -112,17 +148,44 @@ class OpenAI(Generator):
 
         Raises RecipeError for what the server cannot do, EngineError once no server is left.
         """
-        able = self._able or await self.abilities()
+        able = await self._knowing(fields.needs(params), prompt)
         self.refuse(params)
         if any(isinstance(token, str) for token in params.logit_bias):
             params = replace(params, logit_bias=await self._biases(params, able))
         held = await self._holding(prompt, able)
-        answer = Answer()
+        before = prompt.text if able.mode == "chat" else ""
+        answer = Answer(
+            request.opened(before, able, self._marks),
+            self._marks,
+            before if able.repeats else "",
+        )
+        call = Call(
+            self._here().pool,
+            able,
+            prompt,
+            body={"model": self.model, **self._extra},
+            session=self._session_header,
+            priority=self._priority,
+            clock=self._clock,
+        )
         try:
-            await self._answered(answer, prompt, held, params, seed, able)
+            await call.into(answer, held, params, seed)
         finally:
             meter(min(answer.tokens, params.max_tokens))
-        return await sample_of(answer, held.get("prompt"), params, able, self._tokenizer(able))
+            self._broken |= any(replica.breaks for replica in self.pool.replicas)
+            if call.dropped and self._able is not None:
+                self._able = fields.without(self._able, call.dropped)
+        self._build = self._build or answer.fingerprint
+        return await sample_of(answer, held, params, able, self._tokenizer(able))
+
+    async def _knowing(self, needs: frozenset[Need], prompt: Prompt) -> Abilities:
+        """What the server can do, as far as this call needs to know."""
+        able = self._able
+        if able is None or not needs <= able.found:
+            able = await self.abilities(needs)
+        if able.mode == "chat" and "steps" not in able.found and prompt.text:
+            able = await self.abilities(needs | {"steps"})
+        return able
 
     async def score_text(
         self, prompt: Prompt, sample: Sample, *, question: bool, meter: Meter
@@ -134,7 +197,7 @@ class OpenAI(Generator):
         Without token ids the server decides where tokens begin. Raises RecipeError if it does not
         tell the log-probabilities of given text.
         """
-        able = self._able or await self.abilities()
+        able = await self._knowing(frozenset({"likelihood"}), prompt)
         if not able.scores:
             raise RecipeError(
                 f"the server at {self.urls[0]} does not tell how likely given text is "
@@ -142,47 +205,48 @@ class OpenAI(Generator):
             )
         post = partial(self._post, "completions", prompt=prompt)
         if able.mode == "text":
-            return await scoring.by_echo(post, self._template, prompt, sample, question, meter)
+            return await scoring.by_echo(
+                post, self._template, prompt, sample, question, meter, least=able.least
+            )
         tokens = self._tokenizer(able)
         return await scoring.by_tokens(post, tokens, prompt, sample, question, meter)
 
     async def encode(self, text: str) -> list[int]:
         """The token ids of `text`. Raises RecipeError if the server deals in text alone."""
-        able = self._able or await self.abilities()
+        able = self._able or await self.abilities(())
         if able.mode != "tokens":
             raise RecipeError(f"the server at {self.urls[0]} does not tell token ids")
         return await self._tokenizer(able).encode(text)
 
-    async def abilities(self) -> Abilities:
-        """What the server can do; asked once. Raises what a call raises."""
+    async def abilities(self, needs: Collection[Need] = NEEDS) -> Abilities:
+        """What the server can do, everything unless told what of it is needed.
+
+        Each thing is asked once. Raises what a call raises.
+        """
         here = self._here()
         async with here.asking:
-            if self._able is None:
-                models = await served(here.pool) if self.model is None else []
-                if self.model is None:
-                    if not models:
-                        raise RecipeError(
-                            f"the server at {self.urls[0]} does not list its models; set model"
-                        )
-                    self.model = str(models[0].get("id"))
-                with readable():
-                    able = await find_out(
-                        here.pool,
-                        model=self.model,
-                        api=self._api,
-                        templated=self._template is not None,
-                        extra=self._extra,
-                    )
-                if self._thinking and not able.continues:
+            if self.model is None:
+                models = await served(here.pool)
+                if not models:
                     raise RecipeError(
-                        "generator.thinking_tokens is set, and this server starts every chat "
-                        "answer afresh, so it cannot go on from a thinking that was cut; leave "
-                        "thinking_tokens out, or use a server that continues answers (vLLM, SGLang)"
+                        f"the server at {self.urls[0]} does not list its models; set model"
                     )
-                for entry in models or await served(here.pool):
-                    if entry.get("id") == self.model:
-                        able = replace(able, context=count(entry.get("max_model_len")) or None)
-                self._able = able
+                self.model = told(str(models[0].get("id")))
+            if here.ask is None:
+                here.ask = Questions(here.pool, self.model, self._extra, self._marks)
+            with readable():
+                if self._able is None:
+                    templated = self._template is not None
+                    self._able = await find_out(here.ask, api=self._api, templated=templated)
+                for need in NEEDS:
+                    if need in needs and need not in self._able.found:
+                        self._able = await with_answer(need, here.ask, self._able)
+            if self._thinking and "steps" in self._able.found and not self._able.continues:
+                raise RecipeError(
+                    "generator.thinking_tokens is set, and this server starts every chat "
+                    "answer afresh, so it cannot go on from a thinking that was cut; leave "
+                    "thinking_tokens out, or use a server that continues answers (vLLM, SGLang)"
+                )
         return self._able
 
     async def _biases(self, params: Sampling, able: Abilities) -> dict[int | str, float]:
@@ -201,9 +265,9 @@ class OpenAI(Generator):
 
     @property
     def honours(self) -> frozenset[str]:
-        """As far as is known; a server is asked once, at the start."""
+        """As far as is known."""
         everything = frozenset(Sampling.__dataclass_fields__) - {"max_tokens"}
-        if self._able is None:
+        if self._able is None or _open(self._able, "fields"):
             return everything
         told = ("confidence_k", "top_logprobs") if self._able.logprobs else ()
         return (self._able.knows | {"temperature", "stop", *told}) & everything
@@ -216,94 +280,13 @@ class OpenAI(Generator):
     async def describe(self) -> Mapping[str, str]:
         """What the server can do, in words, for people. Raises what a call raises."""
         able = await self.abilities()
-        modes = {
-            "tokens": "token ids to /completions: prefixes are found in the cache",
-            "text": "text to /completions",
-            "chat": "/chat/completions",
-        }
-        return {
-            "server": ", ".join(self.urls),
-            "model": f"{self.model}" + (f", {able.context:,} tokens" if able.context else ""),
-            "paths": modes[able.mode],
-            "step search": "yes" if able.continues else "no: it starts every answer afresh",
-            "stop strings": "the server's" if able.stops else "cut here",
-            "tokens generated": "counted" if able.counts or able.logprobs else "estimated here",
-            "streams": "yes" if able.streams else "no: cancelled calls cannot be metered",
-            "fields of sampling": fields.in_words(able),
-            "not known there": fields.not_in_words(able),
-            "log-probabilities": "yes" if able.logprobs else "no",
-            "likelihood of given text": "yes" if able.scores else "no",
-        }
+        return reports.facts(able, self.urls, str(self.model), self._build)
 
     async def aclose(self) -> None:
         here = self._pools.pop(asyncio.get_running_loop(), None)
         if here is not None:
             here.pool.close()
             await asyncio.sleep(0)  # sockets are closed in the loop's next turn
-
-    async def _answered(
-        self,
-        answer: Answer,
-        prompt: Prompt,
-        held: Mapping[str, Any],
-        params: Sampling,
-        seed: int,
-        able: Abilities,
-    ) -> None:
-        """Ask, and ask for the rest if the stream breaks.
-
-        A try that brings nothing more is repeated a few times in a row, if tokens have come before.
-        """
-        retry, stalled = Retry(), 0
-        path = "chat/completions" if able.mode == "chat" else "completions"
-        pool = self._here().pool
-        several = len(self.urls) > 1
-        affinity = request.affinity(prompt) if several else ()
-        watch = answer.watch if able.stops or not params.stop else _stop_here(answer, params.stop)
-        while not answer.over:
-            body = fields.body(
-                able, params, seed=seed, model=str(self.model), prompt=held, extra=self._extra
-            )
-            if self._priority and able.extended:
-                body["priority"] = _priority(prompt)
-            reply, before = Reply(watch), len(answer.ids)
-            try:
-                await pool.exchange(
-                    path,
-                    body,
-                    reply,
-                    affinity=affinity,
-                    becomes=fold(prompt.parent.key, prompt.slot) if several else None,
-                )
-                answer.read(reply)
-            except BaseException as error:
-                if reply.status < 300:
-                    with suppress(TransientError):
-                        answer.read(reply)
-                more = able.mode == "tokens" and len(answer.ids) > before
-                stalled = 0 if more else stalled + 1
-                if not isinstance(error, TransientError) or answer.garbled:
-                    raise
-                if not more and not answer.over:
-                    if able.mode != "tokens" or not answer.ids or stalled == retry.attempts:
-                        raise
-                    u = fold(seed, "resume", stalled) / 2**63
-                    await self._clock.sleep(retry.delay(stalled - 1, error.retry_after, u))
-                    answer.go_on()
-                    continue
-            if reply.enough or answer.over:
-                return
-            if able.mode != "tokens" or len(answer.ids) == before:
-                raise TransientError("the server's answer ended in the middle")
-            left = params.max_tokens - (len(answer.ids) - before)
-            if left < 1:
-                answer.reason = "length"
-                break
-            # The rest is drawn as a continuation: its random numbers are its own.
-            params = replace(params, max_tokens=left)
-            held = {**held, "prompt": [*held["prompt"], *answer.ids[before:]]}
-            seed = fold(seed, "resume", len(answer.ids))
-            answer.go_on()
 
     async def _holding(self, prompt: Prompt, able: Abilities) -> dict[str, Any]:
         """What holds the prompt in a request."""
@@ -348,21 +331,9 @@ class _Loop:
         self.pool = pool
         self.asking = asyncio.Lock()
         self.tokenizer: Tokenizer | None = None
+        self.ask: Questions | None = None
 
 
-def _stop_here(answer: Answer, stop: Sequence[str]) -> Any:
-    """Reads a stream as it comes, and has enough once it holds a stop string."""
-
-    def watch(reply: Reply) -> bool:
-        with suppress(TransientError):  # raised again when the whole is read
-            answer.read(reply)
-        said = answer.said()
-        return any(s in said for s in stop)
-
-    return watch
-
-
-def _priority(prompt: Prompt) -> int:
-    """Lower runs first: what the search finds urgent, else deeper before wider."""
-    urgency = prompt.parent.depth if prompt.urgency is None else prompt.urgency
-    return -round(_URGENCY_STEPS * urgency)
+def _open(able: Abilities, need: Need) -> bool:
+    """Nobody has asked about it yet."""
+    return need not in able.found

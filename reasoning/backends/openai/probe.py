@@ -1,28 +1,33 @@
-"""Finds out, once, what a server can do: by asking, not by its name."""
+"""Finds out, once, what a server can do: by asking, not by its name.
+
+What every call needs is asked first; the rest (`probe_more`, `probe_fields`) once it is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from reasoning.backends.openai.answer import Answer
-from reasoning.backends.openai.probe_fields import with_fields
+from reasoning.backends.openai.answer import THINK, Answer
+from reasoning.backends.openai.asking import MESSAGES, TEXT, Questions
+from reasoning.backends.openai.probe_fields import accepted
 from reasoning.backends.openai.request import Abilities
 from reasoning.errors import GenerationError, RecipeError
-from reasoning.http.connection import Reply
+from reasoning.http.keys import told
 from reasoning.http.pool import Pool
 from reasoning.http.reading import count
 
 Api: TypeAlias = Literal["auto", "tokens", "text", "chat"]
 
-_TEXT = "1, 2, 3, 4,"
-_MESSAGES = [{"role": "user", "content": "Count from 1 to 9."}]
-_BEGUN = {"role": "assistant", "content": "1, 2, 3,"}
-_NOISE = 0.3
-"""Nats by which a log-probability may differ that is worked out twice, in 16 bits."""
-_CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
+_LENGTHS = (
+    "max_model_len", "n_ctx", "context_length", "context_window", "max_context_length",
+    "max_context_len", "max_seq_len", "max_seq_length", "max_input_tokens", "n_ctx_train",
+)  # fmt: skip
+"""What servers call the number of tokens of prompt and answer together; the real one first."""
+_WITHIN = ("", "meta", "details", "top_provider", "model_info")
+_NEVER = ["\u2401\u2402", "\u2402\u2403", "\u2403\u2404", "\u2404\u2405"]
+"""Stop strings that nobody says."""
 
 
 async def served(pool: Pool) -> list[Mapping[str, Any]]:
@@ -35,22 +40,56 @@ async def served(pool: Pool) -> list[Mapping[str, Any]]:
     return [entry for entry in data or () if isinstance(entry, dict)]
 
 
-async def find_out(
-    pool: Pool, *, model: str, api: Api, templated: bool, extra: Mapping[str, Any]
-) -> Abilities:
-    """What `model` can do there. With `templated` the user has given a chat template.
+async def find_out(ask: Questions, *, api: Api, templated: bool) -> Abilities:
+    """What every call needs to know of the server. With `templated` the user has given a template.
 
     Raises RecipeError if `api` asks for what the server has not, TransientError and EngineError
     as the pool does.
     """
-    ask = _Questions(pool, {"model": model, "temperature": 0, **extra})
-    able = await _best(ask, model=model, api=api, templated=templated)
-    return await with_fields(able, partial(ask.text_with, able))
+    able = await _best(ask, api=api, templated=templated)
+    off, refused = await accepted(lambda fields: ask.said(able, fields))
+    able = replace(able, off=off, refused=refused | ask.refused)
+    return await _about(ask, able)
 
 
-async def _best(ask: _Questions, *, model: str, api: Api, templated: bool) -> Abilities:
+async def _about(ask: Questions, able: Abilities) -> Abilities:
+    """With what the server says of itself and of the model."""
+    models = await served(ask.pool)
+    mine = [m for m in models if ask.model in (m.get("id"), m.get("root"), m.get("name"))]
+    mine = mine or [m for m in models if ask.model in _list(m.get("aliases"))]
+    entry = (mine or models)[0] if mine or len(models) == 1 else {}
+    owner = entry.get("owned_by")
+    owner = owner if isinstance(owner, str) else ""
+    engine = ""
+    for path, name in (("/version", "version"), ("/props", "build_info")):
+        version = (await ask.about(path)).get(name)
+        if isinstance(version, str) and version:
+            engine = told(f"{owner or 'version'} {version}", 80)
+            break
+    else:
+        info = await ask.about("/get_server_info")
+        if isinstance(info.get("version"), str):
+            engine = told(f"sglang {info['version']}", 80)
+    return replace(able, context=length(entry), listed=bool(mine) or not models, engine=engine)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def length(entry: Mapping[str, Any]) -> int | None:
+    """The context length in what a server says of a model, by whatever name."""
+    places = [entry if not name else entry.get(name) for name in _WITHIN]
+    for name in _LENGTHS:
+        for place in places:
+            if isinstance(place, Mapping) and (found := count(place.get(name))):
+                return found
+    return None
+
+
+async def _best(ask: Questions, *, api: Api, templated: bool) -> Abilities:
     """The best way there is to hand over paths."""
-    text = await ask.text() if api != "chat" else None
+    text = await _text(ask) if api != "chat" else None
     if text is not None and text.mode == "tokens" and api in ("auto", "tokens"):
         return text
     if api == "tokens":
@@ -59,184 +98,105 @@ async def _best(ask: _Questions, *, model: str, api: Api, templated: bool) -> Ab
             "(return_token_ids of /completions, and /tokenize); leave api at auto"
         )
     if text is not None and (api == "text" or templated):
-        return await ask.as_text(text)
-    chat = await ask.chat() if api != "text" else None
+        return replace(text, mode="text", template=False)
+    chat = await _chat(ask) if api != "text" else None
     if chat is not None:
         return chat
     if text is None:
-        known = ", ".join(str(entry.get("id")) for entry in await served(ask.pool)) or "none listed"
+        listed = [told(str(entry.get("id")), 80) for entry in await served(ask.pool)]
         raise RecipeError(
-            f"the server does not answer for model {model!r} (its models: {known}); its last "
-            f"words: {ask.refusal}"
+            f"the server does not answer for model {ask.model!r} (its models: "
+            f"{', '.join(listed) or 'none listed'}); its last words: {ask.refusal}"
         )
-    return await ask.as_text(text)
+    return replace(text, mode="text", template=False)
 
 
-class _Questions:
-    """What is asked of one server. `refusal` is the last no."""
+async def _text(ask: Questions) -> Abilities | None:
+    """About /completions; None if there are none."""
+    path, plain = "completions", {"prompt": TEXT, "max_tokens": 8}
+    rich = {**plain, "logprobs": 0, "return_token_ids": True, "prompt_logprobs": 0}
+    choice = await ask.choice(path, rich)
+    if choice is None:
+        choice = await ask.choice(path, plain | {"logprobs": 0})
+    if choice is None:
+        choice = await ask.choice(path, plain)
+    if choice is None:
+        return None
+    logprobs, least = _has_logprobs(choice), 0
+    if not logprobs:
+        more = await ask.choice(path, plain | {"logprobs": 1})
+        logprobs, least = more is not None and _has_logprobs(more), 1
+    templated = await _templated(ask)
+    ids = choice.get("token_ids")
+    able = Abilities(
+        "tokens" if ids and templated is not None else "text",
+        logprobs=logprobs,
+        template=templated is not False,
+        tokenizes=templated is not None,
+        least=least,
+    )
+    return await _streaming(ask, able, path, plain, choice)
 
-    def __init__(self, pool: Pool, common: Mapping[str, Any]) -> None:
-        self.pool = pool
-        self.common = common
-        self.refusal = "nothing was asked"
 
-    async def text(self) -> Abilities | None:
-        """About /completions; None if there are none."""
-        plain = {"prompt": _TEXT, "max_tokens": 8}
-        rich = {**plain, "logprobs": 0, "return_token_ids": True, "prompt_logprobs": 0}
-        choice = await self._choice("completions", rich)
-        if choice is None:
-            choice = await self._choice("completions", plain | {"logprobs": 0})
-        if choice is None:
-            choice = await self._choice("completions", plain)
-        if choice is None:
-            return None
-        logprobs, least = _has_logprobs(choice), 0
-        if not logprobs:
-            more = await self._choice("completions", plain | {"logprobs": 1})
-            logprobs, least = more is not None and _has_logprobs(more), 1
-        extended = "stop_reason" in choice or "matched_stop" in choice
-        first = (choice.get("text") or "")[:1]
-        stops, streams, counts = await self._stops("completions", plain, first, extended)
-        ids = choice.get("token_ids")
-        tokenized = await self._tokenizes()
-        return Abilities(
-            "tokens" if ids and tokenized is not None else "text",
-            extended=extended,
-            stops=stops,
-            streams=streams,
-            counts=counts,
-            logprobs=logprobs,
-            scores=tokenized is not None and bool(choice.get("prompt_logprobs")),
-            template=tokenized is not False,
-            tokenizes=tokenized is not None,
-            least=least,
-        )
+async def _chat(ask: Questions) -> Abilities | None:
+    """About /chat/completions; None if there are none."""
+    path, limit = "chat/completions", "max_tokens"
+    plain: dict[str, Any] = {"messages": MESSAGES, limit: 8}
+    choice = await ask.choice(path, plain | {"logprobs": True})
+    if choice is None and "max_completion_tokens" in ask.refusal:
+        limit = "max_completion_tokens"
+        plain = {"messages": MESSAGES, limit: 64}
+        choice = await ask.choice(path, plain | {"logprobs": True})
+    if choice is None:
+        choice = await ask.choice(path, plain)
+    if choice is None:
+        return None
+    logprobs, least = _has_logprobs(choice), 0
+    if not logprobs:
+        more = await ask.choice(path, plain | {"logprobs": True, "top_logprobs": 1})
+        logprobs, least = more is not None and _has_logprobs(more), 1
+    templated = await _templated(ask)
+    able = Abilities(
+        "chat", logprobs=logprobs, tokenizes=templated is not None, least=least, limit=limit
+    )
+    return await _streaming(ask, able, path, plain, choice)
 
-    async def as_text(self, able: Abilities) -> Abilities:
-        """The same, with paths handed over as text."""
-        plain = {"prompt": _TEXT, "max_tokens": 4, "logprobs": able.least}
-        said = await self._choice("completions", plain) or {}
-        text = _TEXT + str(said.get("text") or "")
-        asked = {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": able.least}
-        echo = await self._choice("completions", asked) or {}
-        scores = str(echo.get("text")).startswith(text) and _agree(said, echo)
-        return replace(able, mode="text", scores=scores, template=False)
 
-    async def chat(self) -> Abilities | None:
-        """About /chat/completions; None if there are none."""
-        limit = "max_tokens"
-        plain: dict[str, Any] = {"messages": _MESSAGES, limit: 8}
-        choice = await self._choice("chat/completions", plain | {"logprobs": True})
-        if choice is None and "max_completion_tokens" in self.refusal:
-            limit = "max_completion_tokens"
-            plain = {"messages": _MESSAGES, limit: 64}
-            choice = await self._choice("chat/completions", plain | {"logprobs": True})
-        if choice is None:
-            choice = await self._choice("chat/completions", plain)
-        if choice is None:
-            return None
-        logprobs, least = _has_logprobs(choice), 0
-        if not logprobs:
-            asked = plain | {"logprobs": True, "top_logprobs": 1}
-            more = await self._choice("chat/completions", asked)
-            logprobs, least = more is not None and _has_logprobs(more), 1
-        extended = "stop_reason" in choice or "matched_stop" in choice
-        text = (choice.get("message") or {}).get("content") or ""
-        found = await self._stops("chat/completions", plain, text[:1], extended)
-        stops, streams, counts = found
-        return Abilities(
-            "chat",
-            extended=extended,
-            stops=stops,
-            continues=await self._continues(limit),
-            streams=streams,
-            counts=counts,
-            logprobs=logprobs,
-            tokenizes=await self._tokenizes() is not None,
-            least=least,
-            limit=limit,
-        )
+async def _templated(ask: Questions) -> bool | None:
+    """Whether questions are put through a chat template; None if there is no tokenizer."""
+    if await ask.tokens({"messages": MESSAGES}):
+        return True
+    return False if await ask.tokens({"prompt": TEXT}) else None
 
-    async def text_with(self, able: Abilities, fields: Mapping[str, Any]) -> str:
-        """What a short answer says that is asked for with these fields. Raises as the pool does."""
-        asked = {**self.common, able.limit: 64 if able.limit != "max_tokens" else 16, **fields}
-        chat = able.mode == "chat"
-        asked |= {"messages": _MESSAGES} if chat else {"prompt": _TEXT}
-        whole = await self.pool.post("chat/completions" if chat else "completions", asked)
-        choice = (whole.get("choices") or [{}])[0]
-        said = (choice.get("message") or {}).get("content") if chat else choice.get("text")
-        return str(said or "")
 
-    async def _continues(self, limit: str) -> bool:
-        """Whether a begun answer can be continued.
+async def _streaming(
+    ask: Questions, able: Abilities, path: str, body: Mapping[str, Any], choice: Mapping[str, Any]
+) -> Abilities:
+    """With whether stop strings are kept and named, answers are streamed, and tokens counted.
 
-        A chat template closes a message and opens another; where that is left out, the prompt is
-        shorter by some tokens. A server that does not know the wish counts the same twice.
-        """
-        begun = {"messages": [*_MESSAGES, _BEGUN], limit: 1}
-        sizes = []
-        for more in ({}, _CONTINUE):
-            whole = await self._json("chat/completions", begun | more)
-            usage = (whole or {}).get("usage")
-            sizes.append(count(usage.get("prompt_tokens") if isinstance(usage, dict) else None))
-        closed, left_open = sizes
-        return closed is not None and left_open is not None and left_open < closed
-
-    async def _tokenizes(self) -> bool | None:
-        """Whether questions are put through a chat template; None if there is no tokenizer."""
-        asked = {"model": self.common["model"]}
-        found = await self._json("/tokenize", {**asked, "messages": _MESSAGES})
-        if found is not None and found.get("tokens"):
-            return True
-        found = await self._json("/tokenize", {**asked, "prompt": _TEXT})
-        return False if found is not None and found.get("tokens") else None
-
-    async def _stops(
-        self, path: str, body: Mapping[str, Any], stop: str, extended: bool
-    ) -> tuple[bool, bool, bool]:
-        """Whether stop strings are kept and named, answers are streamed, and tokens counted."""
-        asked = {**self.common, **body, "stream": True, "stream_options": {"include_usage": True}}
-        if extended and stop:
-            asked |= {"stop": [stop], "include_stop_str_in_output": True, "no_stop_trim": True}
-        answer = Answer()
-        try:
-            answer.read(await self.pool.exchange(path, asked, Reply()))
-        except GenerationError as error:
-            self.refusal = str(error)
-            return False, False, True
-        named = extended and answer.stopped_by == stop and answer.said().endswith(stop)
-        return named, True, bool(answer.told)
-
-    async def _choice(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The first choice of the answer; None if the server refuses."""
-        whole = await self._json(path, {**self.common, **body})
-        choices = (whole or {}).get("choices") or [None]
-        return choices[0] if isinstance(choices[0], dict) else None
-
-    async def _json(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        full = body if path.startswith("/") else {**self.common, **body}
-        try:
-            found = await self.pool.post(path, full)
-        except GenerationError as error:
-            self.refusal = str(error)
-            return None
-        return found if isinstance(found, dict) else None
+    Some honour four stop strings and drop the others: the one that comes is given last of five.
+    """
+    first = Answer()
+    first._take({"choices": [choice]})
+    said = first.said().removeprefix(THINK[0])
+    extended = "stop_reason" in choice or "matched_stop" in choice
+    able = replace(able, extended=extended, thinks=first.thinks)
+    keep = {"include_stop_str_in_output": True, "no_stop_trim": True}
+    tries: list[list[str]] = [[*_NEVER, said[0]], [said[0]]] if extended and said else [[]]
+    answer = None
+    for stops in tries:
+        asked = {**body, "seed": 7, **({"stop": stops, **keep} if stops else {})}
+        answer = await ask.answer(path, asked)
+        if answer is None:
+            continue
+        if stops and answer.stopped_by == said[0] and answer.said().endswith(said[0]):
+            able = replace(able, stops=True, few_stops=len(stops) == 1)
+            break
+    if answer is None:
+        return replace(able, streams=False)
+    return replace(able, counts=bool(answer.told), thinks=able.thinks or answer.thinks)
 
 
 def _has_logprobs(choice: Mapping[str, Any]) -> bool:
     given = choice.get("logprobs") or {}
     return bool(given.get("token_logprobs") or given.get("content"))
-
-
-def _agree(said: Mapping[str, Any], echo: Mapping[str, Any]) -> bool:
-    """Whether an echo finds the tokens of a greedy answer as likely as that answer did.
-
-    There are servers whose echo tells each token's probability for the place of the next one.
-    """
-    one, other = (choice.get("logprobs") or {} for choice in (said, echo))
-    known = one.get("token_logprobs") or ()
-    places = zip(other.get("text_offset") or (), other.get("token_logprobs") or (), strict=False)
-    found = [p for at, p in places if at >= len(_TEXT)]
-    pairs = [(a, b) for a, b in zip(known, found, strict=False) if a is not None]
-    return bool(pairs) and all(b is not None and abs(a - b) < _NOISE for a, b in pairs)

@@ -7,13 +7,12 @@ what it says greedily.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from reasoning.backends.openai.fields import OFF, STANDARD, json_schema
-from reasoning.backends.openai.request import Abilities
+from reasoning.backends.openai.request import Abilities, names
 from reasoning.errors import GenerationError, TransientError
 
 Post: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[str]]
@@ -33,14 +32,42 @@ _BOUNDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-async def with_fields(able: Abilities, post: Post) -> Abilities:
-    """What is known of a server, and which fields it knows. Raises as the pool does."""
+async def accepted(post: Post) -> tuple[dict[str, float], frozenset[str]]:
+    """The fields that may be sent, with the values that mean nothing; and those that are refused.
+
+    All at once; of those that a refusal names the next value is tried, or they are dropped. A
+    server that does not say what it refuses is asked about each.
+    """
     ask = _Fields(post)
-    off = await ask.accepted()
+    left = {wire: list(values) for wire, (_, values) in OFF.items()}
+    found: dict[str, float] = {}
+    while left:
+        off = {wire: values[0] for wire, values in left.items()}
+        if not await ask.refused(off):
+            found = off
+            break
+        named = [wire for wire in left if names(ask.refusal, wire)]
+        for wire in named:
+            del left[wire][0]
+            if not left[wire]:
+                del left[wire]
+        if not named:
+            for wire, values in left.items():
+                for value in values:
+                    if not await ask.refused({wire: value}):
+                        found[wire] = value
+                        break
+            break
+    return found, frozenset(OFF) - found.keys()
+
+
+async def with_fields(able: Abilities, post: Post) -> Abilities:
+    """With the fields that the server does what they say. Raises as the pool does."""
+    ask, off = _Fields(post), able.off
     known = {wire for wire in off if wire in STANDARD or await ask.knows(wire, off)}
-    names = [wire for wire, (name, _) in OFF.items() if name == "repetition_penalty"]
-    if known.intersection(names):  # of two names for one field the one that counts is enough
-        off = {wire: value for wire, value in off.items() if wire in known or wire not in names}
+    same = [wire for wire, (name, _) in OFF.items() if name == "repetition_penalty"]
+    if known.intersection(same):  # of two names for one field the one that counts is enough
+        off = {wire: value for wire, value in off.items() if wire in known or wire not in same}
     knows = {OFF[wire][0] for wire in known}
     if await ask.refused({"logit_bias": "none"}) and not await ask.refused({"logit_bias": {}}):
         knows.add("logit_bias")
@@ -78,32 +105,6 @@ class _Fields:
 
     async def refused(self, fields: Mapping[str, Any]) -> bool:
         return await self.said(fields) is None
-
-    async def accepted(self) -> dict[str, float]:
-        """The fields that may be sent, with the values that mean nothing.
-
-        All at once; of those that a refusal names the next value is tried, or they are dropped. A
-        server that does not say what it refuses is asked about each.
-        """
-        left = {wire: list(values) for wire, (_, values) in OFF.items()}
-        while left:
-            off = {wire: values[0] for wire, values in left.items()}
-            if not await self.refused(off):
-                return off
-            named = [wire for wire in left if re.search(rf"\b{wire}\b", self.refusal)]
-            for wire in named:
-                del left[wire][0]
-                if not left[wire]:
-                    del left[wire]
-            if not named:
-                break
-        found = {}
-        for wire, values in left.items():
-            for value in values:
-                if not await self.refused({wire: value}):
-                    found[wire] = value
-                    break
-        return found
 
     async def knows(self, wire: str, off: Mapping[str, float]) -> bool:
         """Whether the server does what the field says."""

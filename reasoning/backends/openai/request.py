@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from reasoning.errors import RecipeError
 from reasoning.generate import Prompt, Sampling
@@ -43,6 +44,7 @@ _CURES = {
     **dict.fromkeys(("n", "best_of", "n_cmpl"), "set how many samples in the strategy's params"),
     **dict.fromkeys(("prompt", "messages"), "questions come from the task"),
     "seed": "set the recipe's seed",
+    "sampling_seed": "set the recipe's seed",
     "model": "set generator.model",
     "priority": "set generator.priority: true",
 }
@@ -80,43 +82,85 @@ def checked_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
     return dict(extra)
 
 
+CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
+"""The wish that an answer be continued."""
+Need: TypeAlias = Literal["steps", "likelihood", "fields", "seeds"]
+"""What is found out only if something needs it."""
+NEEDS: Final[tuple[Need, ...]] = ("steps", "likelihood", "fields", "seeds")
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a server can do, found out once.
+    """What a server can do, found out once. The last six only if something needs them: `found`.
 
     mode: how a path is handed over.
     extended: it knows vLLM's fields (include_stop_str_in_output, priority, ...).
     stops: it keeps stop strings in the text and says which one it met; if not, answers are cut
         here, and the server is left as soon as a stop string comes.
-    continues: chat answers can be continued (step search); always so in the other modes.
-    streams, logprobs, scores: it streams; it gives log-probabilities; also those of given text.
+    few_stops: it does so for four at most.
+    streams, logprobs: it streams; it gives log-probabilities.
     template: it has a chat template to put questions through.
     counts: it tells how many tokens it has generated.
     tokenizes: it has /tokenize.
+    thinks: it sets thoughts apart.
     least: fewest likely tokens to ask for, so that log-probabilities come at all.
     off: the fields that say how to draw, with the values at which they mean nothing.
-    knows: the fields of `Sampling` that it does what they say, besides temperature and stop.
-    bounds: its name for bounds on the text: structured_outputs, guided, regex; or empty.
+    refused: the fields that it refuses, and that are left out.
     limit: its name for the limit on generated tokens.
     context: tokens of prompt and answer together, if it says.
+    listed: the model is among those that it lists.
+    engine: what it is, and its version, if it says.
+    continues: chat answers can be continued (step search); always so in the other modes.
+    closes: it has to be told not to close the answer that it continues.
+    repeats: it gives the answer that it continues once more.
+    goes_on: what comes of an open thought that it continues is set apart, too; None if not known.
+    scores: it gives the log-probabilities of given text.
+    knows: the fields of `Sampling` that it does what they say, besides temperature and stop.
+    bounds: its name for bounds on the text: structured_outputs, guided, regex; or empty.
+    seeds: what different seeds, and the same one, come to; see `Seeds`.
     """
 
     mode: Mode
     extended: bool = False
     stops: bool = False
-    continues: bool = True
+    few_stops: bool = False
     streams: bool = True
     logprobs: bool = False
-    scores: bool = False
     template: bool = True
     counts: bool = True
     tokenizes: bool = False
+    thinks: bool = False
     least: int = 0
     off: Mapping[str, float] = field(default_factory=dict)
-    knows: frozenset[str] = frozenset()
-    bounds: str = ""
+    refused: frozenset[str] = frozenset()
     limit: str = "max_tokens"
     context: int | None = None
+    listed: bool = True
+    engine: str = ""
+    found: frozenset[Need] = frozenset()
+    continues: bool = True
+    closes: bool = True
+    repeats: bool = False
+    goes_on: bool | None = None
+    scores: bool = False
+    knows: frozenset[str] = frozenset()
+    bounds: str = ""
+    seeds: Seeds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """What came of two hot answers with different seeds, asked for at once.
+
+    differ: their texts do. repeat: alone, the first seed gives its text again. ends: the
+    log-probabilities of a finished stream have one for the token that ends it; None if neither
+    answer came to its end. at_once: neither was broken off for the sake of the other.
+    """
+
+    differ: bool
+    repeat: bool
+    ends: bool | None
+    at_once: bool
 
 
 def logprobs(able: Abilities, params: Sampling) -> dict[str, Any]:
@@ -138,14 +182,22 @@ def question(prompt: Prompt) -> list[dict[str, str]]:
 
 
 def refuse_steps(able: Abilities) -> None:
-    """Raises RecipeError if the server cannot go on from a step."""
-    if not able.continues:
+    """Raises RecipeError if the server is known not to go on from a step."""
+    if able.continues or "steps" not in able.found:
+        return
+    if able.thinks:
         raise RecipeError(
-            "this server starts every chat answer afresh, so it cannot go on from a step. Use a "
-            "strategy over whole solutions (sample, self_consistency, best_of_n, ...), a server "
-            "that continues answers (vLLM, SGLang), or set generator.template and generator.api: "
-            "text, so that prompts go to /completions"
+            "this server sets thoughts apart and does not go on from one that is not over, so a "
+            "search cannot go step by step. Use a strategy over whole solutions (sample, "
+            "self_consistency, best_of_n, ...), start the server without its reasoning parser, or "
+            "let the model answer without thinking (chat_template_kwargs)"
         )
+    raise RecipeError(
+        "this server starts every chat answer afresh, so it cannot go on from a step. Use a "
+        "strategy over whole solutions (sample, self_consistency, best_of_n, ...), a server "
+        "that continues answers (vLLM, SGLang, llama.cpp), or set generator.template and "
+        "generator.api: text, so that prompts go to /completions"
+    )
 
 
 def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
@@ -156,7 +208,14 @@ def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
         return {"messages": messages}
     refuse_steps(able)
     messages.append({"role": "assistant", "content": text})
-    return {"messages": messages, "add_generation_prompt": False, "continue_final_message": True}
+    return {"messages": messages, **(CONTINUE if able.closes else {})}
+
+
+def opened(text: str, able: Abilities, marks: tuple[str, str]) -> bool | None:
+    """Whether `text` ends within a thought; None if so, and nobody knows whether the server sets
+    what follows apart."""
+    inside = able.mode == "chat" and text.rfind(marks[0]) > text.rfind(marks[1])
+    return (able.goes_on or None) if inside else False
 
 
 def written(prompt: Prompt, template: str | None) -> str:
@@ -183,3 +242,8 @@ def affinity(prompt: Prompt) -> Sequence[int]:
             break
         node = node.parent
     return keys
+
+
+def names(refusal: str, field: str) -> bool:
+    """Whether a refusal is about a field."""
+    return re.search(rf"(?<![A-Za-z0-9_]){field}(?![A-Za-z0-9_])", refusal) is not None

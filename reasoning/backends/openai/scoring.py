@@ -11,7 +11,7 @@ from reasoning.backends.openai import request
 from reasoning.backends.openai.tokens import Tokenizer
 from reasoning.errors import TransientError
 from reasoning.generate import Meter, Prompt
-from reasoning.http.reading import count, number, readable
+from reasoning.http.reading import count, number, readable, shown
 from reasoning.tree import FloatArray, Sample
 
 Post: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -41,17 +41,27 @@ async def by_tokens(
 
 
 async def by_echo(
-    post: Post, template: str | None, prompt: Prompt, sample: Sample, question: bool, meter: Meter
+    post: Post,
+    template: str | None,
+    prompt: Prompt,
+    sample: Sample,
+    question: bool,
+    meter: Meter,
+    *,
+    least: int = 0,
 ) -> FloatArray:
-    """The same of the tokens that begin in the sample's text, as the server cuts them."""
+    """The same of the tokens that begin in the sample's text, as the server cuts them.
+
+    `least`: fewest likely tokens to ask for, so that log-probabilities come.
+    """
     before = request.written(prompt, template) if question else ""
     before += prompt.text
     body = {"prompt": before + sample.text, "max_tokens": 1, "temperature": 0}
-    whole = await post({**body, "echo": True, "logprobs": 0})
+    whole = await post({**body, "echo": True, "logprobs": least})
     with readable():
-        usage = whole.get("usage")
-        meter(count(usage.get("prompt_tokens") if isinstance(usage, dict) else None) or 0)
-        logprobs = _choice(whole)["logprobs"]
+        usage, logprobs = whole.get("usage"), _choice(whole)["logprobs"]
+        told = count(usage.get("prompt_tokens") if isinstance(usage, dict) else None)
+        meter(told or len(logprobs["token_logprobs"]))
         pairs = zip(logprobs["text_offset"], logprobs["token_logprobs"], strict=True)
         within = [p for at, p in pairs if len(before) <= at < len(before + sample.text)]
         if sample.text and not within:
@@ -65,5 +75,5 @@ def _choice(whole: Any) -> Mapping[str, Any]:
     try:
         choice: Mapping[str, Any] = whole["choices"][0]
     except (KeyError, IndexError, TypeError):
-        raise TransientError(f"the server's answer has no choices: {str(whole)[:80]}") from None
+        raise TransientError(f"the server's answer has no choices: {shown(whole)}") from None
     return choice

@@ -12,6 +12,7 @@ from reasoning.backends.token_ids import one_token, tokens_of
 from reasoning.errors import TransientError
 from reasoning.generate import Prompt
 from reasoning.http.pool import Pool
+from reasoning.http.reading import shown
 from reasoning.problem import Message
 
 Question: TypeAlias = tuple[Message, ...]
@@ -101,7 +102,9 @@ class Tokenizer:
 
     async def decode(self, ids: Sequence[int]) -> str:
         whole = await self._post("/detokenize", {"tokens": list(ids)})
-        return str(whole.get("prompt", "")) if isinstance(whole, dict) else ""
+        if not isinstance(whole, dict):
+            return ""
+        return str(whole.get("prompt", whole.get("text", "")))  # vLLM's name, SGLang's
 
     async def texts(self, ids: Sequence[int]) -> Mapping[int, str]:
         """The texts of single tokens, each asked for once: behind another one, as in a text."""
@@ -145,5 +148,5 @@ class Tokenizer:
 
 def _tokens(whole: Any) -> list[int]:
     if not isinstance(whole, dict) or not isinstance(whole.get("tokens"), list):
-        raise TransientError(f"the server's answer has no tokens: {str(whole)[:80]}")
+        raise TransientError(f"the server's answer has no tokens: {shown(whole)}")
     return list(whole["tokens"])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from reasoning.backends.openai import OpenAI, generator, openai
+from reasoning.backends.openai import OpenAI, openai, probe
 from reasoning.backends.openai.answer import Answer
 from reasoning.backends.openai.sampled import finish
 from reasoning.errors import RecipeError, TransientError
@@ -90,7 +90,7 @@ def test_a_context_length_that_is_none_is_unknown(
     async def served(_: Any) -> list[dict[str, Any]]:
         return [{"id": "toy", "max_model_len": length}]
 
-    monkeypatch.setattr(generator, "served", served)
+    monkeypatch.setattr(probe, "served", served)
     with serving() as server:
         assert run(OpenAI([server.url], "toy").abilities()).context is None
 

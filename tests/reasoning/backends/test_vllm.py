@@ -21,6 +21,7 @@ def engines(*names: str) -> type[Exception]:
     [
         (engines("EngineDeadError", "VLLMServerError", "VLLMError"), EngineError, "died: gone"),
         (engines("QueueOverflowError", "GracefulHTTPError"), TransientError, "too much to do: g"),
+        (engines("RetryableRequestError"), TransientError, "takes no requests now: g"),
         (engines("VLLMValidationError", "VLLMClientError"), GenerationError, "refused .*: gone"),
         (ValueError, GenerationError, "failed: ValueError: gone"),
     ],

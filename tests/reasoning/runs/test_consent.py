@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from reasoning.runs.consent import loopback, needs, typed
+from reasoning.http.keys import loopback
+from reasoning.runs.consent import needs, typed
 from reasoning.runs.editing import changes
 from reasoning.runs.recipe import load, parse
 

@@ -1,0 +1,60 @@
+"""Formulas in a text, told from amounts of money, which wear dollars too."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from reasoning.answers.amounts import amount_at
+
+MATH = re.compile(
+    r"(?<!\\)\$\$(?P<a>[^$]+)\$\$"
+    r"|(?<!\\)\$(?=\S)(?P<b>(?:[^$\\\n]|\\[^\n])+)(?<![ \t])\$(?!\d)"
+    r"|(?<!\\)\$(?=[ \t])(?P<e>(?:[^$\\\n]|\\[^\n])+)(?<=[ \t])\$(?![ \t]?\d)"
+    r"|\\\[(?P<c>(?:[^\\]|\\(?![\[\]]))*)\\\]|\\\((?P<d>(?:[^\\]|\\(?![()]))*)\\\)"
+)
+"""A dollar opens a formula before a character and closes one behind a character and before no
+digit (or has blanks on both sides), so "$15 each, so three cost $45" has none."""
+
+_MONEY = re.compile(r"(?<![\\$])\$[ \t]?(?=[-−]?\.?\d)")
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}(?![A-Za-z(^_])")
+
+
+def is_prose(content: str) -> bool:
+    """Whether what stands between two dollars is text between two amounts of money."""
+    content = re.sub(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}", "", content)
+    if not re.match(r"\s*[-−]?\.?\d", content):
+        return False
+    words = _PROSE.findall(content)
+    return len(words) > 2 or (bool(words) and bool(re.search(r"[.,;:!?]\s|\s\Z", content)))
+
+
+def formulas(text: str) -> list[re.Match[str]]:
+    """The last formulas of a text, a few of them at most; `content` tells what they hold."""
+    return list(deque((m for m in MATH.finditer(text) if content(m).strip()), maxlen=16))
+
+
+def content(match: re.Match[str]) -> str:
+    """What a formula holds, without its delimiters."""
+    return next(filter(None, match.groups()), "")
+
+
+def _last(text: str) -> re.Match[str] | None:
+    for match in reversed(formulas(text)):
+        if not (match["b"] or match["e"]) or not is_prose(content(match)):
+            return match
+    return None
+
+
+def last_math(text: str) -> str | None:
+    """The content of the last `$...$`, `$$...$$`, `\\(...\\)` or `\\[...\\]`."""
+    found = _last(text)
+    return content(found) if found else None
+
+
+def last_money(text: str) -> str | None:
+    """The last amount of money such as -$5, if it stands behind the last formula."""
+    found = _last(text)
+    start = found.end() if found else 0
+    last = next(iter(deque(_MONEY.finditer(text, start), maxlen=1)), None)
+    return None if last is None else amount_at(text, last.end())

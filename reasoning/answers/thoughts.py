@@ -1,0 +1,116 @@
+"""Where in a text an answer is looked for: what follows the thoughts, before anything else begins.
+
+Models that think mark their thoughts in many ways, and a base model goes on after its answer with
+a question of its own. All of it takes linear time and raises on no text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import islice
+
+_TAG = r"(?i:(?:[a-z]{1,10}[:_])?(?:think|thinking|thought|thoughts|reasoning|scratchpad))"
+_OPEN = (
+    rf"<{_TAG}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>|<\|inner_prefix\|>"
+    r"|<\|channel>(?:thought|analysis)|<unused94>(?:thought)?"
+    r"|<\|channel\|>(?!\s*final)[^<]{0,80}(?:<\|constrain\|>[^<]{0,80})?<\|message\|>"
+)
+_CLOSE = (
+    rf"</{_TAG}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<\|inner_suffix\|>"
+    r"|<channel\|>|<unused95>|\[BEGIN FINAL RESPONSE\]"
+    r"|<\|channel\|>\s*final[^<]{0,80}(?:<\|constrain\|>[^<]{0,80})?<\|message\|>"
+)
+_MARK = re.compile(rf"(?P<open>{_OPEN})|(?:{_CLOSE})")
+_FINAL = "assistantfinal"
+"""What is left of gpt-oss's channels where a server drops the special tokens."""
+
+_HEADER = re.compile(
+    r"(?:\s|<\|[A-Za-z_]{1,30}\|>(?:\s?assistant\b)?|<s>|<start_of_turn>model|<｜Assistant｜>)*"
+)
+_OVER = re.compile(
+    r"<\|(?:return|end|call|im_end|im_start|eot_id|eom_id|endoftext|end_of_text|user|observation"
+    r"|END_RESPONSE|END_OF_TURN_TOKEN|end_of_solution|start_header_id)\|>|</s>|<eos>|<turn\|>"
+    r"|<end_of_turn>|<｜end▁of▁sentence｜>|\[END FINAL RESPONSE\]"
+)
+_NEXT = re.compile(
+    r"(?m)^[ \t#*]{0,8}(?:(?:Question|Problem|Exercise)(?:[ \t]*\d{1,5})?[ \t]*[*]{0,2}[:.]"
+    r"|Q(?:[ \t]*\d{1,5})?[:.]|(?:Human|User|Instruction)[*]{0,2}:|\[INST\])"
+)
+
+
+_LOOKS = 16
+"""Questions that are looked at: each look takes the time of reading all before it."""
+
+
+def parts(text: str, finished: bool = True) -> tuple[str, ...]:
+    """Where an answer is looked for, in this order: what follows the thoughts, then all of it.
+
+    A thought that was cut off (it has no end, and the text is not `finished`) is looked at by
+    nobody. One without an end in a finished text is looked at last, as the model ended there.
+    """
+    said, closed, inside = _outside(text)
+    answer = _before_the_end("".join(said[-1:]) if closed and not inside else "".join(said))
+    if not (closed or inside):
+        return (answer,)
+    if inside and not finished:
+        return (answer,) if answer.strip() else ()
+    visible = _before_the_end("".join(said))
+    return tuple(dict.fromkeys((answer, visible, text)))
+
+
+def _outside(text: str) -> tuple[list[str], bool, bool]:
+    """What is said outside of thoughts; whether a thought has ended, and whether one goes on."""
+    if re.match(r"\s*analysis(?=[A-Z\"'(\d])", text):
+        _, ended, tail = text.rpartition(_FINAL)
+        return ([tail], True, False) if ended else ([], False, True)
+    if not any(sign in text for sign in "<[◁"):
+        return [text], False, False
+    said: list[str] = []
+    start, closed, inside = 0, False, False
+    for mark in _MARK.finditer(text):
+        if mark["open"]:
+            if not inside:
+                said.append(text[start : mark.start()])
+            inside = True
+        else:
+            if not inside:  # it was opened by the chat template
+                said.clear()
+            start, closed, inside = mark.end(), True, False
+    if not inside:
+        said.append(text[start:])
+    return said, closed, inside
+
+
+def _before_the_end(text: str) -> str:
+    """The text without the template's marks around it, and without what follows them."""
+    if "<" not in text and "[" not in text:
+        return text
+    header = _HEADER.match(text)
+    start = header.end() if header and "<" in header[0] else 0
+    end = _OVER.search(text, start)
+    return text[start : end.start() if end else len(text)]
+
+
+def before_the_next_question(text: str, states: Callable[[str], bool]) -> str:
+    """The text up to where a base model that has answered goes on with a question of its own.
+
+    `states` says whether a text states an answer. A question that is only repeated in front of the
+    answer is kept.
+    """
+    for mark in islice(_NEXT.finditer(text), _LOOKS):
+        before = text[: mark.start()]
+        if states(before) or _answers_barely(before):
+            return before
+    return text
+
+
+def _answers_barely(text: str) -> bool:
+    """One short line that is an answer: "18", "B", "Paris", "3 * 6 = 18"."""
+    line = text.strip()
+    if not line or "\n" in line or len(line) > 80 or line[-1] in ":!?," or _NEXT.match(line):
+        return False
+    return bool(re.search(r"\d[\s.)$}%]*\Z", line)) or (
+        len(line.split()) < 4
+        and not re.match(r"(?i)(?:sure|okay|ok|yes|certainly|of course|here|let|solution)\b", line)
+    )

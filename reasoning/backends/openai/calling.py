@@ -1,0 +1,141 @@
+"""One call of a server: asked, and asked for the rest if the stream breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from reasoning.backends.openai import fields, request
+from reasoning.backends.openai.answer import Answer
+from reasoning.backends.openai.asking import path_of
+from reasoning.backends.openai.request import Abilities
+from reasoning.clock import Clock
+from reasoning.errors import TransientError
+from reasoning.generate import Prompt, Sampling
+from reasoning.http.connection import Reply
+from reasoning.http.pool import Pool
+from reasoning.search import Retry
+from reasoning.seeds import fold
+
+_URGENCY_STEPS = 1000
+"""Servers' priorities are integers, urgencies are not."""
+
+
+class Call:
+    """A call for one sample. `body` are fields of every request.
+
+    session: the name of the header that is the same for all calls of a tree; empty for none.
+    priority: more urgent calls are to run first.
+    dropped: the fields that the server has refused, and that an answer could do without.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        able: Abilities,
+        prompt: Prompt,
+        *,
+        body: Mapping[str, Any],
+        session: bytes,
+        priority: bool,
+        clock: Clock,
+    ) -> None:
+        self.dropped: frozenset[str] = frozenset()
+        self._pool = pool
+        self._able = able
+        self._prompt = prompt
+        self._extra = dict(body)
+        self._model = str(self._extra.pop("model"))
+        self._priority = priority and able.extended
+        self._clock = clock
+        # Routers keep together what has the same value.
+        key = fold(0, "tree", prompt.problem.id)
+        self._headers = b"%b: %016x\r\n" % (session, key) if session else b""
+
+    async def into(
+        self, answer: Answer, held: Mapping[str, Any], params: Sampling, seed: int
+    ) -> None:
+        """Fill `answer`; `held` are the fields that hold the prompt. Raises as the pool does.
+
+        A try that brings nothing more is repeated a few times in a row, if tokens have come before.
+        """
+        retry, stalled, tokens = Retry(), 0, self._able.mode == "tokens"
+        while not answer.over:
+            before = len(answer.ids)
+            try:
+                if await self._tried(answer, held, params, seed):
+                    return
+            except TransientError as error:
+                more = tokens and len(answer.ids) > before
+                stalled = 0 if more else stalled + 1
+                if answer.garbled:
+                    raise
+                if not more and not answer.over:
+                    if not tokens or not answer.ids or stalled == retry.attempts:
+                        raise
+                    u = fold(seed, "resume", stalled) / 2**63
+                    await self._clock.sleep(retry.delay(stalled - 1, error.retry_after, u))
+                    answer.go_on()
+                    continue
+            if answer.over:
+                return
+            if not tokens or len(answer.ids) == before:
+                raise TransientError("the server's answer ended in the middle")
+            left = params.max_tokens - (len(answer.ids) - before)
+            if left < 1:
+                answer.reason = "length"
+                break
+            # The rest is drawn as a continuation: its random numbers are its own.
+            params = replace(params, max_tokens=left)
+            held = {**held, "prompt": [*held["prompt"], *answer.ids[before:]]}
+            seed = fold(seed, "resume", len(answer.ids))
+            answer.go_on()
+
+    async def _tried(
+        self, answer: Answer, held: Mapping[str, Any], params: Sampling, seed: int
+    ) -> bool:
+        """Ask once; whether what has come is enough. What has come has been read in any case.
+
+        What the server refuses and an answer can do without is left out from then on.
+        """
+        several, prompt = len(self._pool.replicas) > 1, self._prompt
+        while True:
+            there = not params.stop or fields.stops_there(self._able, params)
+            reply = Reply(answer.watch if there else partial(answer.until, params.stop))
+            body = fields.body(
+                self._able, params, seed=seed, model=self._model, prompt=held, extra=self._extra
+            )
+            if self._priority:
+                body["priority"] = _priority(prompt)
+            try:
+                await self._pool.exchange(
+                    path_of(self._able),
+                    body,
+                    reply,
+                    affinity=request.affinity(prompt) if several else (),
+                    becomes=fold(prompt.parent.key, prompt.slot) if several else None,
+                    headers=self._headers,
+                    ended=partial(answer.ended, reply),
+                )
+                answer.read(reply)
+            except BaseException as error:
+                if reply.status in (400, 422):
+                    refused = fields.neutral(self._able, params, str(error)) & body.keys()
+                    if refused:
+                        self.dropped |= refused
+                        self._able = fields.without(self._able, refused)
+                        continue
+                if reply.status < 300:
+                    with suppress(TransientError):
+                        answer.read(reply)
+                raise
+            return reply.enough
+
+
+def _priority(prompt: Prompt) -> int:
+    """Lower runs first: what the search finds urgent, else deeper before wider."""
+    urgency = prompt.parent.depth if prompt.urgency is None else prompt.urgency
+    return -round(_URGENCY_STEPS * urgency)
