@@ -245,6 +245,7 @@ class Caller:
         self._spend(call, lease.used, sample.prompt_tokens, sample.cached_tokens)
         if call.finish == "probe":
             self.usage.probe_tokens += lease.used
+        self.usage.estimated_tokens += _guessed(sample, lease.used)
         return replace(sample, model=prompt.model) if prompt.model else sample
 
     def _spend(self, call: _Call, generated: int, prompt: int = 0, cached: int = 0) -> None:
@@ -387,6 +388,14 @@ class Caller:
         self.usage.failed_calls += 1
         self.failures.append(f"{what}: {type(error).__name__}: {error}")
         log.info("problem %s, %s failed: %s", self.tree.problem_id, what, error)
+
+
+def _guessed(sample: Sample, generated: int) -> int:
+    """The tokens of a call that the server has not counted."""
+    info = sample.info or {}
+    if info.get("estimated_tokens"):
+        return generated + sample.prompt_tokens
+    return sample.prompt_tokens if info.get("estimated_prompt_tokens") else 0
 
 
 def _give_back(leases: dict[Kind, Lease], time: int = 0) -> None:

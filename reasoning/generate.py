@@ -246,6 +246,10 @@ class Generator(Plugin):
     def thinking(self) -> Thinking | None:
         return None
 
+    def expect(self, sampling: Sampling, *, steps: bool) -> None:
+        """What will be asked for, told before `astart`: what has to be found out for that is found
+        out there. `steps`: answers that are begun will be continued."""
+
     @abstractmethod
     async def generate(
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
@@ -314,6 +318,17 @@ class Wrapping(Generator):
     @property
     def notes(self) -> Sequence[str]:
         return self.generator.notes
+
+    @property
+    def program(self) -> str | None:
+        return self.generator.program
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self.generator.facts
+
+    def expect(self, sampling: Sampling, *, steps: bool) -> None:
+        self.generator.expect(sampling, steps=steps)
 
     @property
     def parameters(self) -> float | None:

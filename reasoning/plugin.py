@@ -27,6 +27,17 @@ class Plugin(ABC):  # noqa: B024 (nothing is abstract: all of it is optional)
         return ()
 
     @property
+    def program(self) -> str | None:
+        """The program that answers, with its version, once it is known and if it says: a run is
+        not continued on another one."""
+        return None
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What was found out by asking, so far, for the manifest."""
+        return {}
+
+    @property
     def parameters(self) -> float | None:
         """How many the model has, None if nobody says: for counting operations."""
         return None

@@ -7,7 +7,7 @@ import functools
 import math
 import threading
 from asyncio import TaskGroup
-from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Self, TypeAlias, TypeVar
@@ -184,6 +184,12 @@ class Session:
             for part in self._built:
                 stack.push_async_callback(part.aclose)
             judges = (self.verifier, *self.verifiers.values())
+            expect(
+                (self.generator, *self.models.values()),
+                chained(*self._strategy[:3], self._strategy[3]),
+                self.sampling,
+                self.limits,
+            )
             for part in filter(None, (self.generator, *self.models.values(), *judges)):
                 await start(part)
             self._stack = stack.pop_all()
@@ -397,6 +403,17 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
 def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:
     """The generator's own defaults (else temperature 1, 1,024 tokens a solution), changed."""
     return made(Sampling, changes, generator.sampling or Sampling(max_tokens=1024))
+
+
+def expect(
+    models: Iterable[Generator], strategy: Chain, sampling: Sampling, limits: Limits
+) -> None:
+    """Tell models what a strategy will ask of them, so that they find out at their start what they
+    have to know for it."""
+    # An answer that a limit cuts is taken up again.
+    steps = bool(strategy.says("STEPS")) or (limits.tokens, limits.money) != (None, None)
+    for model in models:
+        model.expect(sampling, steps=steps)
 
 
 async def start(plugin: Plugin, clock: Clock | None = None) -> None:

@@ -45,6 +45,7 @@ class Usage:
     `probe_tokens`, those of looks at what would come next. `critical_tokens` is the longest chain
     of tokens that had to be generated one after another, rounds of a limit included; `seconds` the
     time from start to end on the search's clock. `money` is None where prices are not known.
+    `estimated_tokens` are those of them, of prompts too, that nobody has counted.
     `models` has the part of every model but the one asked by default.
     """
 
@@ -62,6 +63,7 @@ class Usage:
     seconds: float = 0.0
     probe_tokens: int = 0
     tool_calls: int = 0
+    estimated_tokens: int = 0
     money: float | None = None
     models: dict[str, Share] = field(default_factory=dict)
 
@@ -82,7 +84,7 @@ class Usage:
         out: dict[str, object] = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name != "models"
         }
-        for name in ("probe_tokens", "tool_calls", "money"):
+        for name in ("probe_tokens", "tool_calls", "estimated_tokens", "money"):
             if not out[name]:
                 del out[name]
         if self.models:

@@ -142,7 +142,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             Name(s["name"]),
             accuracy,
             *([str(s.get("failed_searches", 0))] if broken else []),
-            f"{s['generated_tokens'] / count:,.0f}",
+            f"{'~' if s.get('estimated_tokens') else ''}{s['generated_tokens'] / count:,.0f}",
             f"{s['wasted_tokens'] / max(1, s['generated_tokens']):.0%}",
             *(cells[head] for head, wanted in optional.items() if wanted),
         )
@@ -177,8 +177,9 @@ def show_result(result: Result) -> None:
     usage = result.usage
     console.print(
         f"{len(result.candidates)} candidates, {usage.generated_tokens:,} tokens generated "
-        f"({usage.wasted_tokens:,} wasted), {usage.verifier_calls} verifier calls, "
-        f"{usage.seconds:.1f} s; stopped: {result.stop_reason}",
+        f"({usage.wasted_tokens:,} wasted{', estimated' if usage.estimated_tokens else ''}), "
+        f"{usage.verifier_calls} verifier calls, {usage.seconds:.1f} s; "
+        f"stopped: {result.stop_reason}",
         style="dim",
     )
     for failure in result.failures[:3]:

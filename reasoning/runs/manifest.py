@@ -77,19 +77,57 @@ def sizes(todo: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _engines(todo: Plan) -> list[str]:
-    return [part.version for part in todo.plugins if part.version]
+    return [
+        f"{part.version}, {part.program}" if part.program else part.version
+        for part in todo.plugins
+        if part.version
+    ]
+
+
+def _same(began: Sequence[str], found: Sequence[str]) -> bool:
+    """Whether nobody has changed: one who did not say what it runs on is taken for the same."""
+    pairs = list(zip(began, found, strict=False))
+    return len(began) == len(found) == len(pairs) and all(
+        a == b or a.startswith(f"{b}, ") or b.startswith(f"{a}, ") for a, b in pairs
+    )
 
 
 def tell_engines(todo: Plan, store: Store) -> None:
     """Write down who answers, which some learn only now. Raises StoreError for somebody else."""
     manifest, found = store.read_json("manifest.json") or {}, _engines(todo)
     began = manifest.get("engines", found)
-    if began != found:
+    if not _same(began, found):
         raise StoreError(
             f"{store.folder} was begun with {', '.join(began)} and now there is "
-            f"{', '.join(found)}; choose another --out"
+            f"{', '.join(found)}; choose another --out, or start what it was begun with"
         )
-    store.write_json("manifest.json", {**manifest, "engines": found})
+    longest = [max(pair, key=len) for pair in zip(began, found, strict=True)]
+    store.write_json("manifest.json", {**manifest, "engines": longest})
+
+
+def tell_found(todo: Plan, store: Store) -> None:
+    """Write down what was found out by asking, and what was met since that a reader has to know.
+
+    A server that says another build of itself than in an earlier part of the run is such a thing.
+    """
+    manifest = store.read_json("manifest.json") or {}
+    servers = [dict(part.facts) for part in todo.plugins if part.facts]
+    notes = [note for part in todo.plugins for note in part.notes if note not in todo.notes]
+    for before in manifest.get("servers", ()):
+        for now in servers:
+            engines = before.get("engine"), now.get("engine")
+            if before.get("server") == now.get("server") and len(set(engines)) > 1:
+                notes.append(f"{now['server']} was {engines[0]} before, and {engines[1]} later")
+    if servers or notes:
+        known = dict.fromkeys((*manifest.get("met", ()), *notes))
+        servers = servers or manifest.get("servers", [])
+        store.write_json("manifest.json", {**manifest, "servers": servers, "met": list(known)})
+
+
+def met(store: Store) -> list[str]:
+    """What was met while the run went on that a reader of its numbers has to know."""
+    found: list[str] = (store.read_json("manifest.json") or {}).get("met", [])
+    return found
 
 
 def tell_sizes(todo: Plan, store: Store) -> None:

@@ -16,15 +16,17 @@ from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
 from reasoning.runs import names
-from reasoning.runs.manifest import describe, tell_engines, tell_sizes
+from reasoning.runs.manifest import describe, met, tell_engines, tell_found, tell_sizes
 from reasoning.runs.plan import Arm, Plan, plan, refuse_steps
 from reasoning.runs.recipe import Recipe, Strategy
 from reasoning.runs.record import recorded
 from reasoning.runs.store import Store
+from reasoning.sample import LOST as LOST_CALLS
 from reasoning.search import Search
 from reasoning.session import (
     Limits,
     Result,
+    expect,
     failed,
     made,
     run_search,
@@ -78,7 +80,10 @@ async def run(
         stack.enter_context(store.opened(describe(todo, command)))
         for part in todo.plugins:
             stack.push_async_callback(part.aclose)
-        await _Run(todo, store, watch or _unwatched).finish()
+        try:
+            await _Run(todo, store, watch or _unwatched).finish()
+        finally:
+            tell_found(todo, store)
         tell_sizes(todo, store)
         summary = summarise(todo, store)
         store.write_json("summary.json", summary)
@@ -112,6 +117,10 @@ class _Run:
         self.watch(self.progress)
         wanted = {(a.strategy.name, p.id) for a in self.plan.arms for p in self.plan.problems}
         if wanted - done.keys():
+            bounds = made(Limits, self.plan.recipe.run_limits, Limits())
+            for arm in self.plan.arms:
+                for limits in (arm.limits, bounds):
+                    expect(arm.models.values(), arm.strategy.run, arm.sampling, limits)
             for part in self.plan.plugins:
                 await start(part)
             refuse_steps(self.plan)
@@ -223,7 +232,7 @@ class _Run:
         problems in no time. Raises EngineError instead.
         """
         failed = result.usage.failed_calls and all(
-            node.sample.finish == "failed" for node in result.tree
+            node.sample.finish in (*LOST_CALLS, "written") for node in result.tree
         )
         self.barren.append((record, result.tree))
         if failed and len(self.barren) >= BARREN:
@@ -282,5 +291,7 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
     if killed := store.lost("killed"):
         who = "a run of it was killed" if killed == 1 else f"{killed} runs of it were killed"
         more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
-    notes = [*todo.notes, *more]
+    if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
+        more.append(f"{guessed:,} tokens are estimated: no server has counted them")
+    notes = list(dict.fromkeys((*todo.notes, *met(store), *more)))
     return {"name": todo.recipe.name, "task": todo.task.name, "notes": notes, **summary}

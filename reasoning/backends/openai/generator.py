@@ -115,10 +115,15 @@ class OpenAI(Generator):
             return {}
         return reports.facts(self._able, self.urls, str(self.model), self._build)
 
-    def expect(self, needs: Collection[str]) -> None:
-        """What a run will need: what it takes to know that is asked at the start."""
-        known = frozenset(NEEDS).intersection(needs)
-        self._expected = known if self._expected is None else self._expected | known
+    @property
+    def program(self) -> str | None:
+        return (self._able and self._able.engine) or None
+
+    def expect(self, sampling: Sampling, *, steps: bool) -> None:
+        """See `reasoning.generate.Generator`."""
+        wanted = fields.needs(sampling)
+        wanted |= {"steps"} if steps else set()
+        self._expected = wanted if self._expected is None else self._expected | wanted
 
     @property
     def pool(self) -> Pool:

@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from reasoning.backends.openai import Limits, OpenAI
 from reasoning.cli.app import app
-from reasoning.errors import EngineError, RecipeError
+from reasoning.cli.show import summary_table
+from reasoning.errors import EngineError, RecipeError, StoreError
 from reasoning.runs import run as runner
 from reasoning.runs.recipe import parse
 from reasoning.testing.hand_clock import HastyClock
 from reasoning.testing.http_model import decode
-from reasoning.testing.http_server import PLAIN_CHAT, TEXT, Call, Served, serving
+from reasoning.testing.http_server import CHAT, PLAIN_CHAT, TEXT, Call, Flavour, Served, serving
 from reasoning.tree import RolloutTree
 
 MAX_TOKENS, PROBLEMS, N = 24, 6, 4
@@ -245,6 +246,65 @@ def test_check_says_what_the_server_can_do(server: Served, questions: Path, tmp_
     assert isinstance(result.exception, EngineError)
     assert "not ready: no server can be reached" in result.output
     assert "The recipe is fine." not in result.output
+
+
+@pytest.mark.parametrize(
+    "searcher", [{"searcher": "self_consistency", "n": 2}, {"searcher": "joint_thinking"}]
+)
+def test_a_run_of_refused_calls_is_no_run(
+    questions: Path, tmp_path: Path, searcher: dict[str, Any], hasty: list[OpenAI]
+) -> None:
+    """Text that the search wrote itself is no success."""
+    with serving(CHAT) as server:
+        plan = recipe(questions, server.url, strategies=[searcher])
+        server.answers = lambda path, body: (
+            (400, "this prompt is not allowed")
+            if "+" in str(body.get("messages", [{}])[0].get("content"))
+            else None
+        )
+        with pytest.raises(EngineError, match=r"every call failed, the last with.*not allowed"):
+            go(plan, tmp_path / "run")
+        assert not list(runner.Store(tmp_path / "run").results())
+
+
+def test_the_manifest_says_what_the_server_is_and_was(
+    questions: Path, tmp_path: Path, hasty: list[OpenAI]
+) -> None:
+    """An upgrade between two halves of a run is noticed; a server that says nothing is believed."""
+    told: dict[str, str] = {}
+    with serving() as server:
+        server.answers = lambda path, body: dict(told) if path == "/version" and told else None
+        plan = recipe(questions, server.url)
+        go(plan, tmp_path / "run", limit=1)
+        told["version"] = "0.32.0"
+        go(plan, tmp_path / "run", limit=2)
+        manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+        assert manifest["engines"] == [f"toy at {server.url}, version 0.32.0"]
+        (facts,) = manifest["servers"]
+        assert facts["paths"].startswith("token ids")
+        assert facts["engine"] == "version 0.32.0"
+        assert facts["seeds"] == "the same one gives the same answer"
+        assert "likelihood of given text" not in facts  # nothing needed it
+        told["version"] = "0.33.0"
+        with pytest.raises(StoreError, match=r"begun with .* 0\.32\.0 and now .* 0\.33\.0"):
+            go(plan, tmp_path / "run", limit=3)
+
+
+def test_what_was_estimated_is_called_so(
+    questions: Path, tmp_path: Path, hasty: list[OpenAI]
+) -> None:
+    uncounted = Flavour(completions=False, tokens=False, logprobs=False, usage=False)
+    with serving(uncounted) as server:
+        row = go(recipe(questions, server.url), tmp_path / "run")
+    assert row["estimated_tokens"] == row["generated_tokens"] + row["prompt_tokens"]
+    assert row["prompt_tokens"] >= PROBLEMS * N
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (
+        f"{row['estimated_tokens']:,} tokens are estimated: no server has counted them"
+        in (summary["notes"])
+    )
+    assert any("does not count tokens: they are estimated" in note for note in summary["notes"])
+    assert "~" in str(summary_table(summary).columns[2]._cells)
 
 
 def test_step_search_is_refused_before_anything_is_drawn(questions: Path, tmp_path: Path) -> None:

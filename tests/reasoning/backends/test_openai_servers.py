@@ -435,7 +435,7 @@ def test_a_server_without_diversity_is_told_of(server: Served) -> None:
     """transformers serve: no temperature without do_sample in the checkpoint's own config."""
     server.answers = Chat(plain("So"))
     generator = openai(base_url=server.url, model="toy")
-    generator.expect({"seeds"})
+    generator.expect(Sampling(max_tokens=8), steps=False)
     run(generator.astart())
     assert "there is no diversity to choose from" in " ".join(generator.notes)
     assert run(generator.describe())["seeds"].startswith("no diversity")
@@ -453,19 +453,21 @@ def test_seeds_that_do_not_hold_are_told_of(server: Served) -> None:
 
 
 def test_only_what_a_run_needs_is_asked() -> None:
-    sizes = {}
-    for needs in ((), ("seeds",), ("steps",), ("steps", "seeds", "fields", "likelihood")):
+    greedy, hot = Sampling(max_tokens=8, temperature=0.0), Sampling(max_tokens=8)
+    settings = [(greedy, False), (hot, False), (greedy, True), (replace(hot, top_k=3), True)]
+    sizes = []
+    for params, steps in settings:
         with serving(CHAT) as server:
             generator = openai(base_url=server.url, model="toy")
-            generator.expect(needs)
+            generator.expect(params, steps=steps)
             run(generator.astart())
-            sizes[needs] = server.counts["requests"]
-            before = server.counts["requests"]
-            run(draw(generator, temperature=1.0 if "seeds" in needs else 0.0))
-            assert server.counts["requests"] == before + 1
-    least, *more = sizes.values()
+            sizes.append(server.counts["requests"])
+            run(draw(generator, temperature=params.temperature, top_k=params.top_k))
+            assert server.counts["requests"] == sizes[-1] + 1
+    least, *more = sizes
     assert least <= 12
     assert all(size > least for size in more)
+    assert sizes[-1] == max(sizes)
 
 
 # Continuing an answer.
