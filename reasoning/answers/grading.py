@@ -32,7 +32,7 @@ from reasoning.answers import (
 from reasoning.answers.pool import ComparisonError, default_pool, shutdown
 from reasoning.answers.rules import decide
 
-__all__ = ["classify", "equivalent", "equivalent_sync", "group", "shutdown"]
+__all__ = ["classify", "equivalent", "equivalent_sync", "group", "matches", "shutdown"]
 
 log = logging.getLogger(__name__)
 
@@ -132,27 +132,50 @@ def equivalent_sync(gold: str, prediction: str, *, seconds: float = 5.0) -> bool
     return _learn(a, b, default_pool().submit(a, b, seconds))
 
 
+async def matches(one: str, others: Sequence[str], *, seconds: float = 5.0) -> list[bool]:
+    """Which of `others` mean the same as `one`: `equivalent` of each, side by side.
+
+    Those that need a worker are given to all workers at once.
+    """
+    key, keys = canonical(one), [canonical(other) for other in others]
+    found = {other: _quick(key, other) for other in dict.fromkeys(keys)}
+    pool = default_pool() if None in found.values() else None
+    futures = {
+        other: pool.submit(key, other, seconds)
+        for other, quick in found.items()
+        if quick is None and pool
+    }
+    try:
+        for other, future in futures.items():
+            with contextlib.suppress(ComparisonError):  # _learn reports it
+                await asyncio.wrap_future(future)
+            found[other] = _learn(key, other, future)
+    finally:
+        for future in futures.values():
+            future.cancel()  # nothing to one that is done
+    return [bool(found[other]) for other in keys]
+
+
 async def group(answers: Sequence[str], *, seconds: float = 5.0) -> list[int]:
     """For each answer the index of the earliest equivalent one: its class representative.
 
-    Depends on the order of the answers only.  Each distinct canonical form is compared with the
+    Depends on the order of the answers only. Each distinct canonical form is compared with the
     representatives so far, earliest first; `seconds` bounds one comparison.
     """
-    representatives: list[int] = []
+    keys = [canonical(answer) for answer in answers]
+    waiting = {key: i for i, key in reversed(list(enumerate(keys)))}
+    waiting = dict(sorted(waiting.items(), key=lambda item: item[1]))
     classes: dict[str, int] = {}  # canonical form: its representative
-    result = []
-    for index, answer in enumerate(answers):
-        key = canonical(answer)
-        if key not in classes:
-            for representative in representatives:
-                if await equivalent(answers[representative], answer, seconds=seconds):
-                    classes[key] = representative
-                    break
-            else:
-                classes[key] = index
-                representatives.append(index)
-        result.append(classes[key])
-    return result
+    while waiting:
+        first, index = next(iter(waiting.items()))
+        del waiting[first]
+        classes[first] = index
+        others = list(waiting)
+        for other, same in zip(others, await matches(first, others, seconds=seconds), strict=True):
+            if same:
+                classes[other] = index
+                del waiting[other]
+    return [classes[key] for key in keys]
 
 
 async def classify(texts: Sequence[str], *, seconds: float = 5.0) -> list[Answer]:

@@ -46,6 +46,10 @@ class Answers(ABC):
     async def same(self, a: Answer, b: Answer) -> bool:
         """Whether two answers mean the same. Symmetric."""
 
+    async def alike(self, one: Answer, others: Sequence[Answer]) -> list[bool]:
+        """Which of `others` mean the same as `one`; a kind may compare them side by side."""
+        return [await self.same(one, other) for other in others]
+
     @abstractmethod
     async def grade(self, answer: Answer | None) -> bool | None:
         """Whether the answer is right (none is not); None where nothing says what is."""
@@ -64,18 +68,17 @@ class Answers(ABC):
         Depends on the order of the answers only. Equal keys are one answer; each other one is
         compared with those that stand for a group, earliest first.
         """
-        stands_for: list[int] = []
+        waiting = {answer.key: i for i, answer in reversed(list(enumerate(answers)))}
         by_key: dict[str, int] = {}
-        for i, answer in enumerate(answers):
-            if answer.key in by_key:
-                continue
-            for first in stands_for:
-                if await self.same(answers[first], answer):
-                    by_key[answer.key] = first
-                    break
-            else:
-                by_key[answer.key] = i
-                stands_for.append(i)
+        while waiting:
+            key, first = min(waiting.items(), key=lambda item: item[1])
+            by_key[key] = waiting.pop(key)
+            keys = sorted(waiting, key=waiting.__getitem__)
+            same = await self.alike(answers[first], [answers[waiting[k]] for k in keys])
+            for other, found in zip(keys, same, strict=True):
+                if found:
+                    by_key[other] = first
+                    del waiting[other]
         return [by_key[answer.key] for answer in answers]
 
 

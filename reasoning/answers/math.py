@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ class Math(Answers):
         from reasoning.answers.grading import equivalent  # starts worker processes when needed
 
         return await equivalent(a.text, b.text)
+
+    async def alike(self, one: Answer, others: Sequence[Answer]) -> list[bool]:
+        from reasoning.answers.grading import matches
+
+        return await matches(one.text, [other.text for other in others])
 
     async def grade(self, answer: Answer | None) -> bool | None:
         from reasoning.answers.grading import equivalent

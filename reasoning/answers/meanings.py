@@ -19,14 +19,25 @@ class Meanings:
         self._distinct: list[Answer] = []
         self._turn = asyncio.Lock()
 
-    async def of(self, found: Sequence[Answer | None]) -> list[Answer | None]:
-        """The answers under their keys; those that are new are compared with those before."""
+    async def of(
+        self, found: Sequence[Answer | None], *, seconds: float | None = None
+    ) -> list[Answer | None]:
+        """The answers under their keys; those that are new are compared with those before.
+
+        With `seconds`, on the event loop's clock, what has not been compared by then stands under
+        its own spelling, for this time; 0 compares nothing.
+        """
         if all(answer is None or answer.key in self._first for answer in found):
             return self.known(found)
-        async with self._turn:
-            for answer in found:
-                if answer is not None and answer.key not in self._first:
-                    self._first[answer.key] = await self._standing_for(answer)
+        if seconds is not None and seconds <= 0:
+            return self.known(found)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit, self._turn:
+                await self._compare(found)
+        except TimeoutError:
+            if not limit.expired():
+                raise
         return self.known(found)
 
     def known(self, found: Sequence[Answer | None]) -> list[Answer | None]:
@@ -36,9 +47,28 @@ class Meanings:
     def _under(self, answer: Answer, key: str) -> Answer:
         return answer if answer.key == key else replace(answer, key=key)
 
-    async def _standing_for(self, answer: Answer) -> Answer:
-        for earlier in self._distinct:
-            if await self._answers.same(earlier, answer):
-                return earlier
-        self._distinct.append(answer)
-        return answer
+    async def _compare(self, found: Sequence[Answer | None]) -> None:
+        """Finds for each new answer the earliest that means the same.
+
+        What is known stays consistent wherever this is cut off.
+        """
+        new = {a.key: a for a in reversed(found) if a and a.key not in self._first}
+        waiting = [new[key] for key in dict.fromkeys(a.key for a in found if a and a.key in new)]
+        for earlier in tuple(self._distinct):
+            waiting = await self._settle(earlier, waiting)
+        while waiting:
+            earlier = waiting.pop(0)
+            self._distinct.append(earlier)
+            self._first[earlier.key] = earlier
+            waiting = await self._settle(earlier, waiting)
+
+    async def _settle(self, earlier: Answer, waiting: Sequence[Answer]) -> list[Answer]:
+        """Puts those that mean the same as `earlier` under it; returns the others."""
+        alike = await self._answers.alike(earlier, waiting) if waiting else []
+        others = []
+        for answer, same in zip(waiting, alike, strict=True):
+            if same:
+                self._first[answer.key] = earlier
+            else:
+                others.append(answer)
+        return others

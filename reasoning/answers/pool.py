@@ -123,10 +123,21 @@ class _Worker:
         self.process.wait()
 
 
-class Workers:
-    """Runs comparisons on `workers` processes; safe to use from any thread."""
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
 
-    def __init__(self, workers: int = 2) -> None:
+
+class Workers:
+    """Runs comparisons on `workers` processes; safe to use from any thread.
+
+    As many as there are cores to run on, sixteen at most: each holds some 150 MB. They start as
+    comparisons wait for them.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        workers = min(16, _cores()) if workers is None else workers
         if workers < 1:
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         self.size = workers

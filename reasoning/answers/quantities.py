@@ -188,6 +188,7 @@ def same_time(a: Time, b: Time) -> bool:
     return a.said or b.said
 
 
+@lru_cache(maxsize=4096)
 def is_text(text: str) -> bool:
     """Words, or anything with letters beyond ASCII: compared as strings, never as algebra."""
     if not text.isascii():
