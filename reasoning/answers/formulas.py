@@ -29,7 +29,7 @@ def is_prose(content: str) -> bool:
     return len(words) > 2 or (bool(words) and bool(re.search(r"[.,;:!?]\s|\s\Z", content)))
 
 
-def formulas(text: str) -> list[re.Match[str]]:
+def last_formulas(text: str) -> list[re.Match[str]]:
     """The last formulas of a text, a few of them at most; `content` tells what they hold."""
     return list(deque((m for m in MATH.finditer(text) if content(m).strip()), maxlen=16))
 
@@ -40,7 +40,7 @@ def content(match: re.Match[str]) -> str:
 
 
 def _last(text: str) -> re.Match[str] | None:
-    for match in reversed(formulas(text)):
+    for match in reversed(last_formulas(text)):
         if not (match["b"] or match["e"]) or not is_prose(content(match)):
             return match
     return None

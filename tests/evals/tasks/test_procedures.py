@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.tasks.countdown import countdown
+from evals.tasks.kolmogorov import _row as kolmogorov_row
+from evals.tasks.kolmogorov import kolmogorov
 from evals.tasks.rest import order, rest
 from reasoning import solve
 from reasoning.aggregators import Candidate
@@ -189,6 +191,46 @@ def test_countdown_of_a_file(tmp_path: Path) -> None:
     assert problem.prompt.startswith("Make 8 out of the numbers 3, 5. Use each at most once")
     with pytest.raises(TaskError, match="line 1: a row has nums, a list, and a target"):
         countdown(path=write(tmp_path / "y.jsonl", {"nums": "3"}))
+
+
+# ---------------------------------------------------------------------------------- KoLMogorov
+
+
+def test_programs_that_print_data() -> None:
+    task = kolmogorov(n=30)
+    assert task == kolmogorov(n=30)
+    assert task.source != kolmogorov(n=30, size=32).source
+    assert {len(p.meta["data"]) for p in task.problems} == {64}  # type: ignore[arg-type]  # lists
+
+    async def rate(problem: Problem, program: str) -> float:
+        answer = problem.answers.find(f"```python\n{program}\n```", True)
+        return (await problem.answers.measures(answer))["rate"]
+
+    first = task.problems[0]
+    short = str(first.meta["solution"])
+    assert asyncio.run(rate(first, short)) == len(short) / 64
+    assert asyncio.run(rate(first, short.replace("print(*", "print(0, *"))) == 1.0
+    assert asyncio.run(first.answers.measures(None)) == {"rate": 1.0}
+
+
+@given(st.integers(0, 400))
+def test_generated_data_are_bytes_that_their_expression_makes(index: int) -> None:
+    row = kolmogorov_row(index, 0, 16)
+    space: dict[str, Any] = {}
+    exec(str(row["solution"]).replace("print(*", "data = list(", 1), space)
+    assert space["data"] == row["data"]
+    assert all(0 <= x <= 255 for x in row["data"])
+
+
+def test_data_of_a_file(tmp_path: Path) -> None:
+    (problem,) = kolmogorov(path=write(tmp_path / "x.jsonl", {"data": [1, 2]})).problems
+    assert "prints these 2 numbers" in problem.prompt
+    for row, message in (
+        ({"data": "ab"}, "a list of bytes"),
+        ({"data": [1, 256]}, "from 0 to 255"),
+    ):
+        with pytest.raises(TaskError, match=f"line 1: .*{message}"):
+            kolmogorov(path=write(tmp_path / "y.jsonl", row))
 
 
 # --------------------------------------------------------------------------------------- REST

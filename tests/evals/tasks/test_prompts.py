@@ -164,7 +164,8 @@ def test_kinds_and_fallbacks_by_name(rows: Any) -> None:
 
 
 def test_the_kinds_there_are() -> None:
-    kinds = ["choice", "code", "exact", "expression", "math", "number", "plain", "states", "text"]
+    kinds = ["choice", "code", "compression", "exact", "expression", "math", "number", "plain"]
+    kinds += ["states", "text"]
     assert names.known("answers") == kinds
 
 
