@@ -657,3 +657,16 @@ def test_who_asks_in_a_loop_hears_that_time_is_up() -> None:
 
     with pytest.raises(TimeoutError):
         run(work(search(budget=Budget(0))))
+
+
+def test_views_that_share_a_limit_probe_one_place_without_waiting_for_each_other() -> None:
+    """The first could wait for tokens that the second gives back, which waited for its probe."""
+
+    async def look(view: Search, _: int) -> Node | None:
+        return await view.probe(view.root, top=5)
+
+    for limit, found in ((0, 0), (1, 1), (2, 2)):
+        search = Search(MODEL.problem, ToyGenerator(MODEL), budget=Budget(limit))
+        probes = run(search.split(2, look))
+        assert sum(probe is not None for probe in probes) == found
+        assert search.usage.generated_tokens == found
