@@ -264,7 +264,8 @@ class Search:
         The path stays as it is: the node stands beside it in the tree (finish "probe"), is paid
         for, and is never a candidate. Greedy unless `temperature` says otherwise. Asked again, the
         same probe is not made again, except by a view with a purse of its own: whoever waited for
-        what another pays could wait for ever. None if a limit is used up, or if the call failed for good.
+        what another pays could wait for ever. None if a limit is used up, or if the call failed
+        for good.
         """
         key = (self.budget, node, suffix, tokens, top, model, repr(sorted(sampling.items())))
         while isinstance(known := self._probes.get(key), asyncio.Event):

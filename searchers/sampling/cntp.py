@@ -33,18 +33,20 @@ async def cntp(
     before every segment. Likely segments are taken for right ones. One trial is a plain sample.
     """
 
+    async def width(view: Search, node: Node) -> int:
+        seen = await view.probe(node, top=20) if trials > 1 else None
+        return tries(entropy(None if seen is None else seen.sample.top_logprobs), trials, low, high)
+
+    ends = (*search.sampling.stop, *stop)
+    at_root = await width(search, search.root)
+
     async def solve(view: Search, _: int) -> None:
-        node, ends = view.root, (*view.sampling.stop, *stop)
-        while True:
-            seen = await view.probe(node, top=20) if trials > 1 else None
-            tops = None if seen is None else seen.sample.top_logprobs
-            width = tries(entropy(tops), trials, low, high)
-            drawn = await view.draws(node, width, until="end", stop=ends)
-            if not drawn:
-                break
+        node, tried = view.root, at_root
+        while drawn := await view.draws(node, tried, until="end", stop=ends):
             node = max(drawn, key=_mean)
             if node.sample.finish != "stop" or not node.sample.text:
                 break
+            tried = await width(view, node)
         view.emit(node)
 
     await search.split(n, solve)
