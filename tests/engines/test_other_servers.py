@@ -31,7 +31,7 @@ T = TypeVar("T")
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
 TEMPLATE = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 """For /completions, as text; by chat the server has its own."""
-LATE = 16  # steps of a model so small in which a busy server has not heard that a client has left
+LATE = 32  # steps of a model so small until a busy machine has heard that a client has left
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Kind:
     """A server's program: the fixture that starts it, and what it has.
 
     fields: those of `Sampling` that it knows. schemas: whether chats know JSON schemas.
-    more: fields for every request, so that answers are long.
+    more, longest: fields for every request and a limit on tokens, so that answers are long.
     setting: what it promises, as a `GeneratorCase`.
     """
 
@@ -48,6 +48,7 @@ class Kind:
     fields: frozenset[str]
     schemas: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
+    longest: int = 60
     setting: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,6 +60,7 @@ KINDS = {
         fields=frozenset(_STANDARD | {"top_k", "min_p", "repetition_penalty"}),
         schemas=True,
         more={"ignore_eos": True},
+        longest=500,
         setting={"slots": 8, "late": LATE},
     ),
     "transformers": Kind(
@@ -146,9 +148,12 @@ def test_greedily_it_says_what_nano_says(served: Served, nano: Nano, api: str) -
     ours, theirs = said(nano), said(served.generator(api))
     assert (theirs.text, theirs.finish) == (ours.text, ours.finish)
     assert (theirs.generated_tokens, theirs.prompt_tokens) == (30, ours.prompt_tokens)
-    if served.kind.logprobs and api == "text":
+    if served.kind.logprobs:
         assert theirs.logprobs is not None
-        np.testing.assert_allclose(theirs.logprobs, ours.logprobs, atol=2e-3)
+        assert ours.logprobs is not None
+        told = len(theirs.logprobs)  # llama.cpp's chats tell none of the token that ends an answer
+        assert told == 30 - (api == "chat")
+        np.testing.assert_allclose(theirs.logprobs, ours.logprobs[:told], atol=2e-3)
 
 
 def test_searches_run_from_a_recipe(served: Served, tmp_path: Path) -> None:
@@ -201,9 +206,8 @@ def test_a_race_that_is_won_leaves_nobody_running(served: Served) -> None:
         await asyncio.wait(calls)
         while await asyncio.to_thread(metric, served.url, "requests_processing"):
             pass
-        late = metric(served.url, "tokens_predicted_total") - before - sum(paid)
-        assert 0 <= late <= 7 * LATE
-        assert sum(paid) < 8 * 900
+        produced = metric(served.url, "tokens_predicted_total") - before
+        assert sum(paid) <= produced < 7 * 900 / 2
 
     run(work())
 
@@ -212,18 +216,19 @@ def test_a_server_killed_in_the_middle_comes_back(
     served: Served, request: pytest.FixtureRequest
 ) -> None:
     """What it was busy with is paid for and asked for again: no sample is lost."""
-    again = partial(request.getfixturevalue(served.kind.fixture), port=served.server.port)
+    kind = served.kind
+    again = partial(request.getfixturevalue(kind.fixture), port=served.server.port)
     limits = Limits(patience=900)
-    generator = served.generator("text", limits=limits, extra=served.kind.more)
-    search = Search(PROBLEM, generator, sampling=Sampling(max_tokens=60, temperature=2.0))
-    n = served.kind.setting["slots"]
+    generator = served.generator("text", limits=limits, extra=kind.more)
+    search = Search(PROBLEM, generator, sampling=Sampling(max_tokens=kind.longest, temperature=2.0))
+    n = kind.setting["slots"] - 1
 
     async def work() -> list[Node | None]:
         await generator.astart()
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(search.draw(search.root, until="step", max_tokens=5))
+            short = group.create_task(search.draw(search.root, until="step", max_tokens=5))
             calls = [group.create_task(search.draw(search.root, until="end")) for _ in range(n)]
-            await first
+            await asyncio.wait([short, *calls], return_when=asyncio.FIRST_COMPLETED)
             assert not all(call.done() for call in calls)
             await asyncio.to_thread(served.server.kill)
             await asyncio.to_thread(again)
