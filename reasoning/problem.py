@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from reasoning.answers.thoughts import known, opened
+
 if TYPE_CHECKING:
+    from reasoning.answers import Answer
     from reasoning.answers.kind import Answers
+    from reasoning.generate import Generator
+    from reasoning.tree import Node
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -41,7 +46,8 @@ class Problem:
     (the question itself unless the task wraps it); given, `prompt` is the last user message, and a
     `prompt` or `system` beside them that says something else replaces theirs.
     `gold` is the dataset's answer, for reports; `answers` finds answers in texts, compares and
-    grades them: mathematics with `gold` as the right answer unless a task says otherwise.
+    grades them: mathematics with `gold` as the right answer unless a task says otherwise. `ends`
+    are the marks that the thinking of the models ends with, by their names; see `thought_by`.
     """
 
     id: str
@@ -52,6 +58,7 @@ class Problem:
     meta: Mapping[str, object] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     answers: Answers = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+    ends: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -83,6 +90,23 @@ class Problem:
             from reasoning.answers.math import Math
 
             put("answers", Math(self.gold))
+
+    def thought_by(self, models: Mapping[str, Generator]) -> Problem:
+        """The problem as asked of these models, whose thoughts are no answers."""
+        ends = {name: m.thinking.end for name, m in models.items() if m.thinking is not None}
+        return replace(self, ends=ends) if ends else self
+
+    def answer(self, node: Node) -> Answer | None:
+        """What the path that ends in `node` answers, behind the thoughts of whoever was asked.
+
+        A text that was cut off has an answer only where that is marked, and a thought has none.
+        """
+        text, thinks = node.text, self.ends.get(node.sample.model)
+        for end in dict.fromkeys(self.ends.values()):
+            text = known(text, end)
+        if thinks is not None and not node.finished:
+            text = opened(text)
+        return self.answers.find(text, node.finished)
 
     @property
     def opening(self) -> tuple[Message, ...]:

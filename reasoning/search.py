@@ -76,9 +76,9 @@ class Search:
         retry: Retry | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.problem = problem
-        self.generator = generator
         self.models = dict(models or {})
+        self.problem = problem.thought_by({"": generator, **self.models})
+        self.generator = generator
         self.verifier = verifier
         self.verifiers = dict(verifiers or {})
         self.sampling = sampling or Sampling(max_tokens=1024)
@@ -177,7 +177,8 @@ class Search:
             raise ValueError(f"until is 'step' or 'end', not {until!r}")
         self._caller.strand()
         thinking = self._model(model).thinking
-        draw = self._draw if thinking is None else partial(think, thinking, self)
+        bound = thinking is not None and thinking.tokens is not None
+        draw = partial(think, thinking, self) if thinking and bound else self._draw
         return draw(
             node,
             self._take(node),
@@ -413,7 +414,7 @@ class Search:
 
     def answer(self, node: Node) -> Answer | None:
         """The answer the path ends in; a path cut off has one only if it is marked as such."""
-        return self.problem.answers.find(node.text, node.finished)
+        return self.problem.answer(node)
 
     async def answers(self, *nodes: Node) -> list[Answer | None]:
         """The answers of `nodes`, those that mean the same under one key: that of the first.

@@ -21,18 +21,28 @@ _THOUGHT = {"thinking", "thinking_cut"}
 """What the samples say that come before an answer in one draw: the thinking, and the mark."""
 
 
+END = "</think>"
+"""How most models end their thinking."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thinking:
     """At most `tokens` tokens of an attempt, steps and all, are thought before `end`.
 
-    Text up to `end` is thinking; an attempt that holds `end` has thought.
+    Text up to `end` is thinking; an attempt that holds `end` has thought. Without `tokens` nothing
+    bounds it; then it only says where answers are looked for.
     """
 
-    tokens: int
-    end: str = "</think>"
+    tokens: int | None
+    end: str = END
+
+    @classmethod
+    def stated(cls, tokens: int | None, end: str) -> Thinking | None:
+        """What a recipe says of a model's thinking, None if that is nothing."""
+        return None if tokens is None and end == END else cls(tokens, end)
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or not self.end:
+        if (self.tokens is not None and self.tokens < 1) or not self.end:
             raise RecipeError(
                 f"thinking_tokens is {self.tokens} and thinking_end {self.end!r}; give 1 token or "
                 "more and the mark the model's thinking ends with, or leave thinking_tokens out"
@@ -52,6 +62,7 @@ async def think(
     before = [] if call["turn"] is not None else node.attempt()
     if thinking.end in "".join(n.sample.text for n in before):
         return await search._draw(node, slot, **call)
+    assert thinking.tokens is not None, "nothing bounds this thinking"
     left = thinking.tokens - sum(n.sample.generated_tokens for n in before)
     most = changes.get("max_tokens") or search.sampling.max_tokens
     most = min(most, search.step.max_tokens) if step else most

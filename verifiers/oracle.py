@@ -39,5 +39,5 @@ class Oracle(Verifier):
                 f"problem {problem.id!r} has no gold answer, which is all the oracle goes by; "
                 "use another verifier"
             )
-        answer = problem.answers.find(node.text, node.finished)
+        answer = problem.answer(node)
         return (float(await problem.answers.grade(answer) is True),)

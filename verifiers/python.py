@@ -136,7 +136,7 @@ def _fields(problem: Problem, node: Node) -> dict[str, Any]:
         "question": problem.question,
         "text": node.text,
         "step": node.sample.text,
-        "answer": _text(problem.answers.find(node.text, node.finished)),
+        "answer": _text(problem.answer(node)),
         "meta": json.loads(json.dumps(dict(problem.meta), default=str)),
     }
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reasoning.aggregators import Candidate
+from reasoning.answers import after_thoughts
 from reasoning.search import Search
 from reasoning.tree import Node, Turn
 
@@ -43,7 +44,7 @@ _AT_ONCE = "Answer with one letter, A or B."
 def said(candidate: Candidate) -> str:
     """What a judge is shown: the text behind the thoughts, the end of it if it is too long."""
     text = "" if candidate.node is None else candidate.node.text
-    return text.rpartition("</think>")[2].strip()[-LONGEST:]
+    return after_thoughts(text)[-LONGEST:]
 
 
 def listed(candidates: Sequence[Candidate]) -> str:
@@ -79,7 +80,7 @@ def named(text: str, cue: str, n: int) -> int | None:
 
     A text that is nothing but a number names that.
     """
-    told = text.rpartition("</think>")[2]
+    told = after_thoughts(text)
     pattern = rf"{cue}\W*(?:solution\W*)?(\d+)"
     found = re.findall(pattern, told, re.IGNORECASE) or re.findall(r"\A\W*(\d+)\W*\Z", told)
     if not found:
@@ -145,7 +146,7 @@ class Pairs:
         node = await ask(self.search, text + _SAY, shown, self.model)
         if node is None:
             return None
-        told = node.text.rpartition("</think>")[2]
+        told = after_thoughts(node.text)
         found = re.findall(r"better\W*(?:solution\W*)?([ab])\b", told, re.IGNORECASE)
         found = found or re.findall(r"\A\W*([ab])\W*\Z", told, re.IGNORECASE)
         value = None if not found else float(found[-1] in "aA")

@@ -13,6 +13,7 @@ from reasoning.aggregators import Candidate
 from reasoning.aggregators.judging import ask, keep, listed, shuffled
 from reasoning.aggregators.ranking import kemeny
 from reasoning.aggregators.voting import in_order
+from reasoning.answers import after_thoughts
 from reasoning.search import Search
 
 MODELS = ("model",)
@@ -67,6 +68,6 @@ async def permutation(
 
 def ranking_in(text: str, n: int) -> list[int]:
     """The places in [0, n) that the last "Ranking:" line lists, repeats and strangers left out."""
-    lines = re.findall(r"ranking\W*:?([^\n]*)", text.rpartition("</think>")[2], re.IGNORECASE)
+    lines = re.findall(r"ranking\W*:?([^\n]*)", after_thoughts(text), re.IGNORECASE)
     numbers = [int(x[:9]) - 1 for x in re.findall(r"\d+", lines[-1])] if lines else []
     return [i for i in dict.fromkeys(numbers) if 0 <= i < n]

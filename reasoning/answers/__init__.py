@@ -16,7 +16,7 @@ from reasoning.answers.formulas import last_math, last_money
 from reasoning.answers.marked import last_marked
 from reasoning.answers.phrases import after_answer_is
 from reasoning.answers.spelling import MAX_LENGTH, canonical, plain_number, readable
-from reasoning.answers.thoughts import before_the_next_question, parts
+from reasoning.answers.thoughts import after_thoughts, before_the_next_question, parts
 
 __all__ = [
     "FALLBACKS",
@@ -25,6 +25,7 @@ __all__ = [
     "Fallback",
     "FallbackName",
     "after_answer_is",
+    "after_thoughts",
     "canonical",
     "extract",
     "formula",

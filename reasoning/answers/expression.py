@@ -52,7 +52,7 @@ class Expression(Answers):
         return True
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        found = extract(text, after_answer_is if finished else None)
+        found = extract(text, after_answer_is if finished else None, finished)
         plain = None if found is None else written(found)
         return Answer(found or "", plain) if plain and value(plain)[0] is not None else None
 

@@ -29,18 +29,14 @@ def is_prose(content: str) -> bool:
     return len(words) > 2 or (bool(words) and bool(re.search(r"[.,;:!?]\s|\s\Z", content)))
 
 
-def last_formulas(text: str) -> list[re.Match[str]]:
-    """The last formulas of a text, a few of them at most; `content` tells what they hold."""
-    return list(deque((m for m in MATH.finditer(text) if content(m).strip()), maxlen=16))
-
-
 def content(match: re.Match[str]) -> str:
     """What a formula holds, without its delimiters."""
     return next(filter(None, match.groups()), "")
 
 
 def _last(text: str) -> re.Match[str] | None:
-    for match in reversed(last_formulas(text)):
+    found = (match for match in MATH.finditer(text) if content(match).strip())
+    for match in reversed(deque(found, maxlen=16)):
         if not (match["b"] or match["e"]) or not is_prose(content(match)):
             return match
     return None

@@ -43,7 +43,7 @@ class Plain(Math):
     """
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        marked = extract(text)
+        marked = extract(text, finished=finished)
         found = marked or (said(text) if finished else None)
         if not found or (marked and not readable(marked)):
             return None

@@ -41,8 +41,8 @@ class Several(Answers):
         return all(kind.graded for kind in self.kinds)
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        del finished  # boxes and fences that are closed are whole
-        said = next((found for part in parts(text) if any(found := self._said(part))), [])
+        # Boxes and fences that are closed are whole.
+        said = next((found for part in parts(text, finished) if any(found := self._said(part))), [])
         answers = self.each(said)
         return self.joined(answers) if any(answers) else None
 

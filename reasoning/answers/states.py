@@ -66,8 +66,7 @@ class States(Answers):
         return True
 
     def find(self, text: str, finished: bool) -> Answer | None:
-        del finished  # an object that is closed is whole
-        for part in parts(text):
+        for part in parts(text, finished):  # an object that is closed is whole
             if (found := _last(part)) is not None:
                 return Answer(json.dumps(found, ensure_ascii=False), plainly(found["final"]))
         return None

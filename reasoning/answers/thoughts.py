@@ -59,6 +59,26 @@ def parts(text: str, finished: bool = True) -> tuple[str, ...]:
     return tuple(dict.fromkeys((answer, visible, text)))
 
 
+def after_thoughts(text: str) -> str:
+    """What a text says behind its thoughts, for whoever reads it in place of the model's user."""
+    return parts(text)[0].strip()
+
+
+def known(text: str, end: str) -> str:
+    """The text with a mark that everybody knows in place of `end`, the end of a model's thoughts.
+
+    A mark that speaks of the answer, as in "Final Answer:", is kept behind it.
+    """
+    if end not in text or re.fullmatch(_CLOSE, end.strip()):
+        return text
+    return text.replace(end, f"</think>{end}" if "answer" in end.lower() else "</think>")
+
+
+def opened(text: str) -> str:
+    """The text of a model that thinks before it answers: a thought unless one has ended in it."""
+    return text if any(not mark["open"] for mark in _MARK.finditer(text)) else f"<think>{text}"
+
+
 def _outside(text: str) -> tuple[list[str], bool, bool]:
     """What is said outside of thoughts; whether a thought has ended, and whether one goes on."""
     if re.match(r"\s*analysis(?=[A-Z\"'(\d])", text):

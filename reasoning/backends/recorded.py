@@ -18,6 +18,7 @@ from reasoning.clock import Clock, ClockPerProblem, Speed, stream
 from reasoning.errors import RecipeError
 from reasoning.generate import EVERYONES, Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.thinking import END, Thinking
 from reasoning.tree import Sample, TopLogprobs
 
 CHARS_A_TOKEN = 3.5
@@ -25,7 +26,11 @@ CHARS_A_TOKEN = 3.5
 
 
 def recorded(
-    *, path: str, tokens_per_second: Speed = 50.0, where: dict[str, str] | None = None
+    *,
+    path: str,
+    tokens_per_second: Speed = 50.0,
+    where: dict[str, str] | None = None,
+    thinking_end: str = END,
 ) -> Recorded:
     """Stored samples of real models: slot i of a problem returns its i-th sample.
 
@@ -33,12 +38,13 @@ def recorded(
     samples_*.jsonl, a set of MathArena's outputs (.parquet), a folder of such, or a run's. Problems
     are found by their question, else by their id. Time is virtual: a sample takes its number of
     tokens divided by `tokens_per_second`. `where` keeps the rows and samples whose fields have the
-    given values, say {run: data/n16}.
+    given values, say {run: data/n16}. thinking_end: what the models' thoughts end with.
     """
     recording = recognised(path)
     samples, questions, notes = _read(recording, path, where or {})
     named = recording.form in ("lines", "run_folder")
-    return Recorded(samples, path, 1 / tokens_per_second, questions, notes, named)
+    thinking = Thinking.stated(None, thinking_end)
+    return Recorded(samples, path, 1 / tokens_per_second, questions, notes, named, thinking)
 
 
 class Recorded(Generator):
@@ -61,7 +67,9 @@ class Recorded(Generator):
         questions: Mapping[str, str] | None = None,
         notes: Sequence[str] = (),
         named: bool = True,
+        thinking: Thinking | None = None,
     ) -> None:
+        self._thinking = thinking
         self.samples = samples
         self._named = named
         self._questions = questions or {}
@@ -71,6 +79,10 @@ class Recorded(Generator):
         self._clocks = ClockPerProblem()
         rows = [sample for rows in samples.values() for sample in rows]
         self._has_tops = all(sample.get("top_logprobs") for sample in rows)
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return self._thinking
 
     @property
     def problem_ids(self) -> frozenset[str]:

@@ -49,14 +49,15 @@ def vllm(
     For example max_model_len, tensor_parallel_size, quantization, dtype, speculative_config.
     lora: the path of an adapter to answer with. chat_template_kwargs: for the model's chat
     template, say {enable_thinking: false}. thinking_tokens: after so many tokens a model that
-    thinks is made to end its thinking, which `thinking_end` marks, and to answer.
+    thinks is made to end its thinking, which `thinking_end` marks, and to answer. Answers are
+    looked for behind that mark.
     """
     if importlib.util.find_spec("vllm") is None:
         raise RecipeError(
             "generator vllm needs vLLM, which is not installed: pip install 'reasoning[vllm]'; "
             "generator nano needs nothing"
         )
-    thinking = None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end)
+    thinking = Thinking.stated(thinking_tokens, thinking_end)
     return Vllm(model, engine, lora, chat_template_kwargs, thinking)
 
 

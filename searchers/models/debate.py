@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reasoning.answers import after_thoughts
 from reasoning.search import Search
 from reasoning.tree import Node
 
@@ -52,6 +53,6 @@ async def debate(
 
 def _asked(others: Iterable[Node]) -> str:
     """What a seat is asked that sees the others' solutions, their thoughts left out."""
-    said = (node.text.rpartition("</think>")[2].strip() for node in others)
+    said = (after_thoughts(node.text) for node in others)
     told = "\n\n".join(f"One agent's solution:\n{text}" for text in said)
     return _ASK.format(said=told or "None of them has come to an end.")

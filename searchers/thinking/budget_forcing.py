@@ -33,7 +33,7 @@ async def budget_forcing(
     without a bound is self-consistency.
     """
     whole, bound = search.sampling.max_tokens, search.generator.thinking
-    most = min(whole, thinking_tokens or (bound.tokens if bound else whole))
+    most = min(whole, thinking_tokens or (bound.tokens if bound and bound.tokens else whole))
 
     async def solve(view: Search, _: int) -> None:
         node = view.root

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from reasoning.answers import after_thoughts
 from reasoning.search import Search
 from reasoning.tree import Node, Turn
 
@@ -42,7 +43,7 @@ async def joint_thinking(
     keys = {answer and answer.key for answer in await search.answers(*nodes)}
     if len(nodes) < 2 or (len(keys) == 1 and None not in keys):
         return
-    said = [node.text.rpartition("</think>")[2].strip() for node in nodes]
+    said = [after_thoughts(node.text) for node in nodes]
     first, second = (said[i] for i in search.rng("joint_thinking").permutation(2))
     text = _ASK.format(question=search.problem.question, first=first, second=second)
     turn = Turn.user(text, afresh=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from reasoning.answers import FALLBACKS
+from reasoning.answers.math import Math
+from reasoning.backends.recorded import recorded
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.errors import GenerationError, RecipeError
@@ -19,6 +24,7 @@ from reasoning.thinking import Thinking, drawn
 from reasoning.tree import Node
 from searchers.sampling.self_consistency import self_consistency
 from verifiers.logprob import Logprob
+from verifiers.oracle import Oracle
 
 PROBLEM = Problem("p", "question")
 THOUGHT = "a b c d e f </think> the answer is \\boxed{7}"
@@ -214,6 +220,58 @@ def test_a_probe_is_no_thought() -> None:
     node = asyncio.run(search.probe(search.root, "x", top=0))
     assert node is not None
     assert len(search.tree) == 1
+
+
+GUESS = r"perhaps \boxed{17} or"
+
+
+@pytest.mark.parametrize("end", ["</think>", "<END>", "Final Answer:"])
+@pytest.mark.parametrize("tokens", [None, 50])
+def test_no_thought_is_an_answer_whatever_it_ends_with(end: str, tokens: int | None) -> None:
+    class Thinker(Scripted):
+        thinking = Thinking(tokens, end)
+
+    verifier = Oracle()
+    search = Search(
+        Problem("p", "?", answers=Math("89", FALLBACKS["stated"])),
+        Thinker([f"{GUESS} {end} The result is 89."]),
+        sampling=Sampling(max_tokens=100),
+        verifier=verifier,
+    )
+    node = draw(search)
+    assert node is not None
+    answer = search.answer(node)
+    assert answer is not None
+    assert answer.text == "89"
+    asyncio.run(search.score(node))
+    assert search.reward(node) == 1
+
+
+@pytest.mark.parametrize("tokens", [None, 50])
+def test_a_guess_in_a_thought_that_was_cut_off_does_not_vote(tokens: int | None) -> None:
+    class Thinker(Scripted):
+        thinking = Thinking(tokens, "<END>")
+
+    for model, voted in ((Thinker([f"{GUESS} more"]), None), (Scripted([f"{GUESS} more"]), "17")):
+        search = a_search(model, most=3)
+        node = asyncio.run(search.draw(search.root, until="end"))
+        assert node is not None
+        assert not node.finished
+        answer = search.answer(node)
+        assert (answer and answer.text) == voted
+
+
+def test_recorded_thoughts_end_as_the_recipe_says(tmp_path: Path) -> None:
+    sample = {"text": rf"{GUESS} <END> The answer is 89.", "n_tokens": 9}
+    row = {"id": "p", "question": "?", "answer": "89", "samples": [sample]}
+    (tmp_path / "samples.jsonl").write_text(json.dumps(row))
+    model = recorded(path=str(tmp_path / "samples.jsonl"), thinking_end="<END>")
+    search = Search(Problem("p", "?", answers=Math("89", FALLBACKS["stated"])), model)
+    node = asyncio.run(search.draw(search.root, until="end"))
+    assert node is not None
+    answer = search.answer(node)
+    assert answer is not None
+    assert answer.text == "89"
 
 
 @pytest.mark.parametrize(("tokens", "end"), [(0, "</think>"), (5, "")])

@@ -53,7 +53,7 @@ def openai(
     priority: deeper paths first, where the server schedules by priority.
     chat_template_kwargs: for the model's chat template, say {enable_thinking: false}.
     thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
-    `thinking_end` marks, and to answer.
+    `thinking_end` marks, and to answer. Answers are looked for behind that mark.
     session_header: the header that is the same for all calls of a tree, for routers that keep those
     together; empty for none.
     extra: further fields for every request; not those that other options set.
@@ -68,7 +68,7 @@ def openai(
         template=template,
         priority=priority,
         extra=extra,
-        thinking=None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end),
+        thinking=Thinking.stated(thinking_tokens, thinking_end),
         limits=Limits(max_in_flight, timeout, patience),
         marks=(_begin(thinking_end), thinking_end),
         session_header=session_header,

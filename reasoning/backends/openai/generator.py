@@ -134,7 +134,7 @@ class OpenAI(Generator):
         """Find out now what the server can do. Raises EngineError if it does not say."""
         retry = Retry()
         wanted = NEEDS if self._expected is None else self._expected
-        if self._thinking:
+        if self._thinking and self._thinking.tokens:
             wanted = frozenset((*wanted, "steps"))
         for attempt in range(retry.attempts):
             try:
@@ -246,7 +246,12 @@ class OpenAI(Generator):
                 for need in NEEDS:
                     if need in needs and need not in self._able.found:
                         self._able = await with_answer(need, here.ask, self._able)
-            if self._thinking and "steps" in self._able.found and not self._able.continues:
+            if (
+                self._thinking
+                and self._thinking.tokens
+                and "steps" in self._able.found
+                and not self._able.continues
+            ):
                 raise RecipeError(
                     "generator.thinking_tokens is set, and this server starts every chat "
                     "answer afresh, so it cannot go on from a thinking that was cut; leave "
