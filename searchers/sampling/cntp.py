@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -41,13 +42,16 @@ async def cntp(
     at_root = await width(search, search.root)
 
     async def solve(view: Search, _: int) -> None:
-        node, tried = view.root, at_root
-        while drawn := await view.draws(node, tried, until="end", stop=ends):
-            node = max(drawn, key=_mean)
-            if node.sample.finish != "stop" or not node.sample.text:
-                break
-            tried = await width(view, node)
-        view.emit(node)
+        node, tried, landed = view.root, at_root, list[Node]()
+        draw = partial(view.draws, until="end", stop=ends)
+        try:
+            while drawn := await draw(node, tried, land=landed.append):
+                node, landed[:] = max(drawn, key=_mean), []
+                if node.sample.finish != "stop" or not node.sample.text:
+                    break
+                tried = await width(view, node)
+        finally:
+            view.emit(max(landed, key=_mean, default=node))
 
     await search.split(n, solve)
 
