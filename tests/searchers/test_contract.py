@@ -38,7 +38,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "tip": {"n": 3, "alpha": 0},
     "concise_hint": {"n": 2, "base": 3, "hint": "\n\n"},
     "cot_decoding": {"k": 3},
-    "cntp": {"n": 2, "trials": 3, "stop": ["\n\n"]},
+    "cntp": {"n": 2, "trials": 3, "stop": ("\n\n",)},
     "self_evaluation": {"n": 3},
     "seat": {"m": 2, "rounds": 3},
     "token_set_cover": {"n": 4, "every": 4, "cover": 0.6, "least": 1},
