@@ -122,9 +122,9 @@ def _private(packed: str) -> list[dict[str, Any]]:
 humaneval_plus = Benchmark(
     name="humaneval_plus",
     about="HumanEval+ (arXiv:2305.01210): functions to complete, with many more tests.",
-    hub=Hub("evalplus/humanevalplus", None, "test"),
+    hub=Hub("evalplus/humanevalplus", None, "test", "d32357cf319e50e9c8d8dab5ea876c72b0fd321b"),
     problems=164,
-    licence="unknown",
+    licence="Apache-2.0",
     prompt=COMPLETES,
     answers={"kind": "code", "seconds": 20.0},
     fields={"question": "prompt", "id": "task_id"},

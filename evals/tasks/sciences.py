@@ -24,12 +24,12 @@ def _gpqa(number: int, row: Row) -> Row:
     }
 
 
-def _yes_or_no(number: int, row: Row) -> Row:
+def _given(number: int, row: Row) -> Row:
     """What is given stands before what is asked."""
     del number
     if row.get("given_info"):
         row = {**row, "question": f"{row['given_info']}\n\n{row['question']}"}
-    return {**row, "answer": str(row.get("answer")).strip().capitalize(), "options": ["Yes", "No"]}
+    return row
 
 
 gpqa_diamond = Benchmark(
@@ -70,8 +70,8 @@ counterbench = Benchmark(
     problems=1000,
     licence="unknown",
     prompt=LETTER,
-    answers="choice",
+    answers={"kind": "choice", "options": ["Yes", "No"]},
     fields={"id": "question_id"},
-    adapt=_yes_or_no,
+    adapt=_given,
     note="the name of its split is a guess; load a file of it with path where that is wrong",
 )

@@ -35,6 +35,7 @@ def choice(
     row: Mapping[str, Any],
     *,
     fallback: FallbackName | None = None,
+    options: list[str] | None = None,
     options_field: str | None = None,
     count_from: Literal[0, 1] | None = None,
 ) -> MultipleChoice:
@@ -42,8 +43,9 @@ def choice(
 
     Options are a list, a mapping of letters to texts, or {text: [...], label: [...]}. Equal options
     in another order are the same answer. fallback: where a finished text has neither a box nor a
-    #### line; without one, what it says last. options_field: what the row calls them, else options
-    or choices. count_from: what the first option has as a number, where answers are numbers.
+    #### line; without one, what it says last. options: those of every row, say [Yes, No].
+    options_field: what the row calls them, else options or choices. count_from: what the first
+    option has as a number, where answers are numbers.
     """
     field = options_field or next((name for name in _FIELDS if name in row), None)
     if options_field is not None and options_field not in row:
@@ -51,9 +53,10 @@ def choice(
             f"no field {options_field!r} among {', '.join(map(repr, row))}; set "
             "task.answers.options_field to what the rows call their options"
         )
-    options = () if field is None else listed(row[field])
+    given = row.get(field) if options is None and field is not None else options
+    found = () if given is None else listed(given)
     find = said if fallback is None else FALLBACKS[fallback]
-    return MultipleChoice(_gold(gold, options, count_from), options, find)
+    return MultipleChoice(_gold(gold, found, count_from), found, find)
 
 
 def listed(given: object) -> Listed:

@@ -21,9 +21,11 @@ from evals.tasks.loading import Task
 from evals.tasks.sciences import gpqa_diamond, mmlu_pro
 from reasoning.answers.cases import solved
 from reasoning.answers.choice import MultipleChoice
+from reasoning.cli.show import show_benchmarks
 from reasoning.errors import RecipeError, TaskError
 from reasoning.runs import names
-from reasoning.runs.recipe import load
+from reasoning.runs.consent import needs
+from reasoning.runs.recipe import load, parse
 
 RECORDS: dict[str, Benchmark] = {
     name: record
@@ -364,6 +366,41 @@ def test_fields_by_other_names(tmp_path: Path) -> None:
     assert asyncio.run(problem.answers.grade(answer)) is True
     with pytest.raises(TaskError, match=r"line 1: fields: .*did you mean 'asserts'"):
         jsonl(path=path, question_field="q", answers="code", fields={"tests": "assert"})
+
+
+def test_options_that_all_rows_share(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", {"question": "Wet?", "answer": "no"})
+    answers = {"kind": "choice", "options": ["Yes", "No"]}
+    (problem,) = jsonl(path=path, answers=answers).problems
+    assert problem.prompt.startswith("Wet?\n\n(A) Yes\n(B) No")
+    assert asyncio.run(problem.answers.grade(problem.answers.find("**No**", True))) is True
+
+
+def test_a_record_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "benchmarks_under_test.py").write_text(
+        "from evals.tasks.benchmark import Benchmark\n"
+        "from evals.tasks.rows import Hub\n"
+        "mine = Benchmark(name='mine', about='Mine.', hub=Hub('me/mine', None, 'test'),\n"
+        "                 problems=1, licence='CC0', fields={'question': 'q'})\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = write(tmp_path / "x.jsonl", {"q": "1+1?", "answer": 2})
+    task = names.build("task", {"name": "benchmarks_under_test:mine", "path": str(path)})
+    assert (task.problems[0].id, task.licence) == ("mine-1", "CC0")
+    recipe = {
+        "task": {"name": "rest", "task": "benchmarks_under_test:mine"},
+        "generator": "nano",
+        "strategies": [{"searcher": "sample"}],
+    }
+    assert [n.code for n in needs(parse(recipe), {})] == ["benchmarks_under_test:mine"]
+
+
+def test_what_the_list_says_of_a_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    show_benchmarks([gpqa_diamond, mathematics.hmmt_feb_2026])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "do not train on them" in said
+    assert "198 problems, Idavidrein/gpqa, gated (HF_TOKEN), licence: CC BY 4.0. Note: " in said
+    assert "33 problems, MathArena/hmmt_feb_2026, licence: CC BY-NC-SA 4.0." in said
 
 
 def test_a_parameter_of_no_benchmark() -> None:

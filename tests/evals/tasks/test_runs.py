@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from reasoning.cli.app import app
 
 RECORDED = Path(__file__).parents[2] / "data" / "recorded"
 
 
-def reasoning(*args: str | Path) -> str:
-    command = [sys.executable, "-W", "error", "-m", "reasoning.cli.app", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def reasoning(*args: str | Path) -> None:
+    """The command, in this process."""
+    done = CliRunner().invoke(app, list(map(str, args)))
+    assert done.exit_code == 0, done.output
 
 
 def run(recipe: str, rows: str, out: Path, *changes: str) -> dict[str, dict[str, Any]]:
