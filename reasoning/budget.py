@@ -151,8 +151,8 @@ class Purse:
 
     async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
         """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
-        if self.limit is None and self.within is None:
-            return self._grant(amount)
+        if (lease := self.at_once(amount, even=even)) is not None:
+            return lease
         own = await self._admitted(amount, even)
         if own is None or self.within is None:
             return own
@@ -170,6 +170,18 @@ class Purse:
         return Lease(
             self, outer.amount, short=short, even=even is not None, after=after, outer=outer
         )
+
+    def at_once(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
+        """All of it, if that fits and nobody waits for a turn or a round; else None, untouched."""
+        bound = self.limit is not None
+        if bound and (even is not None or self._queue or not self._fits(amount)):
+            return None
+        outer = None
+        if self.within is not None:
+            outer = self.within.at_once(amount, even=None if self._parts else even)
+            if outer is None:
+                return None
+        return self._grant(amount, even=even is not None, outer=outer)
 
     async def _admitted(self, amount: int, even: Sequence[int] | None) -> Lease | None:
         """A lease of this purse alone."""
@@ -195,12 +207,18 @@ class Purse:
         return self.limit is None or self.spent + self.reserved + amount <= self.limit
 
     def _grant(
-        self, amount: int, *, short: bool = False, even: bool = False, after: int = 0
+        self,
+        amount: int,
+        *,
+        short: bool = False,
+        even: bool = False,
+        after: int = 0,
+        outer: Lease | None = None,
     ) -> Lease:
         self.reserved += amount
         self._committed += amount
         self._last = False
-        return Lease(self, amount, short=short, even=even, after=after)
+        return Lease(self, amount, short=short, even=even, after=after, outer=outer)
 
     def _settle(self, lease: Lease, time: int) -> None:
         self.reserved -= lease.amount

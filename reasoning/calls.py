@@ -91,12 +91,12 @@ class Caller:
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 
-    def strand(self, *, waited: bool = False) -> Strand:
+    def strand(self, *, passing: bool = False) -> Strand:
         """How many tokens came one after another before what the running task does now.
 
-        `waited`: who started the task waits for it and reads its time, see `Strand.of`.
+        `passing` is that of `Strand.of`.
         """
-        return Strand.of(self, self.usage.critical_tokens, waited=waited)
+        return Strand.of(self, self.usage.critical_tokens, passing=passing)
 
     async def draw(
         self,
@@ -115,10 +115,12 @@ class Caller:
         something, as often as it takes; the generator permitting.
         """
         call = _Call(prompt, params, sources, finish, whole)
-        strand = self.strand()  # before it waits for anything, and others get further
+        strand = self.strand(passing=True)  # before it waits for anything, and others get further
         attempt, pause = 0, None
         while True:
-            leases = await self._ready(call, budget, pause)
+            leases = None if call.begun or pause is not None else self._at_once(call, budget)
+            if leases is None:
+                leases = await self._ready(call, budget, pause)
             if leases is None:
                 return self._file(call, call.begun) if call.begun is not None else None
             lease = leases["tokens"]
@@ -145,6 +147,14 @@ class Caller:
             if not generator.resumes:
                 budget.purse("money" if lease.capped else "tokens").exhausted = True
                 return self._file(call, replace(call.begun, info=_CUT | dict(sample.info or {})))
+
+    def _at_once(self, call: _Call, budget: Budget) -> dict[Kind, Lease] | None:
+        """The right to call where nobody has to be asked or waited for: the usual case, quickly."""
+        if budget.bounds("calls") or budget.bounds("money"):
+            return None
+        even = call.prompt.path if call.whole and budget.bounds("tokens") else None
+        lease = budget.purse("tokens").at_once(call.params.max_tokens, even=even)
+        return None if lease is None else {"tokens": lease}
 
     async def _ready(
         self, call: _Call, budget: Budget, pause: float | None
@@ -314,7 +324,8 @@ class Caller:
     ) -> tuple[float, ...] | None:
         """The scores of the node's steps, none if scoring failed; None if it was not allowed."""
         for attempt in range(self.retry.attempts):
-            lease = await budget.verifier_calls.lease(1)
+            purse = budget.verifier_calls
+            lease = purse.at_once(1) or await purse.lease(1)
             if lease is None:
                 return None
             lease.used = 1

@@ -15,7 +15,7 @@ from reasoning.errors import RecipeError
 from reasoning.tree import FloatArray, Node, Sample
 
 if TYPE_CHECKING:
-    from reasoning.search import Search
+    from reasoning.drawing import Drawing
 
 _THOUGHT = {"thinking", "thinking_cut"}
 """What the samples say that come before an answer in one draw: the thinking, and the mark."""
@@ -50,7 +50,7 @@ class Thinking:
 
 
 async def think(
-    thinking: Thinking, search: Search, node: Node, slot: int, **call: Any
+    thinking: Thinking, search: Drawing, node: Node, slot: int, **call: Any
 ) -> Node | None:
     """What `search` draws in `slot` below `node`: the rest of the thinking, then the answer.
 

@@ -67,7 +67,8 @@ _ROOT = Sample("", token_ids=(), finish="stop")
 
 
 _SLOT = attrgetter("slot")
-_PLAIN: tuple[None, tuple[Path, ...], None] = (None, (), None)
+_Rare: TypeAlias = tuple[Turn | None, tuple[Path, ...], float | None, float | None]
+_PLAIN: _Rare = (None, (), None, None)
 
 
 class Node:
@@ -109,9 +110,7 @@ class Node:
         self.slot = slot
         self.sample = sample
         self._key = key
-        self._rare: tuple[Turn | None, tuple[Path, ...], tuple[float, float] | None] = (
-            (turn, sources, None) if turn is not None or sources else _PLAIN
-        )
+        self._rare: _Rare = (turn, sources, None, None) if turn is not None or sources else _PLAIN
         self.head: Node | None = None
         if parent is not None:
             self.head = self if turn is not None or parent.head is None else parent.head
@@ -130,11 +129,13 @@ class Node:
     @property
     def emitted(self) -> tuple[float, float] | None:
         """(weight, rank) of a candidate."""
-        return self._rare[2]
+        _, _, weight, rank = self._rare
+        return None if weight is None or rank is None else (weight, rank)
 
     @emitted.setter
     def emitted(self, weight_and_rank: tuple[float, float] | None) -> None:
-        self._rare = (*self._rare[:2], weight_and_rank)
+        turn, sources, *_ = self._rare
+        self._rare = (turn, sources, *(weight_and_rank or (None, None)))
 
     @property
     def scores(self) -> MutableMapping[str, tuple[float, ...]]:
@@ -145,6 +146,14 @@ class Node:
         self._scores = ()
         for verifier, steps in scores.items():
             self.scores[verifier] = steps
+
+    def scored(self, verifier: str) -> tuple[float, ...] | None:
+        """`scores.get(verifier)`, quickly: of its own steps, none where scoring failed."""
+        kept = self._scores
+        if verifier not in kept:
+            return None
+        steps: float | tuple[float, ...] = kept[kept.index(verifier) + 1]
+        return (steps,) if type(steps) is float else steps  # type: ignore[return-value]
 
     def child(self, slot: int) -> Node | None:
         """The node in `slot` below this one, if there is one. O(log children)."""
@@ -228,8 +237,7 @@ class Node:
         """The scores of all steps of the attempt, in order; steps without one are left out."""
         found: list[float] = []
         for node in self.attempt():
-            if verifier in node._scores:
-                found += node.scores[verifier]
+            found += node.scored(verifier) or ()
         return tuple(found)
 
     def __repr__(self) -> str:

@@ -9,8 +9,11 @@ from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from math import inf
-from typing import Annotated, TypeAlias
+from operator import attrgetter
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from pydantic import Field
@@ -58,33 +61,32 @@ async def grow(
     order of the wishes. `land` is called when a child is there, and again once it is judged.
     """
     at_once = judge is not None and not search.budget.verifier_calls.bounded
+    options: dict[str, Any] = {"until": until}
+    if temperature is not None:
+        options["temperature"] = temperature
 
     async def verdict(child: Node) -> None:
         assert judge is not None
         await judge(child)
         land(child)
 
-    async def landed(child: Node) -> None:
+    def landed(row: list[Node], child: Node) -> Awaitable[None] | None:
+        row.append(child)
         land(child)
-        if at_once:
-            await verdict(child)
+        return verdict(child) if at_once else None
 
-    async with TaskGroup() as group:
-        tasks = [
-            group.create_task(
-                search.draws(
-                    wish.node,
-                    wish.n,
-                    land=landed,
-                    until=until,
-                    turn=wish.turn,
-                    urgency=wish.urgency,
-                    temperature=temperature,
-                )
-            )
-            for wish in wishes
-        ]
-    grown = [task.result() for task in tasks]
+    def calls() -> Iterator[Callable[[], Awaitable[Node | None]]]:
+        for wish, row in zip(wishes, grown, strict=True):
+            how = {**options, "turn": wish.turn, "urgency": wish.urgency}
+            call = partial(search.draw, wish.node, land=partial(landed, row), **how)
+            yield from repeat(call, search.affordable(wish.n))
+
+    wishes = list(wishes)
+    grown: list[list[Node]] = [[] for _ in wishes]
+    if any(wish.n for wish in wishes):
+        await search.side_by_side(calls())
+    for row in grown:
+        row.sort(key=attrgetter("slot"))
     if judge is not None and not at_once:
         async with TaskGroup() as group:
             for child in (child for row in grown for child in row):

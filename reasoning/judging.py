@@ -1,0 +1,121 @@
+"""How a search judges what it has: by verifiers, by answers, by how likely a text is."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TaskGroup
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reasoning.aggregators import Candidate
+from reasoning.answers import Answer
+from reasoning.errors import RecipeError, unknown
+from reasoning.events import Scored
+from reasoning.ground import Ground, node_of
+from reasoning.tree import FloatArray, Node
+from reasoning.verify import Verifier, reduce_steps
+
+
+class Judging(Ground):
+    """The verbs of `Search` that judge."""
+
+    async def score(self, *nodes: Node, verifier: str | None = None) -> None:
+        """Have the verifier score each node once; one whose scoring fails has no score.
+
+        `verifier` names one of `verifiers` instead of the first.
+        """
+        judge = self._verifier(verifier)
+        for node in nodes:
+            node_of("score", node)
+        todo = [node for node in nodes if node.scored(judge.name) is None]
+        if len(todo) == 1:
+            await self._score_once(todo[0], judge)
+        elif todo:
+            async with TaskGroup() as group:
+                for node in todo:
+                    group.create_task(self._score_once(node, judge))
+
+    def reward(self, node: Node, verifier: str | None = None) -> float | None:
+        """The one score of the path that ends in `node`, reduced as its verifier says.
+
+        None if its last node has none, or nobody has scored it.
+        """
+        judge = self.verifier if verifier is None else self._verifier(verifier)
+        own = None if judge is None else node.scored(judge.name)
+        if judge is None or not own:
+            return None
+        if judge.reduction == "last":
+            return own[-1]
+        return reduce_steps(node.step_scores(judge.name), judge.reduction)
+
+    def answer(self, node: Node) -> Answer | None:
+        """The answer the path ends in; a path cut off has one only if it is marked as such."""
+        return self.problem.answer(node)
+
+    async def answers(self, *nodes: Node) -> list[Answer | None]:
+        """The answers of `nodes`, those that mean the same under one key: that of the first.
+
+        The only way to ask whether answers agree. The first is the earliest that was ever asked
+        for here.
+        """
+        found = [self.answer(node) for node in nodes]
+        return await self._meanings.of(found)
+
+    async def agreed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates, those whose answers mean the same under one key; see `answers`."""
+        found = await self._meanings.of([c.answer for c in candidates])
+        return answering(candidates, found)
+
+    async def likelihood(
+        self, node: Node, *, question: bool = True, model: str = ""
+    ) -> FloatArray | None:
+        """The log-probabilities [tokens] of the node's own tokens after what stands before them.
+
+        Without `question`, how likely they are if the model does not know what was asked. The
+        generator reads the text anew: a call, and prompt tokens, but no generated ones, so the
+        budget is not touched. None if it fails. Raises RecipeError if the generator cannot.
+        """
+        generator = self._model(model)
+        if not generator.reads:
+            raise RecipeError(
+                "this searcher asks the generator how likely given text is, and "
+                f"{type(generator).__name__} cannot tell; use generator nano, vllm or openai"
+            )
+        return await self._caller.read(generator, self.problem, node, question, model)
+
+    def _verifier(self, name: str | None) -> Verifier:
+        if name is not None:
+            if name not in self.verifiers:
+                raise RecipeError(
+                    unknown("verifier", name, self.verifiers) + " Name it in the recipe's verifiers"
+                )
+            return self.verifiers[name]
+        if self.verifier is None:
+            raise RecipeError(
+                "this searcher scores its nodes and there is no verifier; name one, for example "
+                "verifier: logprob (`reasoning list verifiers` shows all)"
+            )
+        return self.verifier
+
+    async def _score_once(self, node: Node, verifier: Verifier) -> None:
+        key = (node, verifier.name)
+        while pending := self._scoring.get(key):
+            await asyncio.wait([pending])
+            if node.scored(verifier.name) is not None:
+                return
+        done = self._scoring[key] = asyncio.get_running_loop().create_future()
+        try:
+            steps = await self._caller.score(verifier, self.problem, node, self.budget)
+            if steps is not None:
+                node.scores[verifier.name] = steps
+                if self.watch is not None:
+                    self.watch(Scored(node.path, verifier.name, steps))
+        finally:
+            del self._scoring[key]
+            done.set_result(None)
+
+
+def answering(candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> list[Candidate]:
+    """The candidates with these answers."""
+    pairs = zip(candidates, answers, strict=True)
+    return [c if a is c.answer else replace(c, answer=a) for c, a in pairs]
