@@ -31,9 +31,10 @@ FIELDS = OPENAIS | {
 class Flavour:
     """What the server can do. `strict` refuses fields it does not know.
 
-    `usage`: it counts tokens. `shifted`: its echo scores each token as if it came next. `fields`
-    are the ones it knows that say how to draw; `typed`, it refuses nonsense in them. `defaults` are
-    its own values for those that a request leaves out.
+    `most_stops` strings are honoured, further ones dropped. `usage`: it counts tokens. `shifted`:
+    it scores each token of a text as if it came next. `fields` are the ones it knows that say how
+    to draw; `typed`, it refuses nonsense in them. `defaults` are its own values for those that a
+    request leaves out.
     """
 
     completions: bool = True
@@ -45,6 +46,7 @@ class Flavour:
     strict: bool = False
     usage: bool = True
     shifted: bool = False
+    most_stops: int = 99
     fields: frozenset[str] = FIELDS
     typed: bool = True
     defaults: Mapping[str, float] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class Answer:
             limit,
             temperature=body.get("temperature", 1.0),
             seed=body.get("seed", 0),
-            stop=[stop] if isinstance(stop, str) else stop,
+            stop=([stop] if isinstance(stop, str) else stop)[: self.flavour.most_stops],
             keep_stop=self.flavour.extended and bool(body.get("include_stop_str_in_output")),
             fields=fields,
         )
@@ -116,7 +118,9 @@ class Answer:
             choice["logprobs"] = self._logprobs(0, echo=True)
         if self.flavour.extended and "prompt_logprobs" in self.body:
             choice["prompt_logprobs"] = [
-                {str(t): {"logprob": logprob(self.prompt[:i], t)}} if i else None
+                {str(t): {"logprob": logprob(self.prompt[: i + self.flavour.shifted], t)}}
+                if i
+                else None
                 for i, t in enumerate(self.prompt)
             ]
         usage = {"usage": self._usage()} if self.flavour.usage else {}

@@ -76,6 +76,20 @@ def test_the_family_is_guessed_from_the_name(model: str, family: str) -> None:
     assert family_of(model) == family
 
 
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever checks a recipe is told within seconds; a download is tried for half a minute."""
+    asked: list[Any] = []
+
+    def gone(*_: Any, **how: Any) -> None:
+        asked.append(how)
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", gone)
+    with pytest.raises(RecipeError, match=r"no tokenizer at .* \(the hub does not answer"):
+        Tokens("nobody/has-such-a-model")
+    assert asked == [{"timeout": 5.0}]
+
+
 def test_an_unknown_family_is_asked_for() -> None:
     with pytest.raises(RecipeError, match=r"family of 'org/some-prm'.*verifier\.family.*skywork"):
         family_of("org/some-prm")

@@ -27,6 +27,38 @@ class Layout:
     marks: list[int]
 
 
+_HUB_SECONDS = 5.0
+"""How long the hub may take to say that it is there."""
+
+
+def _file(source: str) -> Path:
+    """A checkpoint's tokenizer.json, from its folder, the hub, or the hub's cache."""
+    if (folder := Path(source)).is_dir():
+        return folder / "tokenizer.json"
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    offline = not _reachable(source)
+    try:
+        return Path(hf_hub_download(source, "tokenizer.json", local_files_only=offline))
+    except LocalEntryNotFoundError:
+        raise FileNotFoundError("the hub does not answer, and its cache has none") from None
+
+
+def _reachable(model: str) -> bool:
+    """Whether the hub answers at all. Asked first, since a download is tried for half a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(model, timeout=_HUB_SECONDS)
+    except HfHubHTTPError:
+        return True
+    except Exception:  # of whatever client it uses
+        return False
+    return True
+
+
 class Tokens:
     """A checkpoint's tokenizer, from its folder or, by name, from the hub. Raises RecipeError."""
 
@@ -35,10 +67,7 @@ class Tokens:
 
         self.source = source
         try:
-            if (folder := Path(source)).is_dir():
-                self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            else:
-                self._tokenizer = Tokenizer.from_pretrained(source)
+            self._tokenizer = Tokenizer.from_file(str(_file(source)))
         except Exception as error:  # tokenizers raises plain exceptions
             raise RecipeError(
                 f"no tokenizer at {source!r} ({error}); name a folder with a tokenizer.json, or "

@@ -26,6 +26,8 @@ _NOISE = 0.3
 """Nats by which a log-probability may differ that is worked out twice, in 16 bits."""
 _CUT, _MORE = 4, 8
 """Tokens of an answer that is continued, and of the same answer in one go."""
+_END = 48
+"""Tokens in which a short answer should have come to its end."""
 _SEEDS = (1_203_117, 77_203_119)
 _HOT = (2.0, 1.0)
 """Temperatures at which seeds are told apart: some servers allow no more than 1."""
@@ -173,6 +175,9 @@ async def with_seeds(ask: Questions, able: Abilities) -> Abilities:
     if alone is not None:
         answers.append(alone)
     ends = [_has_end(answer) for answer in answers if answer.reason == "stop"]
+    if able.logprobs and not ends:
+        whole = await _alone(ask, able, {**question(able, _END), **logprobs(able, Sampling(1))})
+        ends = [_has_end(whole)] if whole is not None and whole.reason == "stop" else []
     return replace(
         able,
         seeds=Seeds(

@@ -65,8 +65,9 @@ def test_a_server_that_does_not_count_is_told_of() -> None:
 
 
 @pytest.mark.parametrize("shifted", [False, True])
-def test_an_echo_is_believed_if_it_says_what_the_answer_said(shifted: bool) -> None:
-    with serving(Flavour(tokens=False, chat=False, shifted=shifted)) as server:
+@pytest.mark.parametrize("tokens", [False, True])
+def test_an_echo_is_believed_if_it_says_what_the_answer_said(tokens: bool, shifted: bool) -> None:
+    with serving(Flavour(tokens=tokens, chat=False, shifted=shifted)) as server:
         source = openai(base_url=server.url)
         assert run(source.abilities()).scores is not shifted
         assert source.reads is not shifted

@@ -428,6 +428,49 @@ def test_a_field_that_means_something_is_never_dropped(server: Served) -> None:
         run(draw(generator, top_p=0.5))
 
 
+@pytest.mark.parametrize("most", [1, 4, 5])
+def test_stop_strings_that_are_dropped_are_cut_here(most: int) -> None:
+    """LiteLLM passes on the first four."""
+    stops = ("\u2401", "\u2402", "\u2403", "\u2404", "o")
+    with serving(replace(VLLM, most_stops=most)) as server:
+        generator = openai(base_url=server.url)
+        assert run(generator.abilities(())).few_stops is (most < 5)
+        sample = run(draw(generator, stop=stops, seed=3))
+        assert sample.finish == "stop"
+        assert "o" in sample.text
+        assert ("stop" in server.seen[-1].body) is (most == 5)
+
+
+def test_a_gateway_with_nobody_behind_it_is_waited_for() -> None:
+    """LiteLLM says 500 where the server behind it cannot be reached."""
+    left = [3]
+
+    def says(path: str, body: Mapping[str, Any]) -> Any:
+        if path == "/v1/completions" and left[0] and body["max_tokens"] == 64:
+            left[0] -= 1
+            return 500, "litellm.InternalServerError: OpenAIException - Connection error."
+        return None
+
+    with serving(VLLM) as server:
+        generator = OpenAI([server.url], clock=HastyClock(), limits=Limits(timeout=1e9))
+
+        async def work() -> Sample:
+            await generator.abilities()
+            server.answers = says
+            return await draw(generator)
+
+        assert run(work()).generated_tokens
+    assert not left[0]
+
+
+def test_an_error_within_a_stream_is_worth_another_try(server: Served) -> None:
+    generator = openai(base_url=server.url, model="toy")
+    run(generator.abilities())
+    server.answers = lambda path, body: [{"object": "error", "message": "engine dead"}]
+    with pytest.raises(TransientError, match="broke off: engine dead"):
+        run(draw(generator))
+
+
 # Seeds.
 
 
