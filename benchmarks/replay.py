@@ -1,20 +1,21 @@
 """Time and memory of a replay of a large stored run, which is made up here.
 
-    python -m benchmarks.replay [--problems 1319] [--n 64] [--orders 20] [--logprobs 200]
+    python -m benchmarks.replay [--problems 1319] [--n 64] [--orders 20] [--logprobs 200] \\
+        [--strategy NAME] [--against CHECKOUT]
 
 Writes a run's folder as the runner does (results and one tree a problem), then replays every
 strategy it supports in a process of its own, so that the peak of memory is the replay's alone.
+`--against` does the same with the code of another checkout (git worktree add), and compares.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,32 +69,54 @@ def make(folder: Path, problems: int, n: int, logprobs: int) -> None:
             results.write(json.dumps(line) + "\n")
 
 
-def measure(folder: Path, orders: int) -> None:
-    """Replay `folder`; what it took."""
+_MEASURE = """
+import json, resource, sys, time
+try:
     from evals.replay.show import main
+except ImportError:
+    from evals.replay_show import main
+start = time.perf_counter()
+main(sys.argv[1], orders=int(sys.argv[2]), strategies=sys.argv[4:], out=sys.argv[3])
+seconds = time.perf_counter() - start
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+cpu = sum(u.ru_utime + u.ru_stime for u in used)
+print(json.dumps([seconds, cpu, used[0].ru_maxrss / 2**20]))
+"""
+"""Works in earlier versions, too."""
 
-    start, cpu = time.perf_counter(), time.process_time()
-    main(folder, orders=orders, out=folder / "replay")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{time.perf_counter() - start:.1f} s, of which {time.process_time() - cpu:.1f} s on the "
-        f"processor; peak memory {peak:.2f} GiB"
+
+def measure(folder: Path, tree: str, orders: int, strategies: list[str]) -> list[float]:
+    """Replay `folder` with the code in `tree`: seconds, processor seconds, GiB."""
+    out = str(folder / "replay" / Path(tree).name)
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, str(folder), str(orders), out, *strategies],
+        env={**os.environ, "PYTHONPATH": tree},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
+    *shown, last = done.stdout.splitlines()
+    print("\n".join(shown))
+    seconds, cpu, peak = json.loads(last)
+    print(f"{tree}: {seconds:.1f} s, {cpu:.1f} s of processors, peak memory {peak:.2f} GiB")
+    return [seconds, cpu]
 
 
 def cli() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     for name, value in {"problems": 1319, "n": 64, "orders": 20, "logprobs": 200}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    parser.add_argument("--against", help="A checkout of another version, to be measured too.")
+    parser.add_argument("--strategy", action="append", default=[], help="Only this one.")
     asked = parser.parse_args()
-    if asked.folder:
-        measure(Path(asked.folder), asked.orders)
-        return
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), asked.problems, asked.n, asked.logprobs)
-        command = [sys.executable, "-m", "benchmarks.replay", "--folder", folder]
-        subprocess.run([*command, "--orders", str(asked.orders)], check=True)
+        trees = [os.getcwd(), *([os.path.abspath(asked.against)] if asked.against else [])]
+        found = [measure(Path(folder), tree, asked.orders, asked.strategy) for tree in trees]
+    if asked.against:
+        ours, theirs = found
+        print(f"time {ours[0] / theirs[0]:.3f}, processor time {ours[1] / theirs[1]:.3f} of theirs")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from evals.replay.processes import Task, each, wanted
 from evals.replay.samples import REDUCTIONS, Recording, Stored
 from evals.replay.sources import Watch
 from evals.replay.strategies import DRAWS, SIZES, STRATEGIES, Chosen, Ints, Need, Offline, bound
@@ -189,35 +191,35 @@ def evaluate(
     orders: int = 20,
     seed: int = 0,
     watch: Watch | None = None,
+    processes: int | None = None,
 ) -> list[Replayed]:
     """Every strategy at each of its `budgets` (default: powers of two up to what is stored).
 
     Samples are permuted `orders` times with a seed of their problem's own: a problem's orders
     depend on nothing but `seed`, its id and how many samples it has. With 0 only the stored order
-    counts. Raises RecipeError for a budget that is not there, or that no strategy has.
+    counts. `processes` work side by side, by default as many as there are cores where there is
+    enough to do; the results do not depend on them. Raises RecipeError for a budget that is not
+    there, or that no strategy has.
     """
-    wanted = powers_of_two(recording.n) if budgets is None else sorted(set(budgets))
-    if not wanted or not 1 <= wanted[0] <= wanted[-1] <= recording.n:
+    asked = powers_of_two(recording.n) if budgets is None else sorted(set(budgets))
+    if not asked or not 1 <= asked[0] <= asked[-1] <= recording.n:
         raise RecipeError(f"budgets must be from 1 to {recording.n}, the samples of each problem")
     if orders < 0:
         raise RecipeError(f"orders must be 0 or more, got {orders}")
-    sizes = [tuple(s.budgets(wanted)) for s in strategies]
+    sizes = [tuple(s.budgets(asked)) for s in strategies]
     if strategies and not any(sizes):
         has = "; ".join(f"{s.label} has {s.span(recording.n)}" for s in strategies)
-        raise RecipeError(f"no strategy has the budget {', '.join(map(str, wanted))}: {has}")
+        raise RecipeError(f"no strategy has the budget {', '.join(map(str, asked))}: {has}")
+    task = Task([s.label for s in strategies], sizes, orders, seed)
     tables = [np.zeros((4, len(recording.problems), max(1, orders), len(b))) for b in sizes]
     stored = [np.zeros((len(recording.problems), len(b))) for b in sizes]
-    for i, problem in enumerate(recording.problems):
-        places = permutations(problem, orders, seed)
-        samples, grades = problem.ordered(places), problem.grades()[places]
-        for s, strategy in enumerate(strategies):
-            for j, outcome in enumerate(strategy(samples, sizes[s])):
-                right = _right(outcome.chosen, grades)
-                rest = slice(1, None) if orders else slice(None)
-                stored[s][i, j] = right[0]
-                parts = (right, outcome.samples, outcome.tokens, outcome.serial)
-                for row, part in enumerate(parts):
-                    tables[s][row, i, :, j] = part[rest]
+    rest = slice(1, None) if orders else slice(None)
+    several = wanted(task, len(recording.problems)) if processes is None else processes
+    alone = partial(replayed, strategies=strategies, task=task)
+    for i, found in enumerate(each(recording.problems, task, alone, several)):
+        for s, table in enumerate(found):
+            stored[s][i] = table[0, 0]
+            tables[s][:, i] = table[:, rest]
         if watch:
             watch("replaying", i + 1, len(recording.problems))
     return [
@@ -231,6 +233,21 @@ def evaluate(
         for s, strategy in enumerate(strategies)
         if sizes[s]
     ]
+
+
+def replayed(problem: Stored, strategies: Sequence[Chosen], task: Task) -> list[Floats]:
+    """One problem: for each strategy whether it is right, then samples, tokens and serial tokens,
+    [4, 1 + orders, budgets], the stored order first."""
+    places = permutations(problem, task.orders, task.seed)
+    samples, grades = problem.ordered(places), problem.grades()[places]
+    found = []
+    for strategy, budgets in zip(strategies, task.sizes, strict=True):
+        table = np.zeros((4, len(places), len(budgets)))
+        for j, outcome in enumerate(strategy(samples, budgets)):
+            right = _right(outcome.chosen, grades)
+            table[:, :, j] = right, outcome.samples, outcome.tokens, outcome.serial
+        found.append(table)
+    return found
 
 
 def permutations(problem: Stored, orders: int, seed: int) -> Ints:

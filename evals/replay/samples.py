@@ -77,14 +77,15 @@ class Stored:
         answers = [None if s.key < 0 else Answer(str(s.key), str(s.key)) for s in self.samples]
         facts = [s.facts() for s in self.samples]
         tokens = [s.tokens or 0.0 for s in self.samples]
+        paths = [(i,) for i in range(len(self.samples))]
 
         def make(reduction: Reduction) -> list[Order]:
             scores = [s.score(reduction) for s in self.samples]
             return [
                 Order(
                     [
-                        Candidate((i,), answers[p], score=scores[p], node=nodes[p], facts=facts[p])
-                        for i, p in enumerate(order)
+                        Candidate(at, answers[p], 1.0, 0.0, (), scores[p], nodes[p], facts[p])
+                        for at, p in zip(paths, order, strict=True)
                     ],
                     [tokens[p] for p in order],
                 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -51,6 +51,9 @@ class Order:
 
     def __init__(self, candidates: Sequence[Candidate], tokens: Sequence[float]) -> None:
         self.candidates = list(candidates)
+        self._finished = [
+            c.answer is not None and c.node is not None and c.node.finished for c in candidates
+        ]
         self.tokens = list(tokens)
         self.cost = list(accumulate(self.tokens, initial=0.0))
         self.longest = list(accumulate(self.tokens, max, initial=0.0))
@@ -60,8 +63,7 @@ class Order:
 
     def finished(self, place: int) -> bool:
         """Whether the sample ended by itself, with an answer."""
-        c = self.candidates[place]
-        return c.answer is not None and c.node is not None and c.node.finished
+        return self._finished[place]
 
 
 class Drawing(NamedTuple):
@@ -106,7 +108,7 @@ def esc(order: Order, budgets: Sequence[int], *, window: int) -> list[Drawing]:
         used = min(agreed + window, n)
         drawing = _sequential(order, used, window)
         if agreed + window <= n:
-            earlier = [replace(c, weight=0.0) for c in drawing.emitted[:agreed]]
+            earlier = [_changed(c, 0.0, c.rank) for c in drawing.emitted[:agreed]]
             drawing = drawing._replace(emitted=[*earlier, *drawing.emitted[agreed:]])
         found.append(drawing)
     return found
@@ -119,9 +121,15 @@ def race(order: Order, budgets: Sequence[int], *, m: int = 1) -> list[Drawing]:
         ended = sorted((order.tokens[i], i) for i in range(n) if order.finished(i))[:m]
         end = ended[-1][0] if len(ended) == m else np.inf
         paid = [min(tokens, end) for tokens in order.tokens[:n]]
-        winners = [replace(order.candidates[i], rank=tokens) for tokens, i in ended]
+        chosen = [(order.candidates[i], tokens) for tokens, i in ended]
+        winners = [_changed(c, c.weight, tokens) for c, tokens in chosen]
         found.append(Drawing(winners, n, sum(paid), max(paid)))
     return found
+
+
+def _changed(c: Candidate, weight: float, rank: float) -> Candidate:
+    """What `dataclasses.replace` makes, in a fifth of its time."""
+    return Candidate(c.path, c.answer, weight, rank, c.steps, c.score, c.node, c.facts)
 
 
 def _sequential(order: Order, used: int, window: int) -> Drawing:

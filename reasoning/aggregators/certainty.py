@@ -34,8 +34,12 @@ def mean_logprob(candidate: Candidate) -> float | None:
 
 def probability(candidate: Candidate) -> float | None:
     """The geometric mean of the probabilities of the solution's tokens, in [0, 1]."""
-    logprob = mean_logprob(candidate)
-    return None if logprob is None else math.exp(min(0.0, logprob))
+    known = candidate.facts.get("probability")
+    if known is None:
+        logprob = mean_logprob(candidate)
+        known = math.nan if logprob is None else math.exp(min(0.0, logprob))
+        candidate.facts["probability"] = known
+    return known if known == known else None  # NaN is equal to nothing
 
 
 def confidence(candidate: Candidate, measure: Measure = "tail") -> float | None:

@@ -34,6 +34,7 @@ from evals.replay.sources import fallback_of, load
 from evals.replay.strategies import STRATEGIES
 from evals.statistics.metrics import majority_at_k
 from reasoning.aggregators import Candidate, rpc
+from reasoning.answers import Answer
 from reasoning.backends.recorded import Recorded
 from reasoning.errors import RecipeError
 from reasoning.generate import Prompt, Sampling
@@ -355,6 +356,52 @@ def test_the_mean_over_orders_is_the_exact_majority() -> None:
         exact = majority_at_k(keys, [key == "a" for key in keys], n)
         error = max(1e-9, np.sqrt(exact * (1 - exact) / 3_000))
         assert abs(found.values[0, j] - exact) < 5 * error
+
+
+def test_processes_do_not_change_what_comes_of_it(tmp_path: Path) -> None:
+    load(make_run(tmp_path, [{"searcher": "best_of_n", "n": 6}]))
+    found = load(tmp_path / "run")
+    chosen = choose(["self_consistency", "best_of_n-reduction=min", "esc-window=2"])
+    alone, together = (evaluate(found, chosen, orders=3, processes=k) for k in (1, 2))
+    for a, b in zip(alone, together, strict=True):
+        for name in ("values", "stored", "samples", "tokens", "serial", "by_order"):
+            assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_a_process_that_fails_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "true")
+    recording = Recording("r", [stored([{"key": key} for key in "baa"], name) for name in "pqr"])
+    found = evaluate(recording, choose(["self_consistency"]), orders=0, processes=2)[0]
+    assert found.values.tolist() == [[0, 0, 1]] * 3
+
+
+LIKELY = st.tuples(
+    st.sampled_from([*"abcd", None]),
+    st.one_of(st.none(), st.floats(-2, -0.01), st.sampled_from([-0.25, -0.5])),
+    st.sampled_from([1.0, 1.0, 0.5, 0.0]),
+)
+
+
+@given(st.lists(LIKELY, max_size=12))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_a_vote_that_needs_no_fit_is_what_it_would_be(drawn: list[Any]) -> None:
+    candidates = [
+        Candidate(
+            (i,),
+            None if key is None else Answer(key, key),
+            weight=weight,
+            facts={"logprob": math.nan if logprob is None else logprob},
+        )
+        for i, (key, logprob, weight) in enumerate(drawn)
+    ]
+    quick = rpc.rpc(candidates)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rpc, "_settled", lambda *_: None)
+        whole = rpc.rpc(candidates)
+    assert (quick is None) == (whole is None)
+    if quick is not None and whole is not None:
+        assert quick.candidate is whole.candidate
+        assert quick.confidence == whole.confidence
 
 
 def test_orders_are_seeded_by_problem() -> None:

@@ -226,7 +226,7 @@ def test_the_likeliest_wins_by_perplexity_and_by_cisc_near_zero() -> None:
     assert key(perplexity(rows)) == "a"
     assert key(cisc(rows, temperature=0.001)) == "a"
     assert key(cisc(rows, temperature=1e6)) == "b"
-    assert rows[0].facts == {"logprob": pytest.approx(-0.5)}, "worked out once"
+    assert rows[0].facts["logprob"] == pytest.approx(-0.5), "worked out once"
 
 
 def test_steps_of_a_path_are_one_solution_and_written_text_says_nothing() -> None:
