@@ -2,33 +2,22 @@
 
 `equivalent` settles equal strings, numbers, words and collections of these in microseconds and
 asks a worker process with a hard time and memory limit about the rest.  docs/grading.md states
-the policy.  `python -m reasoning.answers.grading FILE...` compares it with labelled pairs.
+the policy.  `benchmarks/agreement.py` compares it with labelled pairs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import re
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Generic, TypeVar
 
-from reasoning.answers import (
-    MAX_LENGTH,
-    Answer,
-    after_answer_is,
-    canonical,
-    extract,
-    last_math,
-    last_number,
-)
+from reasoning.answers import MAX_LENGTH, Answer, canonical
 from reasoning.answers.pool import ComparisonError, default_pool, shutdown
 from reasoning.answers.rules import decide
 
@@ -182,53 +171,3 @@ async def classify(texts: Sequence[str], *, seconds: float = 5.0) -> list[Answer
     """The answers with the canonical form of their class representative as key."""
     indices = await group(texts, seconds=seconds)
     return [Answer(text, canonical(texts[i])) for text, i in zip(texts, indices, strict=True)]
-
-
-# ----------------------------------------------------------------- agreement with labels
-
-_WORDS = re.compile(r"[A-Za-z]{3,}")
-
-
-def _stated(text: str) -> str:
-    """The answer in a field of labelled data, which may be bare or a whole solution."""
-
-    def words(part: str) -> list[str]:
-        return _WORDS.findall(re.sub(r"\\(?:text|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+", "", part))
-
-    if found := extract(text):
-        return found
-    if len([w for w in words(text) if w not in ("and", "or")]) < 2 and "nswer" not in text:
-        return text
-    found = after_answer_is(text)
-    if found is None:
-        math, number = last_math(text), last_number(text)
-        later = number and math and text.rfind(number) > text.rfind(math) + len(math)
-        found = number if later else math or number
-    if found and len(words(found)) > 3:
-        found = last_math(found) or last_number(found) or found
-    return found or text
-
-
-def agreement(path: Path) -> tuple[int, int, list[tuple[str, str, str, bool]]]:
-    """Agreeing rows, labelled rows and the others (id, gold, prediction, label) of a JSONL file."""
-    agreed, total, others = 0, 0, []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        gold, prediction = row.get("gold", row.get("a")), row.get("prediction", row.get("b"))
-        if row.get("label") is None or gold is None or prediction is None:
-            continue
-        total += 1
-        gold, prediction = _stated(gold), _stated(prediction)
-        if equivalent_sync(gold, prediction) == row["label"]:
-            agreed += 1
-        else:
-            others.append((str(row.get("id", total)), gold, prediction, row["label"]))
-    return agreed, total, others
-
-
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        count, rows, different = agreement(Path(name))
-        print(f"{name}: {count} of {rows} agree")
-        for identity, left, right, label in different:
-            print(f"  {identity}: {left!r} / {right!r} labelled {label}")

@@ -12,9 +12,9 @@ from functools import lru_cache
 
 _ROOT_OR_EXP = re.compile(r"\\?(?<![A-Za-z])(sqrt|exp|abs)\s*(?=[({])")
 _POWER = re.compile(r"\^\s*(?=\()")
-_CHOOSE = re.compile(
-    r"\{?\s*([A-Za-z0-9]+|\{[^{}]*\})\s*\\choose\s*([A-Za-z0-9]+|\{[^{}]*\})\s*\}?"
-)
+_INSIDE = r"((?:[^{}]|\{[^{}]*\})*)"
+_CHOOSE = re.compile(rf"\{{{_INSIDE}\\choose(?![A-Za-z]){_INSIDE}\}}")
+_CHOOSE_ALL = re.compile(rf"{_INSIDE}\\choose(?![A-Za-z]){_INSIDE}\Z")  # the braces are off
 _REPEATING = re.compile(
     r"(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*)(?:\\(?:overline|bar|dot)\s*(?:\{(?P<a>[0-9]+)\}"
     r"|(?P<b>[0-9]))|\((?P<c>[0-9]+)\)(?![0-9]))"
@@ -29,13 +29,13 @@ _DOTS = re.compile(r"\\(?:cdots|dots[bcmio]?|hdots|ldots)(?![A-Za-z])|\.{3,}|…
 _NAMES = re.compile(
     r"\\text\{\\?(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp)\}"
 )
-_DEGREES = re.compile(r"(?P<of>[0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\[a-z]+)\s*\^\{?\\circ\}?")
+_DEGREES = re.compile(r"(?P<of>[0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\[a-z]+)\s*\^(?:\\circ|\{\\circ\})")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _ARRAY = re.compile(r"\\begin\{(array|smallmatrix|matrix)\}(?:\{[clr|]*\})?(.*?)\\end\{\1\}")
 _IN_BRACKETS = re.compile(r"[(\[](\\begin\{pmatrix\}(?:(?!\\begin).)*\\end\{pmatrix\})[)\]]")
 _PLAIN = (
     (re.compile(r"\*\*"), "^"),
-    (re.compile(r"\\colon(?![A-Za-z])\s*"), ":"),
+    (re.compile(r"\\colon(?![A-Za-z])\s*|\{:\}"), ":"),
     (re.compile(r"\\(?:ast|times|cdot|cdotp|bullet)(?![A-Za-z])\s*|\*"), r"\\cdot "),
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\\(?:lvert|rvert|vert)(?![A-Za-z])\s*"), "|"),
@@ -65,7 +65,9 @@ def respelled(text: str) -> str:
     if "\\" in text:
         text = _NAMES.sub(r"\\\1", text)
         text = _IN_BRACKETS.sub(r"\1", _ARRAY.sub(r"\\begin{pmatrix}\2\\end{pmatrix}", text))
-        text = _CHOOSE.sub(_binomial, text)
+        if "\\choose" in text:
+            text = _CHOOSE.sub(_binomial, text)
+            text = _CHOOSE_ALL.sub(_binomial, text, count=1) if "\\choose" in text else text
         if "\\circ" in text and _TRIGONOMETRIC.search(text):
             text = _DEGREES.sub(r"(\\frac{\g<of>\\pi}{180})", text)
     text = _bracketed(_ROOT_OR_EXP, text, _called)
@@ -105,7 +107,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def _binomial(found: re.Match[str]) -> str:
-    return "\\binom{{{}}}{{{}}}".format(*(part.strip("{}") for part in found.groups()))
+    return "\\binom{{{}}}{{{}}}".format(*(part.strip() for part in found.groups()))
 
 
 def _repeating(text: str) -> str:

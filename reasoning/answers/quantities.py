@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -76,7 +77,7 @@ def measure(text: str) -> Quantity:
         said = found["text"] if found["text"] is not None else found["words"]
         if said and len(said) == 1 and said.casefold() not in _UNITS:
             break  # a symbol
-        if found["words"] and not all(w in _UNITS or len(w) > 3 for w in said.casefold().split()):
+        if found["words"] and not _speaks(said.casefold().split()):
             if not _ORDINAL.search(text):
                 break
         elif said is None:
@@ -91,6 +92,11 @@ def measure(text: str) -> Quantity:
     if found := _BASE.match(text):
         return Quantity(found[1], unit, found[2], frozenset(words))
     return Quantity(text.strip(), unit, None, frozenset(words))
+
+
+def _speaks(words: Sequence[str]) -> bool:
+    """Whether letters after a number are words: units, or one of four letters or more first."""
+    return all(w in _UNITS for w in words) or len(words[0]) > 3 or words[0] in _UNITS
 
 
 def _symbol(found: re.Match[str], units: dict[str, int], words: set[str]) -> None:

@@ -148,9 +148,14 @@ def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
         return a.casefold() == b.casefold()
     if ":" in a or ":" in b:
         return _ratios(a, b, leaf)
+    if _MATRICES.search(a) or _MATRICES.search(b):
+        return False  # the order of factors may count: they are equal in spelling only
     a, b = _spelled(a, x), _spelled(b, y)
     value = same_by_value(a, b)
     return leaf(a, b) if value is None else value
+
+
+_MATRICES = re.compile(r"[A-Z]\^(?:\{-1\}|-1|T|\{T\})")
 
 
 def _spelled(text: str, value: Fraction | None) -> str:

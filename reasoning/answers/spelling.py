@@ -82,7 +82,9 @@ _SPACE = re.compile(
 )
 _BRACED = re.compile(r"([\^_])\{([A-Za-z0-9]|\\circ)\}(?![0-9])")
 _POINT = re.compile(r"(?<=[0-9])\.(?![0-9]|\\(?:overline|bar|dot)(?![a-z])|\([0-9]+\))")
-_ZEROS = re.compile(r"(?<=[0-9])(\.[0-9]*?)0+(?![0-9])")
+_ZEROS = re.compile(
+    r"(?<=[0-9])(\.[0-9]*?)0+(?![0-9]|\\(?:overline|bar|dot|ldots)(?![a-z])|\([0-9]+\))"
+)
 
 _WORD = re.compile(r"[^\W\d_]{3}")
 _BROKEN = re.compile(
