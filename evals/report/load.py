@@ -76,9 +76,17 @@ class StoredRun:
 
     @property
     def notes(self) -> list[str]:
-        """What the run itself wants said beside its numbers."""
-        found = (self.summary or {}).get("notes") or self.manifest.get("notes") or []
-        return [str(note) for note in found]
+        """What the run itself wants said beside its numbers, and what else it has measured."""
+        summary = self.summary or {}
+        found = summary.get("notes") or self.manifest.get("notes") or []
+        measured = [
+            f"{s.get('name')}: {name} {value:.3f}"
+            for s in summary.get("strategies") or ()
+            if isinstance(s.get("measures"), Mapping)
+            for name, value in s["measures"].items()
+            if isinstance(value, int | float)
+        ]
+        return [*map(str, found), *measured]
 
     def result(self, row: Row) -> dict[str, Any]:
         """The whole stored line of `row`."""

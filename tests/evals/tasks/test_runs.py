@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from evals.report.load import load
 from reasoning.cli.app import app
 
 RECORDED = Path(__file__).parents[2] / "data" / "recorded"
@@ -73,3 +74,24 @@ def test_programs(tmp_path: Path) -> None:
         "4": 1.0,
     }
     assert votes["failures"] == []
+
+
+def test_what_is_measured_beside_right_and_wrong(tmp_path: Path) -> None:
+    quiz = tmp_path / "quiz.jsonl"
+    rows = [{"id": f"q{i}", "question": f"{i}+{i}?", "answer": 2 * i} for i in range(3)]
+    quiz.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "run"
+    changes = (
+        f"task.task={{name: jsonl, path: {quiz}}}",
+        "task.stress=2",
+        r"generator={name: scripted, replies: ['\boxed{4} \boxed{2}']}",
+        "strategies=[{searcher: self_consistency, n: 2, aggregator: majority_each}]",
+    )
+    sets = [word for change in changes for word in ("--set", change)]
+    reasoning("run", "rest_math500", "--out", out, *sets)
+    (found,) = json.loads((out / "summary.json").read_text())["strategies"]
+    # Asked are (1, 0), (2, 1) and (0, 2): the second is right, and nothing of the others.
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    measures = {"share": 1 / 3, "Q1": 1 / 3, "Q2": 1 / 3}
+    assert found["measures"] == pytest.approx(measures)
+    assert f"{found['name']}: share 0.333" in load([out]).runs[0].notes
