@@ -7,6 +7,7 @@ policy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -102,11 +103,24 @@ def formula(text: str) -> str | None:
 def stated(text: str) -> str | None:
     """What follows "the answer is", else the last formula, else the last number.
 
-    Money behind the last formula makes the last number the likelier answer.
+    Money behind the last formula makes the last number the likelier answer, and so does a last line
+    that concludes ("Therefore she makes 18 dollars.") without a formula.
     """
     if found := after_answer_is(text):
         return found
-    return last_number(text) if last_money(text) else last_math(text) or last_number(text)
+    if last_money(text) or (_CONCLUDES.match(last := _last_line(text)) and not last_math(last)):
+        return last_number(text)
+    return last_math(text) or last_number(text)
+
+
+_CONCLUDES = re.compile(
+    r"(?i)[\W_]*(?:so|therefore|thus|hence|in total|altogether|finally|consequently|in conclusion"
+    r"|(?:this|that|which) (?:means|gives|makes|leaves))\b(?=.*\d)"
+)
+
+
+def _last_line(text: str) -> str:
+    return text.rstrip().rpartition("\n")[2]
 
 
 FALLBACKS: dict[FallbackName, Fallback | None] = {

@@ -172,9 +172,11 @@ def _alike(option: str, said: str) -> bool:
 
 
 _PHRASE = re.compile(
-    r"(?i:\b(?:answer|choice|option)\b)(?i:\s+(?:is|are|should be|would be|must be)\b)?[\s:]*"
+    r"(?i:(?<!each )(?<!every )(?<!other )\b(?:answer|choice|option)\b)"
+    r"(?:(?i:\s+(?:is|are|should be|would be|must be)\b)[\s:]*|[ \t:]*)"
     r"(?:(?i:option|choice)\s+)?(?=(?P<said>[^\n]{1,200}))"
 )
+_SEVERAL = re.compile(r"\W*[A-J]\W*(?:\s(?:and|or)\s|[,&/])\W*[A-J]\b")
 _BOLD = re.compile(r"\*\*(?=\S)([^*\n]{1,200})\*\*")
 _NAMED = re.compile(r"(?<!not )(?<!than )(?<!instead of )\(([A-Za-z0-9])\)")
 _DENIED = re.compile(
@@ -184,6 +186,7 @@ _DENIED = re.compile(
 _CLAIMED = re.compile(
     r"\b(?:(?i:choose|pick|select|say|go with|going with|opt for|only|must be|should be|is|be|it's)"
     r"\s+(?:(?i:option|choice|answer)\s+)?[*(\[]{0,3}([A-HJ])(?![\w'’]|\s+[a-z]+\s[a-z]+)"
+    r"|(?i:therefore|thus|hence|so)[:,]?\s+[*(]{0,3}([A-HJ])[*).]{0,4}\Z"
     r"|([A-HJ])[)\]*.]{0,3}\s+is\s+(?:\w+\s)?(?:\w+\s)?(?:correct|right|best|true|answer)\b)"
 )
 _LABELLED = re.compile(r"(?m)^[\s*(\[]{0,4}([A-J])(?=[).:\]]|\s*$)")
@@ -211,17 +214,19 @@ def _sayings(text: str) -> list[str]:
         sentence = re.split(r"(?<=[^.])[.;](?:\s|$)", whole)[0]
         first = re.match(r"[\s*_$(\[]*([A-Za-z0-9])(?=[)\].,:;*_$\s]|\Z)", whole)
         found += [whole, sentence.strip()]
-        found += [first[1]] if first and first[1] not in "aI" and not _article(whole) else []
+        one = first and first[1] not in "aI" and not _article(whole) and not _SEVERAL.match(whole)
+        found += [first[1]] if first and one else []
     found += reversed(_BOLD.findall(text)[-4:])
     claimed = list(_CLAIMED.finditer(last))[-1:]
-    found += [match[1] or match[2] for match in claimed]
+    found += [next(filter(None, match.groups())) for match in claimed]
     named = _NAMED.findall(last)
     if len(set(named)) > 1:  # more than one is spoken of
         return [said for said in found if said]
     found += named[-1:]
     labels = _LABELLED.findall(text)
     if not (own := _LABELLED.match(last)) or labels.count(own[1]) > 1 or len(set(labels)) == 1:
-        found += [last, last.rstrip("."), re.split(r"\b(?:is|are|be)\b", last)[-1].strip(" .")]
+        end = re.split(r"\b(?:is|are|be)\b|['’]s\s", last)[-1].strip(" .!")
+        found += [last, last.rstrip("."), end]
     found += lines[:1] if len(set(labels)) == 1 else []
     return [said for said in found if said]
 

@@ -17,6 +17,11 @@ MATH = re.compile(
 digit (or has blanks on both sides), so "$15 each, so three cost $45" has none."""
 
 _MONEY = re.compile(r"(?<![\\$])\$[ \t]?(?=[-−]?\.?\d)")
+_BARE = re.compile(r"[\d,.]*\d")
+_SYMBOL = re.compile(r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{?\w\}?)?\s*")
+_TOLD = re.compile(
+    r"[ ](?:is|equals|=|are|was)[ ](?:equal to[ ]|approximately[ ])?(?=[-−]?\$?\.?\d)"
+)
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}(?![A-Za-z(^_])")
 
 
@@ -43,9 +48,15 @@ def _last(text: str) -> re.Match[str] | None:
 
 
 def last_math(text: str) -> str | None:
-    """The content of the last `$...$`, `$$...$$`, `\\(...\\)` or `\\[...\\]`."""
+    """The content of the last `$...$`, `$$...$$`, `\\(...\\)` or `\\[...\\]`.
+
+    Of a symbol whose value follows as a number ("$x$ is 5") that number.
+    """
     found = _last(text)
-    return content(found) if found else None
+    if found is None:
+        return None
+    told = _TOLD.match(text, found.end()) if _SYMBOL.fullmatch(content(found)) else None
+    return (amount_at(text, told.end()) if told else None) or content(found)
 
 
 def last_money(text: str) -> str | None:
@@ -53,4 +64,6 @@ def last_money(text: str) -> str | None:
     found = _last(text)
     start = found.end() if found else 0
     last = next(iter(deque(_MONEY.finditer(text, start), maxlen=1)), None)
-    return None if last is None else amount_at(text, last.end())
+    if last is None or (found and found[0][0] == "$" and _BARE.fullmatch(text, last.end())):
+        return None  # the last formula is cut off
+    return amount_at(text, last.end())

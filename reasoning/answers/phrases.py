@@ -16,21 +16,22 @@ _LINE = r"(?m:^)[ \t>#*_✅]{0,12}"
 _PHRASE = re.compile(
     r"(?i)(?<![a-z])answers?(?![a-z])[*_}]{0,4}(?:\s(?:to|for|of|in|here)\b[^.:=\n]{0,60}?)?"
     r"\s+(?:is|are|was|equals)\b\s*[:：]?"
-    r"|(?<![a-z])answers?[*_}]{0,4}\s*(?:[:：=—–→]|-{1,2}>)|\bans\b\.?\s*[:=]"
+    r"|(?<![a-z])answers?[*_}\"']{0,4}\s*(?:[:：=—–→]|-{1,2}>)|\bans\b\.?\s*[:=]"
     r"|\banswer\s+(?P<must>(?:must|should|would|will|has to|can only)\s+be)\b\s*:?"
     rf"|{_LINE}(?:(?:the|my)\s)?(?:(?:final|correct)\s)?answer[*_]{{0,4}}[ \t]*\n"
-    r"|答案\s?(?:是|为|：|:)"
+    r"|答案\s?(?:是|为|：|:)|故选[：:]?"
 )
-_ANSWER = re.compile(r"(?i)ans|答案")
+_ANSWER = re.compile(r"(?i)ans|答案|故选")
 _MARKS = " \t\n*_}>#:："
 _FORMULA_JOIN = re.compile(r"\s*(?:[,;]|,?\s*\b(?:and|or)\b)\s*(?:(?:and|or)\b\s*)?(?=[$\\])")
 _STOP = re.compile(
     r"\n|(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bNo)"
-    r"(?<!^[A-Z])(?<![ .(][A-Z])\.(?=\s|[*\"'”)]|\Z)|[!?](?=[\s*]*(?:\Z|\n|[A-Z\"“✅]))|。"
+    r"(?<!^[A-Z])(?<![ .(][A-Z])\.(?=\s|[*\"'”)]|\Z)|[!?](?=[\s*]*(?:\Z|\n|[A-Z\"“✅]))|[。．]"
     r"|I hope it is correct|</?[a-z]{2,12}>"
 )
 _HTML = re.compile(r"</?(?:b|strong|i|em|u|code|p|span|mark)>")
 _PICTURES = re.compile("[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]")
+_QUOTED = re.compile(r"[\"“]([^\"”\n]{1,200})[\"”](?=\s*(?:[,;.!}\])]|\Z|\n))")
 _GOES_ON = re.compile(r"(?:[:：]|\b(?:is|are|equals))[*_\s]*\Z")
 _INITIAL = re.compile(r"(?<=[^ .(][ .(][A-Z])\.(?=\s|\Z)")
 _LEADS = re.compile(
@@ -56,13 +57,13 @@ _FULL = re.compile(
 _FUNCTIONS = r"(?:sin|cos|tan|log|ln|exp|sqrt|pi|mod|max|min|alpha|beta|theta)\b"
 _REASON = (
     r"since|because|as|so|which|who|where|when|with|making|giving|meaning|but|therefore|thus|hence|"
-    r"after|if|given|assuming|due|based|not|while|whereas|namely|being|considering|i\.e\."
+    r"after|if|given|assuming|due|based|not|while|whereas|namely|being|considering"
 )
 _REMARK = re.compile(
     rf"\s*,\s*(?!(?:and|or)\b|{_FUNCTIONS}|[^,]{{0,60}}=)[A-Za-z]{{2,}}\b|\s*,?\s+(?:{_REASON}|is|are|was|were)\b"
     r"|\s+(?:in total|altogether|rounded|for (?:all|any|every|each))\b|\s*[–—]+\s*(?=[A-Za-z]{2})"
     r"|\s+-\s+(?=[A-Za-z]{2})|\s*;\s*(?=[A-Za-z]{2})"
-    r"|\s*,?\s+or\s+(?=about|approximately|roughly)|\s*,\s+or\s+[a-z-]+\s*\Z"
+    r"|\s*,?\s+i\.e\.|\s*\((?:or|about|≈|=|i\.e\.)[^()]*\)[\s.]*\Z|\s*,?\s+or\s+(?=about|approximately|roughly)|\s*,\s+or\s+[a-z-]+\s*\Z"
     r"|\s*\((?!mod\b)(?=[^()]*[A-Za-z]{3})[^()]*\)[\s.]*\Z|,?\s+(?:≈|\\approx)\s"
 )
 _WORDY_REMARK = re.compile(
@@ -108,6 +109,8 @@ def _behind(text: str) -> str:
 def _told(rest: str, depth: int = 3) -> str | None:
     if not rest:
         return None
+    if quoted := _QUOTED.match(rest):
+        return quoted[1]
     if formulas := _formulas(rest):
         return formulas
     end = _STOP.search(rest)
@@ -154,6 +157,8 @@ def _initials(sentence: str, end: re.Match[str]) -> bool:
 def _unmarked(text: str) -> str:
     """Without emphasis, quotation marks around it, and a brace of a command around the phrase."""
     text = re.sub(r"(?<![\w)])(?:\*\*|__)(?=\S)|(?<=\S)(?:\*\*|__)(?![\w(])", "", text)
+    if text.endswith(("\\]", "\\)")) and "\\[" not in text and "\\(" not in text:
+        text = text[:-2].rstrip(" .")  # the phrase itself stands in the formula
     text = _PICTURES.sub("", text).strip(" *_\t`").rstrip(",;:")
     if len(text) > 2 and text[0] in "\"“'‘" and text[-1] in "\"”'’":
         text = text[1:-1]

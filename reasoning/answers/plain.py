@@ -93,7 +93,7 @@ def _end(line: str, *, short: bool) -> str | None:
         return math
     found = _ENDS_IN_NUMBER.search(line)
     if found and (short or _SAYS.search(line[: found.start()])):
-        return last_number(found[0])
+        return last_number(line[: found.end()])
     return None
 
 

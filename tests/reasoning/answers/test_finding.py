@@ -60,6 +60,18 @@ def finds(kinds: tuple[Answers, ...], said: str, answer: str) -> None:
         ("Let me check the answer: 12. The answer is correct.", "12"),
         ("The answer is D, because A, B and C are all wrong.", "D"),
         ("The answer is 42!", "42"),
+        ("The answer is 10^6, i.e. a million.", "10^6"),
+        ("**Final Answer:** 1.25 (or 5/4)", "1.25"),
+        ("The answer is 12 (mod 17).", "12 (mod 17)"),
+        ("The answer is (a, b) = (1, 2), as claimed.", "(1,2)"),
+        ("The answer is not 5, it is 6. The answer is 6.", "6"),
+        ("The answer is 6.\n\n(The answer is not 5.)", "6"),
+        ("The answer is $6$.\n\nNote: in the book, the answer is given in cm.", "6"),
+        ("Answer: 42\nConfidence: 95%", "42"),
+        ('```json\n{"answer": "42", "reason": "3*14"}\n```', "42"),
+        (r"\[\text{The answer is } 42.\]", "42"),
+        ("The answer is 42<|im_end|>", "42"),
+        ("Therefore, the value of $x$ is 5.", "5"),
     ],
 )
 def test_reasons_and_remarks_are_no_part_of_an_answer(said: str, answer: str) -> None:
@@ -124,6 +136,20 @@ def test_an_amount_of_money_stands_for_a_formula_where_there_is_none_behind_it()
     finds((FORMULA,), "The change is $20 - $13.75 = $6.25.", "6.25")
     finds((FORMULA,), "It costs $5, and therefore $x = 12$.", "12")
     finds((FORMULA,), "The sum is $ 12 $.", "12")
+
+
+def test_a_last_line_that_concludes_has_the_number() -> None:
+    finds((STATED,), "Let $x$ be the price.\n\nTherefore, Janet makes 18 dollars.", "18")
+    finds((STATED,), r"We get $x=\frac{1}{2}$." + "\n\nThis completes step 3.", "1/2")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["The answer is", "Answer:", "The answer is as follows.", "The answer is not 5.",
+     "The answer must be an integer."],
+)  # fmt: skip
+def test_a_phrase_that_says_nothing(said: str) -> None:
+    assert FORMULA.find(said, True) is None
 
 
 @pytest.mark.parametrize(
@@ -199,6 +225,8 @@ def test_what_does_something_with_letters_stays_whole(text: str) -> None:
         "(A) Rome is in Italy. (C) is anatomy. (D) is a length. So only (B) remains.",
         "**Answer: B) Paris**\n\nParis is the capital; Rome is in Italy.", "<answer>Paris</answer>",
         "Correct answer: **(B)**\n\nWhy the others fail:\n- **(A)** no\n- **(C)** no",
+        "Let's look at each option:\nA) no\nB) yes\nC) no\n\nTherefore, B is correct.", "故选B",
+        '{"reason": "A is in Italy", "answer": "B"}', "So only C fits not. Therefore: B",
         "### Answer\nB", "**Answer**\n\n(B) Paris", "The answer is not A. It is B.",
     ],
 )  # fmt: skip
@@ -211,7 +239,8 @@ def test_options_are_found(said: str) -> None:
 @pytest.mark.parametrize(
     "said",
     ["Both A and B look plausible.", "I am not sure.", "The options (A) and (C) are cities.",
-     "A. Rome is wrong.\nB. Paris is right.\nC. is anatomy.", "The answer cannot be determined."],
+     "A. Rome is wrong.\nB. Paris is right.\nC. is anatomy.", "The answer cannot be determined.",
+     "Answer: B and C", "Let's look at each option: A) no B) yes"],
 )  # fmt: skip
 def test_where_no_option_is_settled_on_there_is_none(said: str) -> None:
     assert CHOICE.find(said, True) is None

@@ -385,6 +385,11 @@ Tel. 555-1234"""
         ("<think>5 or 6</think>\n\nYes", "Yes"),
         ("<think>5 or 6</think>", "<think>5 or 6</think>"),
         ("The answer is 5.", "5"),
+        ("The answer is 89, since 84 + 5 = 89.", "89"),
+        ("The result is −3.", "-3"),
+        ("It takes 2 1/2 hours.", "2 1/2"),
+        ("Paris<|im_end|>", "Paris"),
+        ("[THINK]Rome?[/THINK]The capital of France is **Paris**.", "Paris"),
     ],
 )
 def test_plain_questions_are_answered(said: str, answer: str | None) -> None:
