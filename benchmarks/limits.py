@@ -14,9 +14,9 @@ from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.generate import Sampling
 from reasoning.problem import Problem
+from reasoning.result import run_search
 from reasoning.runs.stages import chained
 from reasoning.search import Search
-from reasoning.session import run_search
 from reasoning.tree import Sample
 
 SAMPLE = Sample("The answer is \\boxed{7}", finish="end", generated_tokens=300)

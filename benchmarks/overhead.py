@@ -18,9 +18,9 @@ from asyncio import TaskGroup
 from reasoning.backends.scripted import Scripted
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.result import run_search
 from reasoning.runs.stages import chained
 from reasoning.search import Search
-from reasoning.session import run_search
 from reasoning.tree import RolloutTree, Sample
 
 SAMPLE = Sample("The answer is \\boxed{7}", finish="end", generated_tokens=5)

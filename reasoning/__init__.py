@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from reasoning.generate import Generator, Meter, Prompt, Sampling
     from reasoning.problem import Message, Problem
     from reasoning.racing import race
+    from reasoning.result import Result
     from reasoning.search import Search, Step
-    from reasoning.session import Limits, Result, Session, solve, solve_async
+    from reasoning.session import Session, solve, solve_async
+    from reasoning.settings import Limits
     from reasoning.tree import Node, RolloutTree, Sample, Turn
     from reasoning.usage import Usage
     from reasoning.verify import Scores, Verifier
@@ -32,13 +34,13 @@ _HOMES = {
     "Candidate": "aggregators",
     "Choice": "aggregators",
     "Generator": "generate",
-    "Limits": "session",
+    "Limits": "settings",
     "Message": "problem",
     "Meter": "generate",
     "Node": "tree",
     "Problem": "problem",
     "Prompt": "generate",
-    "Result": "session",
+    "Result": "result",
     "RolloutTree": "tree",
     "Sample": "tree",
     "Sampling": "generate",

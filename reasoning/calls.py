@@ -13,6 +13,7 @@ from reasoning.budget import Budget, Kind, Lease
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
 from reasoning.events import Watch, drawn
 from reasoning.generate import Generator, Prompt, Sampling
+from reasoning.leasing import give_back, leases_at_once, leases_for
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
@@ -26,14 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KINDS: tuple[Kind, ...] = ("calls", "tokens", "money")
-"""What one call needs, in the order in which it is leased: always the same, so nobody waits for
-somebody who waits for him."""
-
 _CUT: dict[str, Any] = {"cut": "by a limit, where this generator cannot go on"}
-
-_MARKS = 16
-"""Tokens that a chat template puts around a message, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,9 @@ class Caller:
         strand = self.strand(passing=True)  # before it waits for anything, and others get further
         attempt, pause = 0, None
         while True:
-            leases = None if call.begun or pause is not None else self._at_once(call, budget)
+            leases = None
+            if pause is None and call.begun is None:
+                leases = leases_at_once(budget, prompt, params.max_tokens, whole=whole)
             if leases is None:
                 leases = await self._ready(call, budget, pause)
             if leases is None:
@@ -148,14 +144,6 @@ class Caller:
                 budget.purse("money" if lease.capped else "tokens").exhausted = True
                 return self._file(call, replace(call.begun, info=_CUT | dict(sample.info or {})))
 
-    def _at_once(self, call: _Call, budget: Budget) -> dict[Kind, Lease] | None:
-        """The right to call where nobody has to be asked or waited for: the usual case, quickly."""
-        if budget.bounds("calls") or budget.bounds("money"):
-            return None
-        even = call.prompt.path if call.whole and budget.bounds("tokens") else None
-        lease = budget.purse("tokens").at_once(call.params.max_tokens, even=even)
-        return None if lease is None else {"tokens": lease}
-
     async def _ready(
         self, call: _Call, budget: Budget, pause: float | None
     ) -> dict[Kind, Lease] | None:
@@ -167,62 +155,13 @@ class Caller:
         try:
             if pause is not None:
                 await self.clock.sleep(pause)
-            return await self._leases(call, budget, call.params.max_tokens - begun)
+            tokens, price = call.params.max_tokens - begun, self._price(call)
+            return await leases_for(budget, call.prompt, tokens, whole=call.whole, price=price)
         except asyncio.CancelledError:
             if call.begun is not None:
                 self.usage.cancelled_calls += 1
                 self._give_up(call, "cancelled", 0)
             raise
-
-    async def _leases(self, call: _Call, budget: Budget, tokens: int) -> dict[Kind, Lease] | None:
-        """The right to make one call; None if a limit forbids it."""
-        leases: dict[Kind, Lease] = {}
-        try:
-            for kind in _KINDS:
-                bound = budget.bounds(kind)
-                if kind != "tokens" and not bound:
-                    continue
-                amount = tokens if kind == "tokens" else 1
-                if kind == "money":
-                    amount = self._cost(call, leases["tokens"].amount)
-                even = call.prompt.path if bound and call.whole and kind != "calls" else None
-                lease = await budget.purse(kind).lease(amount, even=even)
-                if lease is not None:
-                    leases[kind] = lease
-                if kind == "money" and lease is not None and not self._affords(call, leases):
-                    purse, lease = budget.purse(kind), None
-                    purse.exhausted = True
-                if lease is None:
-                    _give_back(leases)
-                    return None
-        except BaseException:
-            _give_back(leases)
-            raise
-        return leases
-
-    def _price(self, call: _Call) -> Price:
-        return self.prices.get(call.prompt.model, Price())
-
-    def _cost(self, call: _Call, tokens: int) -> int:
-        """What the call costs at most, in billionths: a prompt has no more tokens than bytes."""
-        prompt, price = call.prompt, self._price(call)
-        said = [prompt.text, *(message.content for message in prompt.messages)]
-        read = sum(len(text.encode("utf-8", "replace")) + _MARKS for text in said)
-        dearest = max(price.input, price.cached or 0.0)
-        return max(1, Price(dearest, price.output).of(read, 0, tokens))
-
-    def _affords(self, call: _Call, leases: dict[Kind, Lease]) -> bool:
-        """Whether there is money for a token at least; no more are asked for than it pays."""
-        tokens, money = leases["tokens"], leases["money"]
-        price = self._price(call).output
-        if not money.short:
-            return True
-        rest = money.amount - self._cost(call, 0)
-        affordable = tokens.amount if not price else int(rest * 1_000_000 / (price * NANO))
-        if rest < 0 or affordable < 1:
-            return False
-        tokens.cap(min(tokens.amount, affordable))
-        return True
 
     async def _ask(self, generator: Generator, call: _Call, lease: Lease) -> Sample | None:
         """One attempt. Whatever it comes to is paid for and, unless worth a retry, filed."""
@@ -258,6 +197,10 @@ class Caller:
         self.usage.estimated_tokens += _guessed(sample, lease.used)
         return replace(sample, model=prompt.model) if prompt.model else sample
 
+    def _price(self, call: _Call) -> Price | None:
+        """What the model that is asked costs; None if nobody says."""
+        return self.prices.get(call.prompt.model)
+
     def _spend(self, call: _Call, generated: int, prompt: int = 0, cached: int = 0) -> None:
         usage, model = self.usage, call.prompt.model
         usage.generated_tokens += generated
@@ -266,8 +209,9 @@ class Caller:
         if model:
             usage.models[model] += Share(generated, prompt, cached)
         if usage.money is not None:
-            call.paid = self._price(call).of(prompt, cached, generated)
-            usage.money += call.paid / NANO
+            price = self._price(call)
+            call.paid = 0 if price is None else price.of(prompt, cached, generated)
+            usage.money = None if price is None else usage.money + call.paid / NANO
 
     def _waste(self, call: _Call, tokens: int) -> None:
         """An attempt has produced `tokens` in vain."""
@@ -282,7 +226,7 @@ class Caller:
             leases["calls"].used = 1
         if "money" in leases:
             leases["money"].used = call.paid
-        _give_back(leases, strand.time)
+        give_back(leases, strand.time)
 
     def _fail(self, call: _Call, error: BaseException, tokens: int) -> None:
         self.note(f"generating {call.prompt.path}", error)
@@ -407,8 +351,3 @@ def _guessed(sample: Sample, generated: int) -> int:
     if info.get("estimated_tokens"):
         return generated + sample.prompt_tokens
     return sample.prompt_tokens if info.get("estimated_prompt_tokens") else 0
-
-
-def _give_back(leases: dict[Kind, Lease], time: int = 0) -> None:
-    for lease in reversed(leases.values()):
-        lease.settle(time)

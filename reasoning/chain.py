@@ -7,7 +7,7 @@ aggregator one that keeps or chooses. `[self_consistency, majority]` is the simp
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
@@ -17,6 +17,7 @@ from reasoning.aggregators.first import first
 from reasoning.aggregators.majority import majority
 from reasoning.answers.kind import refuse_votes
 from reasoning.clock import Deadline
+from reasoning.drawing import MOST, too_many
 from reasoning.errors import ChoiceError, RecipeError, cause, unknown
 
 if TYPE_CHECKING:
@@ -47,10 +48,14 @@ class Stage:
         return _places(self.run) > 1
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """Its parameters, as far as they are stated."""
+        return self.run.keywords if isinstance(self.run, partial) else {}
+
+    @property
     def models(self) -> list[str]:
         """The models that its parameters name: its file says in MODELS which of them do."""
-        given = self.run.keywords if isinstance(self.run, partial) else {}
-        stated = [given[name] for name in self.says("MODELS") or () if name in given]
+        stated = [self.given[name] for name in self.says("MODELS") or () if name in self.given]
         return [m for s in stated for m in ((s,) if isinstance(s, str) else s)]
 
     @property
@@ -102,6 +107,7 @@ class Chain:
     def refuse(self, search: Search) -> None:
         """Raise RecipeError for what the chain needs and this search lacks, before it is spent."""
         self.refuse_models(search.models)
+        self.refuse_sizes(any(search.budget.bounds(kind) for kind in ("tokens", "calls", "money")))
         voters, judges, confident = self._needs
         for name in voters:
             refuse_votes(name, [search.problem])
@@ -123,6 +129,13 @@ class Chain:
                 raise RecipeError(
                     f"{stage.name}: {unknown('model', wrong[0], known)} Name it in models"
                 )
+
+    def refuse_sizes(self, limited: bool) -> None:
+        """Raise RecipeError for more than a search may do at once, unless a limit bounds it."""
+        for stage in () if limited else self.stages:
+            for name, value in stage.given.items():
+                if isinstance(value, int) and value > MOST:
+                    raise RecipeError(f"{stage.name}: {name}: {too_many(value)}")
 
     @cached_property
     def _needs(self) -> tuple[list[str], list[str], list[str]]:

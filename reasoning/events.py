@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from reasoning.tree import Finish, Node, Path
 
 if TYPE_CHECKING:
-    from reasoning.session import Result
+    from reasoning.result import Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,18 @@
-"""Solve one problem: the Python API, and the one place where a search starts and ends."""
+"""Solve problems: the Python API."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import threading
 from asyncio import TaskGroup
-from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
-from pydantic import Field
-
-from reasoning.aggregators import Aggregator, Candidate
+from reasoning.aggregators import Aggregator
 from reasoning.answers.plain import Plain
-from reasoning.budget import Budget
-from reasoning.chain import Chain, StopReason
+from reasoning.chain import Chain
 from reasoning.clock import Clock, RealClock
 from reasoning.errors import (
     CallError,
@@ -26,102 +21,22 @@ from reasoning.errors import (
     TransientError,
     UserError,
     cause,
-    unknown,
 )
-from reasoning.events import Chosen, Done, Event
+from reasoning.events import Done, Event
 from reasoning.generate import Generator, Sampling
 from reasoning.plugin import Plugin
 from reasoning.problem import Message, Problem
+from reasoning.result import Result, failed, run_search
 from reasoning.runs import names
 from reasoning.runs.stages import chained
 from reasoning.search import Retry, Search, Searcher, Step
-from reasoning.tree import Node, RolloutTree
-from reasoning.usage import Price, Usage
+from reasoning.settings import Limits, made, priced, refuse_unpriced, sampling_for
+from reasoning.usage import Price
 from reasoning.verify import Verifier
 
 T = TypeVar("T")
 Named: TypeAlias = str | Mapping[str, Any]
 """A name, or a mapping with `name` and options, as in a recipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one search may spend; None means no limit. Tokens are generated tokens, calls those of
-    models, money is in the unit of the prices."""
-
-    tokens: Annotated[int, Field(ge=0)] | None = None
-    verifier_calls: Annotated[int, Field(ge=0)] | None = None
-    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    calls: Annotated[int, Field(ge=0)] | None = None
-    money: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-
-    def budget(self, within: Budget | None = None) -> Budget:
-        """The purses of one search, or of a whole run."""
-        return Budget(self.tokens, self.verifier_calls, self.calls, self.money, within=within)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a search. `answer` is None if no candidate had one, or none was chosen.
-
-    `chosen` is the winner, with its node; `confidence` in it, in [0, 1], None if nobody can say.
-    """
-
-    answer: str | None
-    stop_reason: StopReason
-    usage: Usage
-    candidates: list[Candidate]
-    tree: RolloutTree = field(repr=False)
-    failures: list[str] = field(default_factory=list)
-    chosen: Candidate | None = field(default=None, repr=False)
-    confidence: float | None = None
-
-    @property
-    def node(self) -> Node | None:
-        """The winner's place in the tree, None if there is no winner."""
-        return self.chosen.node if self.chosen else None
-
-    @property
-    def text(self) -> str | None:
-        """The whole text of the winner, None if there is none."""
-        return self.node.text if self.node else None
-
-
-async def run_search(search: Search, strategy: Chain, seconds: float | None = None) -> Result:
-    """Run the stages of a strategy under its deadline, and choose from what they put forward.
-
-    Raises UserError or EngineError as they are, out of whatever task group they happened in.
-    """
-    start = search.clock.now()
-    found = await strategy.run(search, seconds)
-    search.usage.seconds = search.clock.now() - start
-    chosen = found.choice.candidate
-    result = Result(
-        answer=chosen.answer.text if chosen and chosen.answer else None,
-        stop_reason=found.stop_reason,
-        usage=search.usage,
-        candidates=found.candidates,
-        tree=search.tree,
-        failures=search.failures,
-        chosen=chosen,
-        confidence=found.choice.confidence,
-    )
-    path = None if chosen is None else chosen.path
-    search.tell(lambda: Chosen(path, result.answer, result.text, result.confidence))
-    return result
-
-
-def failed(search: Search, error: BaseException) -> Result:
-    """What came of a search that an error has ended: no answer, and all that was paid for."""
-    what = f"{type(error).__name__}: {error}"
-    return Result(
-        answer=None,
-        stop_reason="failed",
-        usage=search.usage,
-        candidates=[],  # what it put forward is in the tree
-        tree=search.tree,
-        failures=[*search.failures, what],
-    )
 
 
 Question: TypeAlias = str | Problem | Sequence[Message | Mapping[str, str]]
@@ -180,6 +95,11 @@ class Session:
         return part
 
     async def __aenter__(self) -> Self:
+        if self._stack is not None:
+            raise RecipeError(
+                "this session has been entered already; leave it first, or solve with it as it "
+                "is: one session serves any number of questions at once"
+            )
         async with AsyncExitStack() as stack:
             for part in self._built:
                 stack.push_async_callback(part.aclose)
@@ -276,8 +196,8 @@ class Session:
         sampling = made(Sampling, options.pop("sampling", None), self.sampling)
         limits = made(Limits, options.pop("limits", None), self.limits)
         seed = options.pop("seed", self.seed)
-        if limits.money is not None and not self.prices:
-            raise RecipeError(UNPRICED)
+        if limits.money is not None:
+            refuse_unpriced("limits.money", self.prices, self.models)
         strategy = self._chain(options)
         search = Search(
             problem,
@@ -305,37 +225,6 @@ class Session:
         if "searcher" in options or "stages" in options:
             searcher, stages, params = options.pop("searcher", None), options.pop("stages", ()), {}
         return chained(searcher, stages, aggregator, {**params, **options})
-
-
-UNPRICED = (
-    "limits.money needs to know what tokens cost; add, for example, "
-    "prices: {default: {input: 0.2, output: 0.6}}, per million tokens"
-)
-
-
-def priced(
-    prices: Mapping[str, Price | Mapping[str, Any]], models: Collection[str], generator: str = ""
-) -> dict[str, Price]:
-    """What each of the models costs, "" for the one asked by default, which may be one of them.
-
-    "default" among `prices` is for all that have none. Raises RecipeError.
-    """
-    given = {}
-    for name, stated in prices.items():
-        if name not in ("default", "", *models):
-            raise RecipeError(unknown("model in prices", name, ("default", *models)))
-        price = given[name] = made(Price, stated, Price())
-        costs = (price.input, price.output, price.cached or 0.0)
-        if wrong := [cost for cost in costs if not 0 <= cost < math.inf]:
-            raise RecipeError(
-                f"prices: {name} has {wrong[0]}; a price is 0 or more, a million tokens"
-            )
-    base = given.pop("default", None)
-    found = {} if base is None else dict.fromkeys(("", *models), base)
-    found |= given
-    if generator in found:
-        found[""] = found[generator]
-    return found
 
 
 async def solve_async(question: Question, **settings: Any) -> Result:
@@ -400,11 +289,6 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
-def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:
-    """The generator's own defaults (else temperature 1, 1,024 tokens a solution), changed."""
-    return made(Sampling, changes, generator.sampling or Sampling(max_tokens=1024))
-
-
 def expect(
     models: Iterable[Generator], strategy: Chain, sampling: Sampling, limits: Limits
 ) -> None:
@@ -431,10 +315,3 @@ async def start(plugin: Plugin, clock: Clock | None = None) -> None:
                 raise EngineError(f"no start: {error}") from error
             wait = retry.delay(attempt, error.retry_after, 0.0)
         await (clock or RealClock()).sleep(wait)
-
-
-def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
-    """`value`, or `default` with the fields that a mapping changes; RecipeError for a misfit."""
-    if isinstance(value, Mapping):
-        return replace(default, **names.checked(kind, value))  # type: ignore[type-var]
-    return default if value is None else value

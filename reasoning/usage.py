@@ -44,7 +44,8 @@ class Usage:
     `generated_tokens` includes `wasted_tokens`, those of cancelled and failed calls, and
     `probe_tokens`, those of looks at what would come next. `critical_tokens` is the longest chain
     of tokens that had to be generated one after another, rounds of a limit included; `seconds` the
-    time from start to end on the search's clock. `money` is None where prices are not known.
+    time from start to end on the clock of the search. `money` is None where the price of a
+    call is not known.
     `estimated_tokens` are those of them, of prompts too, that nobody has counted.
     `models` has the part of every model but the one asked by default.
     """
@@ -72,7 +73,8 @@ class Usage:
         names = [f.name for f in fields(self) if f.name not in ("money", "models")]
         total = Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
         total.critical_tokens = max(self.critical_tokens, other.critical_tokens)
-        if self.money is not None or other.money is not None:
+        unknown = any(part.money is None and part.calls for part in (self, other))
+        if not unknown and (self.money is not None or other.money is not None):
             total.money = (self.money or 0.0) + (other.money or 0.0)
         for name in {**self.models, **other.models}:
             parts = self.models.get(name, Share()), other.models.get(name, Share())

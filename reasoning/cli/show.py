@@ -21,9 +21,9 @@ from reasoning.runs import names
 from reasoning.text import visible
 
 if TYPE_CHECKING:
+    from reasoning.result import Result
     from reasoning.runs.plan import Plan
     from reasoning.runs.run import Progress as RunProgress
-    from reasoning.session import Result
 
 console = Console()
 _SHOWN = 2000  # characters of a message in an example

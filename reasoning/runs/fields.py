@@ -32,7 +32,7 @@ from reasoning.runs.meanings import (
 )
 from reasoning.runs.recipe import Recipe, StrategySpec
 from reasoning.search import Step
-from reasoning.session import Limits
+from reasoning.settings import Limits
 from reasoning.usage import Price
 
 REQUIRED = "required"

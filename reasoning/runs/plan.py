@@ -16,7 +16,7 @@ from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
 from reasoning.search import Step
-from reasoning.session import Limits, made, sampling_for
+from reasoning.settings import Limits, made, sampling_for
 from reasoning.verify import Verifier
 
 SHARED_NOTE = (

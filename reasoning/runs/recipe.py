@@ -53,7 +53,7 @@ from reasoning.runs import names
 from reasoning.runs.editing import assign, read_yaml, with_sets
 from reasoning.runs.stages import Entry, chain, entry
 from reasoning.search import Step
-from reasoning.session import UNPRICED, Limits, made, priced
+from reasoning.settings import Limits, made, priced, refuse_unpriced
 from reasoning.usage import Price
 
 Spec = dict[str, Any]
@@ -199,9 +199,10 @@ def parse(data: Mapping[str, Any]) -> Recipe:
 
 
 def _check_prices(recipe: Recipe) -> None:
-    priced(recipe.prices, recipe.models)
-    if not recipe.prices and any("money" in x for x in (recipe.limits, recipe.run_limits)):
-        raise RecipeError(UNPRICED)
+    prices = recipe.priced
+    for name in ("limits", "run_limits"):
+        if getattr(recipe, name).get("money") is not None:
+            refuse_unpriced(f"{name}.money", prices, recipe.models)
 
 
 def strategies(recipe: Recipe) -> list[Strategy]:
@@ -222,6 +223,8 @@ def strategies(recipe: Recipe) -> list[Strategy]:
         )
     for s in found:
         s.run.refuse_models(s.recipe.models)
+        bounds = {**s.recipe.limits, **s.recipe.run_limits}
+        s.run.refuse_sizes(any(bounds.get(k) is not None for k in ("tokens", "calls", "money")))
         if s.recipe.verifier is None and s.run.says("SCORES"):
             raise RecipeError(
                 f"strategy {s.name!r} chooses by score and there is no verifier; name one, say "

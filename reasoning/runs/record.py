@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoning.errors import StoreError
 from reasoning.problem import Problem
-from reasoning.session import Result
+from reasoning.result import Result
 
 VERSION = 2
 """Of the form of a line. 1, the first, had no version, text, node, confidence and error."""

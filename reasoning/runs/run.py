@@ -15,6 +15,7 @@ from reasoning.backends.journal import Journal
 from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
+from reasoning.result import Result, failed, run_search
 from reasoning.runs import names
 from reasoning.runs.manifest import describe, met, tell_engines, tell_found, tell_sizes
 from reasoning.runs.plan import Arm, Plan, plan, refuse_steps
@@ -23,15 +24,8 @@ from reasoning.runs.record import recorded
 from reasoning.runs.store import Store
 from reasoning.sample import LOST as LOST_CALLS
 from reasoning.search import Search
-from reasoning.session import (
-    Limits,
-    Result,
-    expect,
-    failed,
-    made,
-    run_search,
-    start,
-)
+from reasoning.session import expect, start
+from reasoning.settings import Limits, made
 from reasoning.tree import RolloutTree
 from reasoning.usage import Usage
 from reasoning.verify import Cached, Verifier

@@ -401,3 +401,41 @@ def test_a_part_about_to_be_served_is_not_stuck() -> None:
         return [served.amount, rest.amount]
 
     assert asyncio.run(work()) == [4, 12]
+
+
+@pytest.mark.parametrize(("apart", "after"), [(False, 7), (True, 0)])
+def test_when_a_lease_began_counts_rounds_further_out(apart: bool, after: int) -> None:
+    """Unless those beside it have a time of their own, as the searches of a run have."""
+
+    async def work() -> int:
+        whole = Purse(10)
+        first = await whole.lease(6, even=(0,))
+        part = Purse(10, whole, apart=apart)
+        asked = asyncio.ensure_future(part.lease(6, even=(1,)))
+        await settled()
+        assert first is not None
+        assert not asked.done()
+        first.used = 4
+        first.settle(time=7)
+        lease = await asked
+        assert lease is not None
+        return lease.after
+
+    assert asyncio.run(work()) == after
+
+
+def test_what_can_be_had_at_once() -> None:
+    whole = Purse(10)
+    part = Purse(8, whole)
+    lease = part.at_once(6)
+    assert lease is not None
+    assert (part.reserved, whole.reserved) == (6, 6)
+    assert part.at_once(3) is None, "it does not fit here"
+    assert Purse(8, whole).at_once(5) is None, "nor further out"
+    assert part.at_once(1, even=(0,)) is None, "a round has to gather"
+    assert (part.reserved, whole.reserved) == (6, 6), "asking leaves no trace"
+    lease.used = 2
+    lease.settle()
+    assert (part.spent, whole.spent, whole.reserved) == (2, 2, 0)
+    free = Purse().at_once(10**9, even=(0,))
+    assert free is not None

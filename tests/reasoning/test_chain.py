@@ -19,8 +19,8 @@ from reasoning.chain import Chain, asks
 from reasoning.clock import VirtualClock
 from reasoning.errors import ChoiceError, RecipeError
 from reasoning.generate import Prompt, Sampling
+from reasoning.result import Result, run_search
 from reasoning.runs.stages import chained, entry
-from reasoning.session import Result, run_search
 from reasoning.testing import ToyGenerator, random_tree
 from reasoning.tree import Sample
 
@@ -168,9 +168,9 @@ def test_answers_are_grouped_by_meaning_once() -> None:
         def find(self, text: str, finished: bool) -> Answer:
             return Answer(text, text)
 
-        async def same(self, a: Answer, b: Answer) -> bool:
-            asked.append((a.text, b.text))
-            return a.text.lower() == b.text.lower()
+        async def alike(self, one: Answer, others: Sequence[Answer]) -> list[bool]:
+            asked.extend((one.text, other.text) for other in others)
+            return [one.text.lower() == other.text.lower() for other in others]
 
     problem = Problem("p", "q", answers=Kind())
     stages = [("self_consistency", {"n": 3}), {"searcher": idle}, "majority"]
@@ -231,3 +231,20 @@ def test_a_searcher_that_is_no_coroutine_is_told() -> None:
 
     with pytest.raises(RecipeError, match="plain gave back None and is no coroutine"):
         solve("q", searcher=plain, generator=Scripted(BOXES))
+
+
+def test_comparing_answers_ends_with_the_time_and_spelling_counts_after_it() -> None:
+    """Two towers of powers whose comparison takes for ever, and an answer found twice."""
+    clock = VirtualClock()
+
+    class Towers(Math):
+        async def alike(self, one: Answer, others: Sequence[Answer]) -> list[bool]:
+            await clock.sleep(1e9)
+            return await super().alike(one, others)
+
+    texts = [f"\\boxed{{{x}}}" for x in ("9^{9^{9^9}}", "7^{7^{7^7}}", "5", "5")]
+    search = Search(Problem("p", "q", answers=Towers()), Scripted(texts), clock=clock)
+    strategy = chained("self_consistency", (), None, {"n": 4})
+    found = asyncio.run(run_search(search, strategy, 3.0))
+    assert (found.answer, found.stop_reason, found.usage.seconds) == ("5", "seconds", 3.0)
+    assert len(found.candidates) == 4

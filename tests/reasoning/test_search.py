@@ -670,3 +670,50 @@ def test_views_that_share_a_limit_probe_one_place_without_waiting_for_each_other
         probes = run(search.split(2, look))
         assert sum(probe is not None for probe in probes) == found
         assert search.usage.generated_tokens == found
+
+
+@pytest.mark.parametrize(
+    ("misuse", "said"),
+    [
+        (lambda s: s.draw(None), "search.draw .* not None; draw, probe and best_partial give None"),
+        (lambda s: s.emit(None), "search.emit .* not None; draw, probe and best_partial give None"),
+        (lambda s: s.emit("x"), "search.emit is about a node of the tree, not 'x'; give one that"),
+        (lambda s: s.write(None, "x"), "search.write .* not None"),
+        (lambda s: s.write(s.root, 5), "search.write puts text into a path, not 5; make it"),
+        (lambda s: s.write(5, "x"), "search.write .* not 5"),
+        (lambda s: run(s.probe(None)), "search.probe .* not None"),
+        (lambda s: run(s.score(None)), "search.score .* not None"),
+    ],
+    ids=["draw", "emit", "emit-text", "write-none", "write-number", "write-at", "probe", "score"],
+)
+def test_what_is_no_node_or_text_is_named(misuse: Callable[[Search], Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        misuse(search(verifier=ToyVerifier(markov(3))))
+
+
+def test_calls_without_number_are_refused_before_any_is_made() -> None:
+    generator = Scripted(["\\boxed{1}"])
+    found = search(generator)
+    with pytest.raises(RecipeError, match=r"1000000000000 calls at once without a limit; .*limits"):
+        run(found.draws(found.root, 10**12, until="end"))
+    assert generator.calls == 0
+    bounded = search(generator, budget=Budget(calls=3))
+    assert len(run(bounded.draws(bounded.root, 10**30, until="end"))) == 3
+
+
+def test_a_view_waits_on_the_clock_of_the_whole_search() -> None:
+    """A share that has to wait for a round of the whole search begins when that round begins."""
+    said = [Sample("a " * 6, finish="end", generated_tokens=6)]
+    found = search(Scripted(said), budget=Budget(tokens=12), sampling=Sampling(max_tokens=8))
+
+    async def work() -> None:
+        view = found.share(12)
+        async with TaskGroup() as group:
+            group.create_task(found.draw(found.root, until="end"))
+            group.create_task(found.draw(found.root, until="end"))
+            await asyncio.sleep(0)
+            group.create_task(view.draw(view.root, until="end"))
+
+    run(work())
+    assert found.usage.generated_tokens == 12
+    assert found.usage.critical_tokens == 12, "one round behind the other"

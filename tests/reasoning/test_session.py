@@ -22,8 +22,9 @@ from reasoning.errors import (
     VerificationError,
 )
 from reasoning.generate import Prompt
+from reasoning.result import run_search
 from reasoning.runs.stages import chained
-from reasoning.session import run_search, run_sync, start
+from reasoning.session import run_sync, start
 from reasoning.testing import ToyGenerator, ToyVerifier, random_tree
 
 BOXES = ["\\boxed{1}", "\\boxed{2}", "\\boxed{2}", "no answer"]

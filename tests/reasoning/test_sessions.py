@@ -9,10 +9,12 @@ import pytest
 
 from reasoning import Message, Problem, Session, solve
 from reasoning.backends.scripted import Scripted
+from reasoning.budget import Budget
 from reasoning.errors import RecipeError
 from reasoning.events import Chosen, Done, Drawn, Emitted, Scored
 from reasoning.search import Search
 from reasoning.testing import ToyVerifier, markov
+from reasoning.usage import Usage
 
 TEXTS = ["It is \\boxed{7}", "It is \\boxed{8}", "So it is \\boxed{7}"]
 
@@ -217,3 +219,43 @@ def test_at_least_one_at_a_time() -> None:
 
     with pytest.raises(RecipeError, match="concurrency is 0"):
         asyncio.run(work())
+
+
+def test_a_price_that_is_not_known_is_not_nothing() -> None:
+    async def both(search: Search) -> None:
+        for name in ("", "dear"):
+            await search.draws(search.root, 1, until="end", model=name, land=search.emit)
+
+    settings: dict[str, Any] = {
+        "generator": Scripted(["a \\boxed{1}"]),
+        "models": {"dear": Scripted(["b \\boxed{1}"])},
+        "searcher": both,
+    }
+    known = {"": {"output": 1}}
+    assert solve("q", **settings, prices=known).usage.money is None
+    assert solve("q", **settings, prices={**known, "dear": {}}).usage.money is not None
+    with pytest.raises(RecipeError, match=r"limits\.money needs .* nobody says it of dear; add"):
+        solve("q", **settings, prices=known, limits={"money": 1})
+    spent, unknown, idle = Usage(calls=1, money=2.0), Usage(calls=1), Usage()
+    assert (spent + unknown).money is None
+    assert (idle + spent).money == 2.0
+
+
+def test_money_without_a_price_is_refused_when_it_is_asked_for() -> None:
+    found = Search(Problem("p", "q"), Scripted(["a"]), budget=Budget(money=1.0))
+    with pytest.raises(RecipeError, match="nobody says what the model asked by default costs"):
+        asyncio.run(found.draw(found.root))
+
+
+def test_a_session_is_entered_once_at_a_time() -> None:
+    async def work() -> None:
+        session = Session(generator=Scripted(["\\boxed{1}"]), searcher="sample")
+        async with session:
+            with pytest.raises(RecipeError, match="has been entered already"):
+                async with session:
+                    pass
+            assert (await session.solve("q")).answer == "1", "it stays open"
+        async with session:
+            assert (await session.solve("q")).answer == "1", "and may be entered again"
+
+    asyncio.run(work())

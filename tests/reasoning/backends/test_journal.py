@@ -476,3 +476,19 @@ def test_tools_that_give_what_cannot_be_kept_are_named() -> None:
     with pytest.raises(RecipeError, match=r"tool .*nothing: its arguments"):
         asyncio.run(found.call(nothing, {1, 2}))
     assert asyncio.run(found.call(nothing, [1, 2])) is None
+
+
+def test_tools_of_one_name_at_one_place_are_told_apart(tmp_path: Path) -> None:
+    made: list[str] = []
+    path = tmp_path / "j.jsonl"
+    for _ in range(2):
+        kept = Journal(Scripted(["a"]), path=path)
+        found = search(kept)
+
+        async def work(found: Search = found) -> list[Any]:
+            first, second = lambda: made.append("1") or 1, lambda: made.append("2") or 2
+            return [await found.call(tool) for tool in (first, second, first)]
+
+        assert asyncio.run(work()) == [1, 2, 1]
+        assert made == ["1", "2"], "each once, also when it is resumed"
+        kept.close()

@@ -9,7 +9,7 @@ import pytest
 
 from evals.report.plot import accuracy_plot
 from reasoning.cli import show
-from reasoning.session import Result
+from reasoning.result import Result
 from reasoning.tree import RolloutTree
 from reasoning.usage import Usage
 

@@ -328,6 +328,12 @@ def test_further_models_verifiers_and_prices() -> None:
         ({"stagse": ["sample"]}, "did you mean 'stages'"),
         ({"limits": {"calls": -1}}, "calls=-1"),
         ({"limits": {"money": 1}}, "what tokens cost"),
+        ({"run_limits": {"money": 1}}, r"^run_limits\.money needs to know what tokens cost"),
+        (
+            {"limits": {"money": 1}, "models": {"b": "scripted"}, "prices": {"": {"output": 1}}},
+            r"^limits\.money .* nobody says it of b;",
+        ),
+        ({"strategies": [{"searcher": "self_consistency", "n": 10**30}]}, "calls at once without"),
         ({"run_limits": {"tokns": 1}}, "tokens"),
         ({"prices": {"smal": {}}, "models": {"small": "scripted"}}, "did you mean 'small'"),
         ({"prices": {"default": {"input": -1}}}, "0 or more"),
