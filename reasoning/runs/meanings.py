@@ -90,7 +90,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "searcher": "who draws: a name, or `package.module:function`",
         "stages": "in place of `searcher`: a chain of searchers and aggregators, see below",
         "name": "in tables; left out, it is made of the searcher and what was set",
-        "aggregator": "who chooses, a name or a mapping with its options; left out: the searcher's",
+        "aggregator": "who chooses, a name or a mapping with its options; a list: one strategy "
+        "each; left out: the searcher's",
     },
     "stage": {
         "searcher": "the stage's name, where it draws",

@@ -73,7 +73,12 @@ class StrategySpec(BaseModel):
     searcher: str | None = None
     stages: list[Any] | None = None
     name: str | None = None
-    aggregator: str | Spec | None = None
+    aggregator: str | Spec | Annotated[list[str | Spec], Field(min_length=1)] | None = None
+
+    @property
+    def aggregators(self) -> Sequence[str | Spec | None]:
+        """Each makes a strategy of its own; None for the searcher's."""
+        return self.aggregator if isinstance(self.aggregator, list) else [self.aggregator]
 
     @model_validator(mode="after")
     def _either(self) -> StrategySpec:
@@ -236,8 +241,9 @@ def strategies(recipe: Recipe) -> list[Strategy]:
 def _countable(recipe: Recipe) -> None:
     """Raises RecipeError where lists in the recipe multiply to more strategies than anybody has."""
     count = sum(
-        math.prod(len(v) for v in _lists((spec.model_extra, spec.aggregator, *(spec.stages or ()))))
+        math.prod(len(v) for v in _lists((spec.model_extra, aggregator, *(spec.stages or ()))))
         for spec in recipe.strategies
+        for aggregator in spec.aggregators
     ) * math.prod(map(len, recipe.sweep.values()))
     if count > MOST_STRATEGIES:
         raise RecipeError(
@@ -286,19 +292,19 @@ def _expand(spec: StrategySpec, recipe: Recipe) -> Iterator[Strategy]:
     params = dict(spec.model_extra or {})
     stated = [entry({"searcher": spec.searcher, **params})] if spec.searcher else []
     stated += [entry(stage) for stage in spec.stages or ()]
-    if spec.aggregator is not None:
-        stated.append(entry(spec.aggregator, "aggregator"))
-    for entries in itertools.product(*(e.expanded() for e in stated)):
+    last = [[] if a is None else [entry(a, "aggregator")] for a in spec.aggregators]
+    every = (itertools.product(*(e.expanded() for e in (*stated, *more))) for more in last)
+    for entries in itertools.chain.from_iterable(every):
         run = chain(entries)
         default = Entry("aggregator", names.default_aggregator(_last_searcher(entries).function))
         if entries[-1].kind == "searcher":
             entries = (*entries, default)
-        *before, last = entries
+        *before, final = entries
         yield Strategy(
             _name(spec, entries, default),
             " > ".join(str(e.name) for e in before),
             _shown(entries),
-            str(last.name),
+            str(final.name),
             run,
             recipe,
             {},
@@ -328,7 +334,8 @@ def _name(spec: StrategySpec, entries: Sequence[Entry], default: Entry) -> str:
     given with what lists chose."""
     varied = {k: e.params[k] for e in entries for k in e.varied}
     if spec.name is not None:
-        return _label(spec.name, varied)
+        own = f" {_stage_label(entries[-1])}" if len(spec.aggregators) > 1 else ""
+        return _label(spec.name + own, varied)
     labels = [_stage_label(e) for e in entries]
     if entries[-1] is default or (entries[-1] == default and not spec.stages):
         labels.pop()

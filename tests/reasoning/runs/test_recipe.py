@@ -29,6 +29,20 @@ def test_a_list_gives_one_strategy_each() -> None:
     assert len({s.name for s in strategies(recipe)}) == 4
 
 
+def test_a_list_of_aggregators_gives_one_strategy_each() -> None:
+    several = ["majority", {"name": "complexity", "m": [2, 3]}]
+    entry = {"searcher": "self_consistency", "n": [4, 8], "aggregator": several}
+    found = strategies(parse({**GOOD, "strategies": [entry]}))
+    assert sorted((s.params["n"], s.aggregator) for s in found) == [
+        (4, "complexity"), (4, "complexity"), (4, "majority"),
+        (8, "complexity"), (8, "complexity"), (8, "majority"),
+    ]  # fmt: skip
+    assert len({s.name for s in found}) == 6
+    named = strategies(parse({**GOOD, "strategies": [{**entry, "name": "mine"}]}))
+    assert len({s.name for s in named}) == 6
+    assert all(s.name.startswith("mine") for s in named)
+
+
 def test_parameters_may_stand_below_params() -> None:
     flat = parse(GOOD)
     nested = parse({**GOOD, "strategies": [{"searcher": "self_consistency", "params": {"n": 4}}]})
