@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from reasoning.backends.openai import native
 from reasoning.backends.openai.said import ToolCalls, once, spoken
 from reasoning.backends.recorded import CHARS_A_TOKEN
 from reasoning.errors import TransientError
@@ -54,6 +55,7 @@ class Answer:
         self.extra: Mapping[str, Any] = {}
         """The first choice as it came."""
         self.tools = ToolCalls()
+        self._native = native.Said()
         self.fingerprint = ""
         """What the server says of its build, if it does."""
         self.thinks = False
@@ -156,7 +158,9 @@ class Answer:
                 elif data:
                     yield json.loads(data)
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def _take(self, event: Mapping[str, Any]) -> None:
+        if "meta_info" in event and "choices" not in event:
+            event = self._native.event(event)
         error = event.get("error") or (event if event.get("object") == "error" else None)
         if error:
             message = error.get("message") if isinstance(error, dict) else error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from reasoning.backends.openai import native
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.request import Abilities, names
 from reasoning.errors import CallError, EngineError, GenerationError
@@ -18,6 +19,8 @@ TEXT = "1, 2, 3, 4,"
 MESSAGES = [{"role": "user", "content": "Count from 1 to 9."}]
 OPTIONAL = ("temperature", "seed", "stream_options")
 """Fields that a question can do without."""
+_COLD = 0.01
+"""The temperature of questions where 0 is refused."""
 _SHORT = 16
 _LONG = 64
 """Tokens of an answer; more where they include thoughts that nobody gets to see."""
@@ -46,7 +49,8 @@ class Questions:
 
     async def whole(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer in one piece; None if the server refuses. Raises as the pool does."""
-        found = await self._asked(body, lambda full: self.pool.post(path, full))
+        found = await self._asked(body, lambda full: self.pool.post(path, in_words_of(path, full)))
+        found = native.whole(found)
         return found if isinstance(found, dict) else None
 
     async def choice(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -62,7 +66,8 @@ class Questions:
         async def ask(full: Mapping[str, Any]) -> Answer:
             answer, reply = Answer(**how), Reply()
             ended = (lambda: answer.ended(reply)) if streams else None
-            answer.read(await self.pool.exchange(path, full, reply, ended=ended))
+            asked = in_words_of(path, full)
+            answer.read(await self.pool.exchange(path, asked, reply, ended=ended))
             return answer
 
         stream = {"stream": True, "stream_options": {"include_usage": True}} if streams else {}
@@ -73,10 +78,11 @@ class Questions:
 
         Raises as the pool does, also if the server refuses.
         """
-        full = self._full({**question(able), **fields})
+        path = path_of(able)
+        full = in_words_of(path, self._full({**question(able), **fields}))
         answer = Answer()
         with readable():
-            answer._take(await self.pool.post(path_of(able), full))
+            answer._take(await self.pool.post(path, full))
         return answer.said()
 
     async def tokens(self, body: Mapping[str, Any]) -> list[int] | None:
@@ -106,10 +112,15 @@ class Questions:
                 return await ask(full)
             except GenerationError as error:
                 self.refusal = str(error)
-                named = [name for name in OPTIONAL if name in full and names(self.refusal, name)]
+                named = {name for name in OPTIONAL if name in full and names(self.refusal, name)}
+                if "temperature" in body:  # it is asked about
+                    named.discard("temperature")
                 if not named:
                     return None
-                self.refused.update(named)
+                if "temperature" in named and self._common["temperature"] == 0:
+                    self._common["temperature"] = _COLD
+                    named.discard("temperature")
+                self.refused |= named
 
     def _full(self, body: Mapping[str, Any]) -> dict[str, Any]:
         full = {**self._common, **body}
@@ -117,7 +128,14 @@ class Questions:
 
 
 def path_of(able: Abilities) -> str:
+    if able.native:
+        return native.PATH
     return "chat/completions" if able.mode == "chat" else "completions"
+
+
+def in_words_of(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A request to /completions as what stands at `path` wants it."""
+    return native.request(body) if path == native.PATH else body
 
 
 def question(able: Abilities, most: int | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reasoning.backends.openai import fields, request
 from reasoning.backends.openai.answer import Answer
-from reasoning.backends.openai.asking import path_of
+from reasoning.backends.openai.asking import in_words_of, path_of
 from reasoning.backends.openai.request import Abilities
 from reasoning.clock import Clock
 from reasoning.errors import TransientError
@@ -111,9 +111,10 @@ class Call:
             if self._priority:
                 body["priority"] = _priority(prompt)
             try:
+                path = path_of(self._able)
                 await self._pool.exchange(
-                    path_of(self._able),
-                    body,
+                    path,
+                    in_words_of(path, body),
                     reply,
                     affinity=request.affinity(prompt) if several else (),
                     becomes=fold(prompt.parent.key, prompt.slot) if several else None,

@@ -107,7 +107,8 @@ def body(
         **request.logprobs(able, params),
     }
     if params.temperature > 0:
-        asked["seed"] = seed if able.mode == "tokens" else seed % 2**31
+        wide = able.mode == "tokens" and not able.native
+        asked["seed"] = seed if wide else seed % 2**31
     if params.stop and stops_there(able, params):
         asked["stop"] = list(params.stop)
         asked["include_stop_str_in_output"] = True

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from reasoning.backends.openai import fields, reports, request, scoring
+from reasoning.backends.openai import fields, native, reports, request, scoring
 from reasoning.backends.openai.answer import THINK, Answer
-from reasoning.backends.openai.asking import Questions
+from reasoning.backends.openai.asking import Questions, in_words_of, path_of
 from reasoning.backends.openai.calling import Call
 from reasoning.backends.openai.probe import Api, find_out, served
 from reasoning.backends.openai.probe_more import with_answer
@@ -208,7 +208,7 @@ class OpenAI(Generator):
                 f"the server at {self.urls[0]} does not tell how likely given text is "
                 "(prompt_logprobs, or echo with logprobs); use vLLM, or generator nano"
             )
-        post = partial(self._post, "completions", prompt=prompt)
+        post = partial(self._post, path_of(able), prompt=prompt)
         if able.mode == "text":
             return await scoring.by_echo(
                 post, self._template, prompt, sample, question, meter, least=able.least
@@ -309,7 +309,8 @@ class OpenAI(Generator):
 
     async def _post(self, path: str, body: Mapping[str, Any], prompt: Prompt | None = None) -> Any:
         near = request.affinity(prompt) if prompt is not None and len(self.urls) > 1 else ()
-        return await self._here().pool.post(path, {"model": self.model, **body}, affinity=near)
+        asked = in_words_of(path, {"model": self.model, **body})
+        return native.whole(await self._here().pool.post(path, asked, affinity=near))
 
     def _tokenizer(self, able: Abilities) -> Tokenizer:
         here = self._here()

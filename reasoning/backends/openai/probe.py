@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
+from reasoning.backends.openai import native
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.asking import MESSAGES, TEXT, Questions
 from reasoning.backends.openai.probe_fields import accepted
@@ -128,6 +129,8 @@ async def _text(ask: Questions) -> Abilities | None:
         logprobs, least = more is not None and _has_logprobs(more), 1
     templated = await _templated(ask)
     ids = choice.get("token_ids")
+    if not ids and templated and (found := await _native(ask)) is not None:
+        return found
     able = Abilities(
         "tokens" if ids and templated is not None else "text",
         logprobs=logprobs,
@@ -136,6 +139,16 @@ async def _text(ask: Questions) -> Abilities | None:
         least=least,
     )
     return await _streaming(ask, able, path, plain, choice)
+
+
+async def _native(ask: Questions) -> Abilities | None:
+    """About SGLang's /generate; None if it is not there."""
+    body = {"prompt": await ask.tokens({"prompt": TEXT}), "max_tokens": 8, "logprobs": 0}
+    choice = await ask.choice(native.PATH, body)
+    if choice is None or not choice.get("token_ids"):
+        return None
+    able = Abilities("tokens", native=True, logprobs=_has_logprobs(choice), tokenizes=True)
+    return await _streaming(ask, able, native.PATH, body, choice)
 
 
 async def _chat(ask: Questions) -> Abilities | None:

@@ -125,7 +125,7 @@ async def with_likelihood(ask: Questions, able: Abilities) -> Abilities:
         return able
     plain = {"prompt": TEXT, "max_tokens": _CUT, "logprobs": able.least}
     if able.mode == "tokens":
-        return replace(able, scores=await _told_again(ask, plain))
+        return replace(able, scores=await _told_again(ask, able, plain))
     said = await ask.choice("completions", plain) or {}
     text = TEXT + str(said.get("text") or "")
     asked = {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": able.least}
@@ -137,15 +137,15 @@ async def with_likelihood(ask: Questions, able: Abilities) -> Abilities:
     return replace(able, scores=whole and _agree(one.get("token_logprobs") or (), found))
 
 
-async def _told_again(ask: Questions, plain: Mapping[str, Any]) -> bool:
+async def _told_again(ask: Questions, able: Abilities, plain: Mapping[str, Any]) -> bool:
     """The same by token ids and prompt_logprobs."""
-    before = await ask.tokens({"prompt": TEXT})
-    said = await ask.choice("completions", {**plain, "prompt": before, "return_token_ids": True})
+    before, path = await ask.tokens({"prompt": TEXT}), path_of(able)
+    said = await ask.choice(path, {**plain, "prompt": before, "return_token_ids": True})
     ids = (said or {}).get("token_ids") or []
     if not before or not said or not ids:
         return False
     asked = {"prompt": [*before, *ids], "max_tokens": 1, "prompt_logprobs": 0}
-    rows = ((await ask.choice("completions", asked)) or {}).get("prompt_logprobs") or []
+    rows = ((await ask.choice(path, asked)) or {}).get("prompt_logprobs") or []
     pairs = zip(ids, rows[len(before) :], strict=False)
     found = [(row or {}).get(str(token), {}).get("logprob") for token, row in pairs]
     return _agree((said.get("logprobs") or {}).get("token_logprobs") or (), found)

@@ -13,6 +13,7 @@ _MODES = {
     "text": "text to /completions",
     "chat": "/chat/completions",
 }
+_NATIVE = "token ids to /generate: prefixes are found in the cache"
 
 
 def facts(able: Abilities, urls: Sequence[str], model: str, build: str) -> dict[str, str]:
@@ -23,7 +24,7 @@ def facts(able: Abilities, urls: Sequence[str], model: str, build: str) -> dict[
         "server": ", ".join(urls),
         "model": named if able.listed else f"{named}, which the server does not list",
         "engine": able.engine or (f"not told, build {build}" if build else "not told"),
-        "paths": _MODES[able.mode],
+        "paths": _NATIVE if able.native else _MODES[able.mode],
     }
     if "steps" in found:
         out["step search"] = _steps(able)

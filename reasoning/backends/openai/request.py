@@ -94,6 +94,7 @@ class Abilities:
     """What a server can do, found out once. The last six only if something needs them: `found`.
 
     mode: how a path is handed over.
+    native: paths go to /generate, SGLang's own door.
     extended: it knows vLLM's fields (include_stop_str_in_output, priority, ...).
     stops: it keeps stop strings in the text and says which one it met; if not, answers are cut
         here, and the server is left as soon as a stop string comes.
@@ -121,6 +122,7 @@ class Abilities:
     """
 
     mode: Mode
+    native: bool = False
     extended: bool = False
     stops: bool = False
     few_stops: bool = False

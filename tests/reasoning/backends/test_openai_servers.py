@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ import pytest
 
 from reasoning.backends.openai import OpenAI, openai
 from reasoning.backends.openai.answer import Answer
+from reasoning.backends.openai.asking import MESSAGES
 from reasoning.backends.openai.probe import length
 from reasoning.clock import RealClock
 from reasoning.errors import GenerationError, RecipeError, TransientError
@@ -321,24 +324,31 @@ def test_tokens_of_one_text_are_told_apart_by_their_bytes() -> None:
 
 
 def one_at_a_time(server: Served) -> None:
-    """llama_cpp.server: a stream ends, without its end, when another call comes."""
-    flight = {"now": 0}
+    """llama_cpp.server: a stream ends, without its end, when another call comes.
+
+    Those that are asked for at once are all there before the first of them says anything.
+    """
+    arrived, latest = Counter[float](), [0]
     respond = server.respond
+    there = defaultdict[float, asyncio.Event](asyncio.Event)
+    together = {2.0: 2, 0.0: 16}  # the hot answers of a question, and the greedy ones of the test
 
     async def interrupting(method: str, path: str, headers: Any, data: bytes) -> Any:
-        if not path.endswith("completions"):
-            return await respond(method, path, headers, data)
-        flight["now"] += 1
-        number = flight["now"]
         status, kind, body = await respond(method, path, headers, data)
-        if isinstance(body, bytes):
+        if isinstance(body, bytes) or not path.endswith("completions"):
             return status, kind, body
+        asked = json.loads(data)
+        key = asked["temperature"] if asked["messages"] != MESSAGES or asked["temperature"] else -1
+        arrived[key] += 1
+        latest[0] += 1
+        number = latest[0]
 
         async def cut() -> Any:
+            if arrived[key] >= together.get(key, 0):
+                there[key].set()
+            await there[key].wait()
             async for event in body:
-                for _ in range(20):  # others get a chance to come
-                    await asyncio.sleep(0)
-                if flight["now"] != number:
+                if latest[0] != number:
                     yield b"data: [DONE]\n\n"
                     return
                 yield event
@@ -401,6 +411,34 @@ def test_what_a_server_refuses_is_dropped_and_told(server: Served) -> None:
     facts = run(generator.describe())
     assert facts["refused there"] == ", ".join(sorted(unknown))
     assert facts["streams"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "takes"), [(0.001, 1.0, True), (0.0, 1.5, True), (1.0, 1.0, False)]
+)
+def test_temperatures_may_be_bounded(
+    server: Served, least: float, most: float, takes: bool
+) -> None:
+    """Some servers refuse 0, some more than 1, and models that think often all but 1."""
+    chat = Chat(lambda body: [{"content": f"{body.get('seed')}"}])
+
+    def says(path: str, body: Mapping[str, Any]) -> Any:
+        if not least <= body.get("temperature", 1.0) <= most:
+            return 400, f"temperature must be from {least} to {most}"
+        return chat(path, body)
+
+    server.answers = says
+    generator = openai(base_url=server.url, model="toy")
+    able = run(generator.abilities())
+    assert ("temperature" not in able.refused) is takes
+    assert able.seeds is not None
+    assert able.seeds.differ
+    if takes:
+        assert run(draw(generator, temperature=0.7)).text == "1"
+    else:
+        with pytest.raises(RecipeError, match="takes none"):
+            run(draw(generator, temperature=0.7))
+    assert run(draw(generator)).text == "1"
 
 
 def test_what_is_refused_later_is_dropped_once(server: Served) -> None:
