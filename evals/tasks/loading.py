@@ -231,7 +231,7 @@ class _Asks:
                 before, question = conversation(question)
             elif self.questions:
                 question = _text(where, row, fields.question)
-            values = {key: text for key, v in row.items() if (text := shown(v)) is not None}
+            values = {k: text for k in self.needed if (text := shown(row.get(k))) is not None}
             values |= {"id": name, **answers.shows}
             values |= {"question": question, fields.question: question} if question else {}
             if lacking := sorted(self.needed - set(values)):

@@ -12,7 +12,8 @@ from types import FunctionType
 from typing import Any
 
 _FENCE = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", flags=re.DOTALL)
-_LONGEST = 100_000  # characters of one output that are compared
+_LONGEST = 100_000  # characters of one output that are compared with another's
+_WHOLE = 2**22  # characters of one output that is compared with the right one
 _PRELUDE = "from typing import *\n" + "\n".join(
     f"import {name}\nfrom {name} import *"
     for name in ("bisect", "collections", "functools", "heapq", "itertools", "math")
@@ -74,14 +75,21 @@ def outputs(program: str, inputs: Sequence[Any], entry_point: str | None) -> lis
 
 
 def results(program: str, inputs: Sequence[Any], entry_point: str | None) -> list[str | None]:
-    """As `outputs`, behind what contest sites import, and with what is returned as JSON."""
-    return [_output(f"{_PRELUDE}\n{program}", given, entry_point, json.dumps) for given in inputs]
+    """As `outputs`, behind what contest sites import, whole, and with what is returned as JSON."""
+    space: dict[str, Any] = {}
+    exec(_PRELUDE, space)
+    return [_output(program, x, entry_point, json.dumps, space, _WHOLE) for x in inputs]
 
 
 def _output(
-    program: str, given: Any, entry_point: str | None, told: Callable[[Any], str] = repr
+    program: str,
+    given: Any,
+    entry_point: str | None,
+    told: Callable[[Any], str] = repr,
+    imported: Mapping[str, Any] = {},
+    longest: int = _LONGEST,
 ) -> str | None:
-    space: dict[str, Any] = {"__name__": "__main__"}
+    space: dict[str, Any] = {**imported, "__name__": "__main__"}
     called = isinstance(given, list)
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")
     before = sys.stdin
@@ -91,7 +99,7 @@ def _output(
         with contextlib.redirect_stdout(printed):
             exec(compile(program, "candidate", "exec"), space)
             if called:
-                return told(_function(space, entry_point)(*given))[:_LONGEST]
+                return told(_function(space, entry_point)(*given))[:longest]
     except SystemExit as end:
         if called or end.code not in (None, 0):
             return None
@@ -102,7 +110,7 @@ def _output(
     finally:
         sys.stdin = before
     printed.seek(0)
-    return "\n".join(line.rstrip() for line in printed.read(_LONGEST).strip().split("\n"))
+    return "\n".join(line.rstrip() for line in printed.read(longest).strip().split("\n"))
 
 
 def printed(program: str) -> str:

@@ -26,6 +26,7 @@ from reasoning.errors import RecipeError, TaskError
 from reasoning.runs import names
 from reasoning.runs.consent import needs
 from reasoning.runs.recipe import load, parse
+from reasoning.sandbox.programs import results
 
 RECORDS: dict[str, Benchmark] = {
     name: record
@@ -345,6 +346,30 @@ def test_cases_that_are_none(tmp_path: Path) -> None:
         path = write(tmp_path / "x.jsonl", {"question": "?", "cases": cases})
         with pytest.raises(TaskError, match=f"line 1: .*{message}"):
             jsonl(path=path, answers="code")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys\nprint(sum(map(int, sys.stdin.buffer.read().split())))",
+        "import sys\nfor line in sys.stdin:\n    print(sum(map(int, line.split())), ' ')",
+        "from __future__ import annotations\nprint(accumulate and sum(map(int, input().split())))",
+        "import sys\nsys.stdout.buffer.write(b'%d' % sum(map(int, input().split())))\nsys.exit()",
+    ],
+    ids=["bytes", "lines", "imports", "writes"],
+)
+def test_ways_to_read_and_print(program: str) -> None:
+    inputs, wanted = ["1 2\n", "3 4\n"], ["3", "7"]
+    cases = [{"input": i, "output": o} for i, o in zip(inputs, wanted, strict=True)]
+    assert solved(cases, results(program, inputs, None))
+    assert not solved(cases[::-1], results(program, inputs, None))
+
+
+def test_long_outputs_are_compared_whole() -> None:
+    long = " ".join(map(str, range(50_000)))
+    found = results("print(*range(50_000))", [""], None)
+    assert solved([{"input": "", "output": long}], found)
+    assert not solved([{"input": "", "output": long + " 1"}], found)
 
 
 def test_private_tests_run_no_code(tmp_path: Path) -> None:
