@@ -273,7 +273,7 @@ def test_names_exist(page: Path) -> None:
     verbs = set(re.findall(r"\bsearch\.(\w+)\(", text)) | set(
         re.findall(r"`(?:await )?search\.(\w+)", text)
     )
-    made = vars(Search) | dict.fromkeys(("problem", "budget", "tree", "given", "models"))
+    made = {*dir(Search), "problem", "budget", "tree", "given", "models"}
     assert not [v for v in sorted(verbs) if v not in made]
 
 

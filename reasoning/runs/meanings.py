@@ -58,7 +58,8 @@ ABOUT: Mapping[str, str] = {
     "together, but for `seconds`, which only a search can have. Left out, there is no limit. A run "
     "that goes on has as much less of its `run_limits` as its stored searches have spent.",
     "prices": "By the name of a model in `models`, or `default` for all others: what it costs, per "
-    "million tokens. With prices there is money in the results.",
+    "million tokens. With prices there is money in the results, unless a model was asked whose "
+    "price is not known; under a limit of money every model needs one.",
 }
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {
