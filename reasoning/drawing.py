@@ -7,7 +7,7 @@ from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import repeat
+from itertools import chain, islice, repeat
 from numbers import Integral
 from types import CoroutineType
 from typing import Any, Literal, TypeAlias
@@ -75,14 +75,18 @@ class Drawing(Ground):
         return _landing(call, land) if bound else call
 
     async def draws(
-        self, node: Node, n: int, *, land: Land | None = None, **draw: Any
+        self, node: Node, n: int, *, land: Land | None = None, hedge: bool = False, **draw: Any
     ) -> list[Node]:
         """Draw `n` samples below `node`, side by side; fewer if a limit is used up.
 
-        The options are those of `draw`.
+        With `hedge` the first of them is greedy, the others are as they would be without (hedged
+        sampling, 2025, arXiv:2506.20544). Other options are those of `draw`.
         """
         call = partial(self.draw, node, land=land, **draw)
-        return await self.side_by_side(repeat(call, self.affordable(n)))
+        calls = repeat(call, self.affordable(n))
+        if not hedge:
+            return await self.side_by_side(calls)
+        return await self.side_by_side(chain([partial(hedged, call)], islice(calls, 1, None)))
 
     def affordable(self, n: int) -> int:
         """Of `n` calls those worth making ready: what limits leave a token and a call for, and one.
@@ -293,6 +297,18 @@ async def _landed(call: Awaitable[Node | None], land: Land | None) -> Node | Non
     node = await call
     if node is not None and land is not None and (more := land(node)) is not None:
         await more
+    return node
+
+
+def hedged(draw: Callable[..., Awaitable[Node | None]]) -> Coroutine[Any, Any, Node | None]:
+    """What `draw` draws greedily, marked as such: it is no sample like the others."""
+    return _marked(draw(temperature=0.0))
+
+
+async def _marked(call: Awaitable[Node | None]) -> Node | None:
+    node = await call
+    if node is not None:
+        node.sample = replace(node.sample, info={**(node.sample.info or {}), "hedge": True})
     return node
 
 

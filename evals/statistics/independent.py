@@ -27,7 +27,8 @@ class Drawn:
 def drawn(result: Mapping[str, Any]) -> Drawn | None:
     """The graded whole solutions of a stored result; None if they are not independent."""
     usage, found = result["usage"], result.get("candidates") or ()
-    found = [c for c in found if not c.get("written")]  # what the search wrote, no model drew
+    # What the search wrote, no model drew; what was drawn greedily, is not exchangeable.
+    found = [c for c in found if not (c.get("written") or c.get("hedge"))]
     cut = usage.get("cancelled_calls") or result.get("stop_reason") != "finished"
     if result.get("correct") is None or cut:
         return None

@@ -117,6 +117,8 @@ async def recorded(
                 "steps": list(c.steps),
                 # The search has written the end of the text itself.
                 **({"written": True} if c.node and c.node.sample.finish == "written" else {}),
+                # It was drawn greedily, and is no sample like the others.
+                **({"hedge": True} if c.node and (c.node.sample.info or {}).get("hedge") else {}),
             }
             for c in result.candidates
         ],

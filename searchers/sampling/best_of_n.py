@@ -13,11 +13,11 @@ AGGREGATOR = "best"
 INDEPENDENT = True
 
 
-async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
+async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)], hedge: bool = False) -> None:
     """Sample n whole solutions in parallel and score each as it lands; the best score wins.
 
     With aggregator weighted_majority this is weighted best-of-N (Li et al., 2022,
-    arXiv:2206.02336).
+    arXiv:2206.02336). With `hedge` the first sample is greedy; pass@k leaves it out.
     """
 
     limited = search.budget.verifier_calls.bounded
@@ -27,5 +27,5 @@ async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
         if not limited:
             await search.score(node)
 
-    nodes = await search.draws(search.root, n, until="end", land=land)
+    nodes = await search.draws(search.root, n, until="end", hedge=hedge, land=land)
     await search.score(*nodes)  # if limited: who is scored must not depend on who lands first

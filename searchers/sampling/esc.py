@@ -19,16 +19,20 @@ async def esc(
     *,
     n: Annotated[int, Field(ge=1)] = 40,
     window: Annotated[int, Field(ge=2)] = 5,
+    hedge: bool = False,
 ) -> None:
     """Draw windows of samples until all samples of one window agree, n samples at most.
 
     The answer is then that window's, whatever the earlier ones said; if none agrees it is the
     majority of all. A last window that n leaves short does not stop anything.
+    With `hedge` the first sample is greedy.
     """
     earlier: list[Node] = []
     for start in range(0, n, window):
         size = min(window, n - start)
-        nodes = await search.draws(search.root, size, until="end", land=search.emit)
+        nodes = await search.draws(
+            search.root, size, until="end", hedge=hedge and not start, land=search.emit
+        )
         keys = [answer and answer.key for answer in await search.answers(*nodes)]
         if len(keys) == window and unanimous(keys):
             for node in earlier:

@@ -12,10 +12,12 @@ from searchers.sampling.short_m_at_k import finishers
 AGGREGATOR = "first"
 
 
-async def first_finish(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
+async def first_finish(
+    search: Search, *, n: Annotated[int, Field(ge=1)], hedge: bool = False
+) -> None:
     """Race n whole solutions and answer with the first that ends; the others are cancelled.
 
     Pays off for models whose short traces are more often right. A truncated trace and one without
-    an answer do not finish.
+    an answer do not finish. With `hedge` the first of them is greedy.
     """
-    await finishers(search, winners=1, runners=n)
+    await finishers(search, winners=1, runners=n, hedge=hedge)

@@ -12,6 +12,11 @@ AGGREGATOR = "majority"
 INDEPENDENT = True
 
 
-async def self_consistency(search: Search, *, n: Annotated[int, Field(ge=1)]) -> None:
-    """Sample n whole solutions in parallel; the most frequent answer wins."""
-    await search.draws(search.root, n, until="end", land=search.emit)
+async def self_consistency(
+    search: Search, *, n: Annotated[int, Field(ge=1)], hedge: bool = False
+) -> None:
+    """Sample n whole solutions in parallel; the most frequent answer wins.
+
+    With `hedge` the first of them is greedy (2025, arXiv:2506.20544); pass@k leaves it out.
+    """
+    await search.draws(search.root, n, until="end", hedge=hedge, land=search.emit)
