@@ -11,11 +11,14 @@ _NAME = r"(?i:the\s+)?(?i:(?:correct\s+|right\s+)?(?:option|choice|answer)\s*(?:
 _LETTER = re.compile(
     rf"(?:(?P<name>{_NAME})\W{{0,3}}(?P<named>[A-J])\b[)\]}}*]{{0,3}}[.:]?"
     r"|[(\[]\s*(?P<bracketed>[A-J])\s*[)\]][.:]?"
-    r"|(?P<listed>[A-J])(?:\)[.:]?|\.(?=\s|\\|\$)|\s+[-–—](?=\s+[^\d\s]))"
+    r"|(?P<listed>[A-J])(?:\)[.:]?|\.(?=\s|\\|\$)|\s+[-–—](?=\s+(?:[AI]\s)?[A-Za-z]{2})"
+    r"|\s+(?=\([^()]*[A-Za-z]{3}))"
     r"|(?P<told>[A-J]):(?=\s*\W{0,3}(?:[AI]\s)?(?<!\\)[A-Za-z]{2}))"
 )
 _ANOTHER = re.compile(r"(?:^|[\s,;])\(?[A-J][).:]\s")
-_GOES_ON = re.compile(r"\s*(?:and|or|,|=|\+|\*|/|\^|\\cup|\\cap|\\times|\\cdot|[-(\[]|II)")
+_GOES_ON = re.compile(
+    r"\s*(?:and|or|,|=|\+|\*|/|\^|\\cup|\\cap|\\times|\\cdot|[-\[]|II|\((?![^()]*[A-Za-z]{3}))"
+)
 
 
 def lettered(text: str) -> str:

@@ -32,6 +32,7 @@ _STOP = re.compile(
 _HTML = re.compile(r"</?(?:b|strong|i|em|u|code|p|span|mark)>")
 _PICTURES = re.compile("[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]")
 _QUOTED = re.compile(r"[\"“]([^\"”\n]{1,200})[\"”](?=\s*(?:[,;.!}\])]|\Z|\n))")
+_BROKEN_OFF = re.compile(r"[,;?!)]|\.(?!\d)")
 _GOES_ON = re.compile(r"(?:[:：]|\b(?:is|are|equals))[*_\s]*\Z")
 _INITIAL = re.compile(r"(?<=[^ .(][ .(][A-Z])\.(?=\s|\Z)")
 _LEADS = re.compile(
@@ -91,7 +92,7 @@ def after_answer_is(text: str) -> str | None:
         return None
     for phrase in reversed(deque(_PHRASE.finditer(text), maxlen=_PHRASES)):
         rest = _behind(text[phrase.end() : phrase.end() + _REST])
-        if (said := _told(rest)) and not _NOTHING.match(said):
+        if not _BROKEN_OFF.match(rest) and (said := _told(rest)) and not _NOTHING.match(said):
             if phrase["must"] and not _FULL.match(said):
                 continue
             return said
