@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from reasoning.search import Search
 from reasoning.tree import Node
-from searchers.kernels.ucb import Branch, descend, puct_bound, uct_bound
+from searchers.kernels.ucb import Bound, Branch, descend, puct_bound, uct_bound
 from searchers.tree.engine import (
     Growth,
     NonNegative,
@@ -62,46 +63,42 @@ async def mcts(
     depend on how long calls take. A round is shorter when selection comes to a leaf twice.
     """
     bound = puct_bound(c_base, c_init) if policy == "puct" else uct_bound(exploration)
-    root = Branch(search.root)
-
-    land = emitter(search)
+    root, land = Branch(search.root), emitter(search)
 
     def worth(node: Node) -> float:
         return search.reward(node) or 0.0
 
+    def wish(leaf: Branch) -> Growth:
+        grows = not leaf.closed and can_grow(search, leaf.node, max_steps)
+        return Growth(leaf.node, expansions * grows)
+
     with at_least_partial(search, worth):
         while root.visits < simulations:
-            leaves: list[Branch] = []
-            while len(leaves) < min(parallel, simulations - root.visits):
-                if (leaf := descend(root, bound)) in leaves:
-                    break
-                leaf.lose(virtual_loss)
-                leaves.append(leaf)
-            wishes = [
-                Growth(
-                    leaf.node,
-                    expansions * (not leaf.closed and can_grow(search, leaf.node, max_steps)),
-                )
-                for leaf in leaves
-            ]
-            picks: list[Branch] = []
-            for leaf, found in zip(
-                leaves, await grow(search, wishes, judge=search.score, land=land), strict=True
-            ):
-                leaf.lose(-virtual_loss)
-                nodes = distinct(found)
+            n = min(parallel, simulations - root.visits)
+            leaves = select(root, bound, n, virtual_loss)
+            grown = await grow(search, map(wish, leaves), judge=search.score, land=land)
+            for leaf, nodes in zip(leaves, map(distinct, grown), strict=True):
                 shares = priors(nodes, prior)
-                if leaf is root and nodes:
-                    noise = search.rng("root noise").dirichlet([0.3] * len(nodes))
-                    shares = (1 - root_noise) * shares + root_noise * noise
+                if leaf is root:
+                    shares = noisy(shares, root_noise, search.rng("root noise"))
+                leaf.lose(-virtual_loss)
                 leaf.grow(nodes, map(worth, nodes), shares.tolist())
                 leaf.closed = not nodes
-                picks.append(max(leaf.children, key=lambda child: child.reward, default=leaf))
+            picks = [max(leaf.children, key=_reward, default=leaf) for leaf in leaves]
             wishes = [Growth(pick.node, int(rollout and not pick.node.finished)) for pick in picks]
             ends = await grow(search, wishes, until="end", judge=search.score, land=land)
             for pick, end in zip(picks, ends, strict=True):
                 pick.back_up(worth(end[0] if end else pick.node))
         await run_out(search, worth)
+
+
+def select(root: Branch, bound: Bound, n: int, loss: float) -> list[Branch]:
+    """Up to `n` leaves, one after another, each with a virtual loss; none of them twice."""
+    leaves: list[Branch] = []
+    while len(leaves) < n and (leaf := descend(root, bound)) not in leaves:
+        leaf.lose(loss)
+        leaves.append(leaf)
+    return leaves
 
 
 def priors(siblings: Sequence[Node], prior: Prior) -> NDArray[np.float64]:
@@ -111,3 +108,15 @@ def priors(siblings: Sequence[Node], prior: Prior) -> NDArray[np.float64]:
         return np.full(len(siblings), 1 / max(1, len(siblings)))
     weights = np.exp([float(known.mean()) for known in logprobs if known is not None])
     return np.asarray(weights / weights.sum())
+
+
+def noisy(
+    shares: NDArray[np.float64], noise: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Shares [n] with a part `noise` of Dirichlet(0.3) mixed in."""
+    if not shares.size:
+        return shares
+    return (1 - noise) * shares + noise * rng.dirichlet([0.3] * shares.size)
+
+
+_reward = attrgetter("reward")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from math import exp
 from typing import Annotated, Literal
 
@@ -69,9 +70,10 @@ async def particle_filter(
     resampling has dropped them. `best` chooses among all by score, whatever the weights; `majority`
     lets the last population vote; `weighted_majority` would count scores twice.
     """
-
-    def log_weights(leaves: list[Leaf]) -> Floats:
-        return logit(values(leaves), clip) / tau + carries(leaves)
+    log_weights = partial(log_odds, tau=tau, clip=clip)
+    temper = partial(
+        annealed_temperature, method=annealing, ess_threshold=ess_threshold, early_phase=early_phase
+    )
 
     def weigh(leaf: Leaf) -> float:
         return leaf.slots / n * exp(min(log_weights([leaf])[0], 700.0))
@@ -81,13 +83,7 @@ async def particle_filter(
         copies = np.where(playing, slots(leaves), 0)
         places = n - int(slots(leaves)[~playing].sum())
         target = log_weights(leaves)
-        temperature = annealed_temperature(
-            softmax(np.repeat(target, copies)),
-            step / max_steps,
-            method=annealing,
-            ess_threshold=ess_threshold,
-            early_phase=early_phase,
-        )
+        temperature = temper(softmax(np.repeat(target, copies)), step / max_steps)
         guide = np.log(np.clip(ahead(leaves), clip, 1.0)) if lookahead else np.zeros(len(leaves))
         drawn_by = target / temperature + guide
         rng = search.rng("particle_filter", step)
@@ -97,7 +93,11 @@ async def particle_filter(
         set_carries(leaves, np.where(playing, carry, carries(leaves)))
         return np.where(playing, counts, slots(leaves))
 
+    rounds = partial(grow_in_rounds, max_steps=max_steps, lookahead=lookahead, weigh=weigh)
     with at_least_partial(search):
-        await grow_in_rounds(
-            search, n, allocate, max_steps=max_steps, lookahead=lookahead, weigh=weigh
-        )
+        await rounds(search, n, allocate)
+
+
+def log_odds(leaves: Sequence[Leaf], *, tau: float, clip: float) -> Floats:
+    """The log-weights of particles [P]: the odds of their scores, by what they carry."""
+    return logit(values(leaves), clip) / tau + carries(leaves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,9 +12,10 @@ from pydantic import Field
 
 from reasoning.search import Search
 from reasoning.tree import Node
-from searchers.kernels.resample import Floats, log_softmax, logit, shared_counts
+from searchers.kernels.resample import log_softmax, shared_counts
 from searchers.tree.engine import Positive, Temperature, at_least_partial, grow_in_rounds
-from searchers.tree.leaf import Leaf, carries, set_carries, slots, values
+from searchers.tree.leaf import Leaf, carries, set_carries, slots
+from searchers.tree.particle_filter import log_odds
 
 AGGREGATOR = "best"
 STEPS = True
@@ -46,9 +48,7 @@ async def particle_gibbs(
     """
     reference: list[Node] = []
     shares: defaultdict[Node, float] = defaultdict(float)  # summed over sweeps
-
-    def log_weights(leaves: list[Leaf]) -> Floats:
-        return logit(values(leaves), clip) / tau + carries(leaves)
+    log_weights = partial(log_odds, tau=tau, clip=clip)
 
     def allocate(leaves: list[Leaf], step: int) -> Iterable[int]:
         logs, copies = log_weights(leaves), slots(leaves)
@@ -59,19 +59,13 @@ async def particle_gibbs(
         ended = [leaf.node in reference and not leaf.open for leaf in leaves]  # open ones go on
         return [count + place for count, place in zip(counts, ended, strict=True)]
 
-    async def sweep_around(kept: list[Node]) -> list[Leaf]:
-        return await grow_in_rounds(
-            search,
-            n - bool(kept),
-            allocate,
-            max_steps=max_steps,
-            spine=kept,
-            weigh=lambda leaf: shares[leaf.node],
-        )
+    def weigh(leaf: Leaf) -> float:
+        return shares[leaf.node]
 
+    rounds = partial(grow_in_rounds, search, allocate=allocate, max_steps=max_steps, weigh=weigh)
     with at_least_partial(search):
         for sweep in range(sweeps):
-            leaves = await sweep_around(reference)
+            leaves = await rounds(n - bool(reference), spine=reference)
             if not leaves or (sweep and search.budget.exhausted):
                 return
             chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, isfinite
@@ -92,36 +93,18 @@ async def phi_decoding(
     """
     rng = search.rng("phi_decoding")
     selection = Selection(clusters, advantage_temperature, cluster_temperature, combine, rise_only)
-
     worth = partial(mean_logprob, search)
-
-    def land(node: Node) -> None:
-        if node.finished:
-            search.emit(node, rank=1 - max(-1e9, worth(node)))
-
-    async def look_ahead(paths: list[Path]) -> list[Path]:
-        wishes = [Growth(path.node, int(not path.node.finished)) for path in paths]
-        grown = await grow(search, wishes, judge=None, land=land, until="end")
-        found = []
-        for path, nodes in zip(paths, grown, strict=True):
-            end = path.node if path.node.finished else next(iter(nodes), None)
-            found.append(replace(path, end=end, value=worth(end) if end else -inf))
-        return found
-
+    view = _View(search, worth, step_temperature)
     with at_least_partial(search, worth):
         beam, ended = [Path(search.root, value=0.0)], list[Path]()
         for step in range(1, max_steps + 1):
-            wishes = [Growth(path.node, rollouts * (beams if step == 1 else 1)) for path in beam]
-            grown = await grow(search, wishes, judge=None, land=land, temperature=step_temperature)
-            pairs = [(p, node) for p, nodes in zip(beam, grown, strict=True) for node in nodes]
-            steps = [Path(n, before=p.level) for p, n in pairs if n.sample.generated_tokens]
+            steps = await view.next_steps(beam, rollouts * (beams if step == 1 else 1))
             if not steps:
                 break
             size = beams - len(ended)
-            scores = [worth(path.node) for path in steps]
-            least = size if top_up else 0
+            scores, least = [worth(path.node) for path in steps], size if top_up else 0
             kept = in_width(scores, deviations=deviations, at_least=least, rng=rng)
-            paths = await look_ahead([steps[i] for i in kept])
+            paths = await view.look_ahead([steps[i] for i in kept])
             drawn, share = selection.several(*views(paths), size, least=beams, rng=rng)
             chosen = [paths[i] for i in drawn]
             ended += [path for path in chosen if path.node.finished]
@@ -129,12 +112,47 @@ async def phi_decoding(
             agreed = share >= agreement or (stop_identical and identical(chosen))
             if not beam or (agreed and step >= min_steps):
                 break
-        rest = await look_ahead([Path(path.node, path.level) for path in beam if path.node.parent])
+        rest = await view.look_ahead([Path(p.node, p.level) for p in beam if p.node.parent])
         if final := [path for path in ended + rest if path.end and path.end.finished]:
-            path = final[selection.one(*views(final), rng=rng)]
-            assert path.end is not None
-            search.emit(path.end, rank=0)
+            view.choose(final[selection.one(*views(final), rng=rng)])
         await run_out(search, worth)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the search draws for its paths; `worth` is the mean logprob of a node's own tokens."""
+
+    search: Search
+    worth: Callable[[Node], float]
+    temperature: float | None  # of steps, not of what is ahead
+
+    async def next_steps(self, beam: list[Path], n: int) -> list[Path]:
+        """`n` next steps of every path, those that say something."""
+        wishes = [Growth(path.node, n) for path in beam]
+        grown = await grow(
+            self.search, wishes, judge=None, land=self.land, temperature=self.temperature
+        )
+        pairs = [(path, node) for path, row in zip(beam, grown, strict=True) for node in row]
+        return [Path(node, before=p.level) for p, node in pairs if node.sample.generated_tokens]
+
+    async def look_ahead(self, paths: list[Path]) -> list[Path]:
+        """The paths, each with its continuation to the end."""
+        wishes = [Growth(path.node, int(not path.node.finished)) for path in paths]
+        grown = await grow(self.search, wishes, judge=None, land=self.land, until="end")
+        found = []
+        for path, nodes in zip(paths, grown, strict=True):
+            end = path.node if path.node.finished else next(iter(nodes), None)
+            found.append(replace(path, end=end, value=self.worth(end) if end else -inf))
+        return found
+
+    def land(self, node: Node) -> None:
+        """A solution met on the way is a candidate behind the one drawn."""
+        if node.finished:
+            self.search.emit(node, rank=1 - max(-1e9, self.worth(node)))
+
+    def choose(self, path: Path) -> None:
+        assert path.end is not None
+        self.search.emit(path.end, rank=0)
 
 
 def identical(paths: list[Path]) -> bool:
