@@ -143,7 +143,9 @@ class MultipleChoice(Answers):
             name = re.escape(label)
             if re.fullmatch(rf"(?i)\W?{name}\W{{0,2}}", bare):
                 return label
-            named = re.match(rf"\(\s*{name}\s*\)|\[{name}\]|{name}(?=[).:]|\s+-\s)", bare)
+            named = re.match(
+                rf"\(\s*{name}\s*\)|\[{name}\]|{name}(?=[).:]|\s+(?:-\s|\(\w{{3}}))", bare
+            )
             if named or (
                 (match := re.match(rf"{name}\s+(.+)", bare))
                 and any(said == label and _alike(words, match[1]) for said, words in self.options)
