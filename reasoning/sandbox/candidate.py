@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import sys
 import types
 from typing import IO, Any
 
@@ -59,6 +60,7 @@ class _Candidate:
         printed = io.StringIO()
         args = [decoded(arg, self._stand_in) for arg in request["args"]]
         given = {k: decoded(v, self._stand_in) for k, v in request.get("named", {}).items()}
+        sys.stdin = typed = io.StringIO(request["typed"])
         try:
             with contextlib.redirect_stdout(printed):
                 found = self._done(request["do"], self._kept[request["on"]], args, given)
@@ -67,7 +69,8 @@ class _Candidate:
             said = {"raised": _names(error), "text": _text(error)}
         after = [encoded(arg, self._keep) for arg in args]
         changed = {str(i): a for i, a in enumerate(after) if a != request["args"][i]}
-        return {**said, "printed": printed.getvalue(), "changed": changed}
+        unread = typed.read()
+        return {**said, "printed": printed.getvalue(), "changed": changed, "unread": unread}
 
     def _done(self, what: str, on: Any, args: list[Any], given: dict[str, Any]) -> Any:
         if what == "call":

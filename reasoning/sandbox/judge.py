@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import importlib
+import io
 import os
 import re
 import signal
@@ -117,10 +118,14 @@ class _Other:
         """What comes of it over there; raises here what is raised there."""
         sent = [encoded(arg, self._keep) for arg in args]
         named = {k: encoded(v, self._keep) for k, v in given.items()}
-        say(self._out, {"do": what, "on": on, "args": sent, "named": named})
+        # A test that gives what is to be read gives it over there.
+        typed = sys.stdin.read() if isinstance(sys.stdin, io.StringIO) else ""
+        say(self._out, {"do": what, "on": on, "args": sent, "named": named, "typed": typed})
         while "theirs" in (answer := hear(self._lines)):
             self._called_back(answer)
         print(answer.get("printed", ""), end="")
+        if typed:
+            sys.stdin = io.StringIO(str(answer.get("unread", "")))
         for place, data in answer.get("changed", {}).items():
             _become(args[int(place)], decoded(data, self._stand_in))
         if "raised" in answer:

@@ -43,6 +43,10 @@ RIGHT: dict[str, tuple[str, str]] = {
         "import contextlib, io\no = io.StringIO()\nwith contextlib.redirect_stdout(o): f()\n"
         "assert o.getvalue() == 'hi\\n'",
     ),
+    "what it reads": (
+        "def f(): return int(input())",
+        "import io, sys\nsys.stdin = io.StringIO('1\\n2\\n')\nassert [f(), f()] == [1, 2]",
+    ),
     "a name of Python's": ("def sum(a, b): return a + b", "assert sum(1, 2) == 3"),
     "plain kinds": (
         "from fractions import Fraction\nfrom decimal import Decimal\n"
