@@ -133,7 +133,9 @@ def _chosen(label: str) -> Chosen:
     voter = names.find("aggregator", aggregator)
     size = SIZES.get(offline.searcher, "n")
     known = {
-        "searcher": set(names.parameters(searcher)) - {size, "temperature"},
+        # What else a searcher does (say, with temperatures) is done to the samples already.
+        "searcher": set(names.parameters(searcher))
+        & set(names.parameters(DRAWS[offline.searcher])),
         "aggregator": set(names.parameters(voter)),
         "replay": {"reduction"} if "score" in offline.needs else set(),
     }

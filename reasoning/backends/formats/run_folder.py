@@ -52,11 +52,17 @@ def results(folder: Path, strategy: str, tell: Tell) -> Iterator[tuple[dict[str,
 def solutions(
     row: Mapping[str, Any], tree: RolloutTree
 ) -> Iterator[tuple[Node, Mapping[str, Any] | None]]:
-    """The nodes of a result's samples with what was found in them; None for a call that failed."""
+    """The nodes of a result's samples with what was found in them; None for a call that failed.
+
+    What was not drawn as the others were is left out: a greedy first one, text a search wrote.
+    """
     candidates = {tuple(c["path"]): c for c in row["candidates"]}
     for node in tree.root.children:
         candidate = candidates.get(node.path)
-        if candidate is not None or node.sample.finish == "failed":
+        if candidate is None:
+            if node.sample.finish == "failed":
+                yield node, None
+        elif not (candidate.get("hedge") or candidate.get("written")):
             yield node, candidate
 
 

@@ -15,10 +15,12 @@ from pyarrow import parquet
 
 from evals.replay.show import main
 from evals.replay.sources import load
+from reasoning.backends.formats import run_folder
 from reasoning.backends.recorded import recorded
 from reasoning.errors import RecipeError
 from reasoning.problem import Problem
 from reasoning.search import Search
+from reasoning.tree import RolloutTree, Sample
 
 QUESTION = "How much is $1 + 1$?"
 
@@ -318,3 +320,12 @@ def test_programs_are_graded_by_their_tests(tmp_path: Path) -> None:
         (1, False),
         (0, True),
     ]
+
+
+def test_a_greedy_first_sample_is_none_of_those_drawn() -> None:
+    tree = RolloutTree("p")
+    for slot in range(3):
+        tree.add(tree.root, slot, Sample(f"{slot}"))
+    hedge = [{"hedge": True}, {}, {"written": True}]
+    row = {"candidates": [{"path": [i], **more} for i, more in enumerate(hedge)]}
+    assert [node.slot for node, _ in run_folder.solutions(row, tree)] == [1]
