@@ -2,10 +2,11 @@
 
     python benchmarks/agreement.py [--show] FILE_OR_FOLDER...
 
-Pairs: JSON lines of `gold`, `prediction` and `label` (or `same`). Recordings: JSON lines, perhaps
-gzipped, of `answer` and `samples` with `text` and `correct`. Prints one table for all files: the
-rows; of them those judged as the label says; and of the others, those that were called the same
-against the label and those called different. `--show` lists what we judge otherwise.
+Pairs: JSON lines of `gold`, `prediction` and `label` (or `same`: then both are bare answers).
+Recordings: JSON lines, perhaps gzipped, of `answer` and `samples` with `text` and `correct`. Prints
+one table for all files: the rows; of them those judged as the label says; and of the others, those
+that were called the same against the label and those called different. `--show` lists what we judge
+otherwise.
 
 Fields that are sentences or whole solutions are searched for their answer first, by this project's
 rules on our side and by math-verify's own on its side. A file's labels are not always right, and
@@ -31,13 +32,13 @@ _WORDS = re.compile(r"[A-Za-z]{3,}")
 
 
 class Row(NamedTuple):
-    """A labelled pair; of a recording the prediction is a whole text."""
+    """A labelled pair; `form` says what the prediction is: an answer, a field or a whole text."""
 
     name: str
     gold: str
     prediction: str
     label: bool
-    whole: bool
+    form: str
 
 
 def rows(path: Path) -> Iterator[Row]:
@@ -54,11 +55,12 @@ def _labelled(number: int, row: dict[str, object]) -> Iterator[Row]:
     if isinstance(samples, list):
         for sample in samples:
             if sample.get("correct") is not None and sample.get("text"):
-                yield Row(name, str(gold), sample["text"], bool(sample["correct"]), True)
+                yield Row(name, str(gold), sample["text"], bool(sample["correct"]), "text")
         return
     label, prediction = row.get("label", row.get("same")), row.get("prediction", row.get("b"))
     if label is not None and gold is not None and prediction is not None:
-        yield Row(name, str(gold), str(prediction), bool(label), False)
+        form = "answer" if "same" in row else "field"
+        yield Row(name, str(gold), str(prediction), bool(label), form)
 
 
 def stated(text: str) -> str:
@@ -85,7 +87,9 @@ def ours(row: Row) -> bool:
     """What this project's grading says."""
     from reasoning.answers.grading import equivalent_sync
 
-    if not row.whole:
+    if row.form == "answer":
+        return equivalent_sync(row.gold, row.prediction)
+    if row.form == "field":
         return equivalent_sync(stated(row.gold), stated(row.prediction))
     found = extract(row.prediction, lambda text: after_answer_is(text) or last_number(text))
     return found is not None and equivalent_sync(row.gold, found)
@@ -99,7 +103,7 @@ def alone(row: Row) -> bool:
     gold, prediction = (parse(text) for text in (row.gold, row.prediction))
     gold = gold or parse(f"${row.gold}$")
     prediction = prediction or parse(f"${row.prediction}$")
-    if not row.whole and (len(gold) < 2 or len(prediction) < 2):  # a bare answer in LaTeX
+    if row.form != "text" and (len(gold) < 2 or len(prediction) < 2):  # a bare answer in LaTeX
         bare = [t if "$" in t or "boxed" in t else f"${t}$" for t in (row.gold, row.prediction)]
         gold, prediction = map(parse, bare)
     with contextlib.suppress(Exception):

@@ -125,8 +125,10 @@ def _somewhere(node: Node, rng: random.Random, change: Callable[[Node], Node | N
 
 def _places(node: Node, above: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
     yield above
+    if node[0] == "!":
+        return
     for i, part in enumerate(node):
-        if isinstance(part, tuple):
+        if isinstance(part, tuple) and not (node[0] == "^" and i == 2):  # whole numbers stay so
             yield from _places(part, (*above, i))
 
 
@@ -222,6 +224,10 @@ def _changed(node: Node, rng: random.Random) -> Node:
         if n[0] == "x":
             # R and r are told apart only where a formula has both
             return ("x", "abnxyz"[(NAMES.index(n[1]) + 1) % 6])
+        if n[0] == "^" and n[2][0] == "n":
+            return ("^", n[1], ("n", n[2][1] + 1))
+        if n[0] == "!":
+            return ("!", ("n", n[1][1] + 1))
         swap = {"+": "-", "-": "+", "*": "+", "/": "*", "sin": "cos", "cos": "sin", "ln": "sin"}
         return (swap[n[0]], *n[1:]) if n[0] in swap else None
 

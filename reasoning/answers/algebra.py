@@ -135,11 +135,12 @@ def _vanishes(
     The more digits, the larger or smaller the numbers on the way: a product of what is met there
     is never taken for rounding.
     """
-    _, size = _evaluate(tree, at, _DIGITS)
-    few = _DIGITS + int(2 * size)
+    rough, size = _evaluate(tree, at, _DIGITS)
+    few = _DIGITS + (int(2 * size) if size > _DIGITS / 6 else 0)
     if 3 * few > _MOST_DIGITS:
         raise SkippedError
-    rough, _ = _evaluate(tree, at, few)
+    if few > _DIGITS:
+        rough, _ = _evaluate(tree, at, few)
     fine, _ = _evaluate(tree, at, 3 * few)
     with mpmath.workdps(3 * few):
         unit = mpmath.mpf(10) ** -few
@@ -192,7 +193,7 @@ def _value(tree: Tree, at: Mapping[str, Any], extremes: list[float]) -> Any:
     if not mpmath.isfinite(value):
         raise UndefinedError
     if value != 0:
-        extremes.append(abs(float(mpmath.log10(abs(value)))))
+        extremes.append(abs(int(mpmath.mag(value))) * 0.302)  # log10 of 2, a little more
     return value
 
 
