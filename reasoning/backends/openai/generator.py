@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -32,6 +33,8 @@ from reasoning.search import Retry
 from reasoning.seeds import fold
 from reasoning.thinking import Thinking
 from reasoning.tree import FloatArray, Sample
+
+log = logging.getLogger(__name__)
 
 SESSION = "X-Session-ID"
 """The header by which routers keep the calls of a tree together, unless told otherwise."""
@@ -93,7 +96,9 @@ class OpenAI(Generator):
     def reads(self) -> bool:
         """As far as is known."""
         able = self._able
-        return able is None or (able.mode != "chat" and (_open(able, "likelihood") or able.scores))
+        if able is None or _open(able, "likelihood"):
+            return able is None or (able.mode != "chat" and able.logprobs)
+        return able.scores
 
     @property
     def thinking(self) -> Thinking | None:
@@ -245,7 +250,11 @@ class OpenAI(Generator):
                     self._able = await find_out(here.ask, api=self._api, templated=templated)
                 for need in NEEDS:
                     if need in needs and need not in self._able.found:
+                        before = self.notes
                         self._able = await with_answer(need, here.ask, self._able)
+                        for note in self.notes:
+                            if note not in before:
+                                log.warning("%s", note)
             if (
                 self._thinking
                 and self._thinking.tokens

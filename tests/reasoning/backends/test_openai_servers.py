@@ -512,13 +512,16 @@ def test_an_error_within_a_stream_is_worth_another_try(server: Served) -> None:
 # Seeds.
 
 
-def test_a_server_without_diversity_is_told_of(server: Served) -> None:
+def test_a_server_without_diversity_is_told_of(
+    server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     """transformers serve: no temperature without do_sample in the checkpoint's own config."""
     server.answers = Chat(plain("So"))
     generator = openai(base_url=server.url, model="toy")
     generator.expect(Sampling(max_tokens=8), steps=False)
     run(generator.astart())
     assert "there is no diversity to choose from" in " ".join(generator.notes)
+    assert [record.getMessage() for record in caplog.records] == list(generator.notes)
     assert run(generator.describe())["seeds"].startswith("no diversity")
 
 
