@@ -1,4 +1,5 @@
-"""Twisted sequential Monte Carlo (Feng et al., 2024, arXiv:2410.01920)."""
+"""Twisted sequential Monte Carlo (Zhao et al., 2024, arXiv:2404.17546), the score of a prefix being
+its twist (Feng et al., 2024, arXiv:2410.01920)."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ async def twisted_smc(
 ) -> None:
     """Weigh n particles by how much each step has raised the score, resample when few carry all.
 
-    A prefix of score V, read as its chance to end well, has the twist psi = V ** power (the paper's
-    is the square root; V is held within `clip` of 0, as any positive twist is valid), a solution
+    A prefix of score V, read as its chance to end well, has the twist psi = V ** power (the square
+    root in 2410.01920; V is held within `clip` of 0, as any positive twist is valid), a solution
     that has ended its score itself, a path that is cut off 0. Each step multiplies a particle's
     weight by the ratio of its twist to the one before. When the effective sample size falls below
     ess_threshold * n, the particles are resampled and share their weight equally (1: always; 0:
