@@ -142,11 +142,16 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             Name(s["name"]),
             accuracy,
             *([str(s.get("failed_searches", 0))] if broken else []),
-            f"{'~' if s.get('estimated_tokens') else ''}{s['generated_tokens'] / count:,.0f}",
+            f"{_about(s)}{s['generated_tokens'] / count:,.0f}",
             f"{s['wasted_tokens'] / max(1, s['generated_tokens']):.0%}",
             *(cells[head] for head, wanted in optional.items() if wanted),
         )
     return table
+
+
+def _about(totals: Mapping[str, Any]) -> str:
+    """A mark where more than prompts is estimated: some of the generated tokens, too."""
+    return "~" if totals.get("estimated_tokens", 0) > totals["prompt_tokens"] else ""
 
 
 class Name:

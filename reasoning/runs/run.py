@@ -286,6 +286,6 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
         who = "a run of it was killed" if killed == 1 else f"{killed} runs of it were killed"
         more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
     if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
-        more.append(f"{guessed:,} tokens are estimated: no server has counted them")
+        more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
     notes = list(dict.fromkeys((*todo.notes, *met(store), *more)))
     return {"name": todo.recipe.name, "task": todo.task.name, "notes": notes, **summary}
