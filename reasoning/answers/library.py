@@ -37,7 +37,7 @@ def same_by_library(a: str, b: str) -> bool:
 
     a, b = keep_case(a, b)
     x, y = _parse(a), _parse(b)
-    if x is None or y is None or _differ(x, y):
+    if x is None or y is None or _undefined(x) or _undefined(y) or _differ(x, y):
         return False
 
     def one_way(gold: Any, prediction: Any) -> bool:
@@ -107,6 +107,13 @@ def _indexed(text: str) -> bool:
         return False
     inside = " ".join(a or b for a, b in _SUBSCRIPT.findall(_INDEX.sub("", text)))
     return any(index in inside for index in indices)
+
+
+def _undefined(x: Any) -> bool:
+    """Whether there is a 0/0 or 1/0 in it: no value, so equal to nothing."""
+    sympy = import_module("sympy")
+    done = x.doit() if getattr(x, "is_number", False) else x
+    return bool(getattr(done, "has", lambda *_: False)(sympy.nan, sympy.zoo))
 
 
 def _differ(a: Any, b: Any) -> bool:

@@ -96,6 +96,8 @@ def _pieces(a: str, b: str, leaf: Leaf) -> bool | None:
     if vectors or kind_a == kind_b:  # ordered
         if len(items_a) != len(items_b):
             return False
+        if kind_a != kind_b:
+            items_a, items_b = _by_name(items_a), _by_name(items_b)
         return _all(_decide(x, y, leaf) for x, y in zip(items_a, items_b, strict=True))
     if kinds <= {"tuple", "[]", "[)", "(]"}:
         return False
@@ -105,6 +107,14 @@ def _pieces(a: str, b: str, leaf: Leaf) -> bool | None:
     if "leaf" in kinds and (number(single) is not None or is_text(single)):
         return False
     return leaf(a, b)
+
+
+def _by_name(items: tuple[str, ...]) -> tuple[str, ...]:
+    """y = 3, x = 2 as x = 2, y = 3: the order of a tuple is that of the names."""
+    names = [_label(item)[0] for item in items]
+    if not all(names):
+        return items
+    return tuple(item for _, item in sorted(zip(names, items, strict=True)))
 
 
 def _all(values: Iterable[bool | None]) -> bool | None:
@@ -144,8 +154,9 @@ def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
         return x == y or same_rounded(x, y, a, b)
     if is_text(a) or is_text(b):
         return a.casefold() == b.casefold()
-    if a.isalpha() and b.isalpha() and not (a + b).islower():  # AB is a line, not a product
-        return a.casefold() == b.casefold()
+    if a.isalnum() and b.isalnum() and not (a + b).isdigit():
+        constants = (a + b).isalpha() or not set(a) ^ set(b) & set("eEiI")  # 2e is not 2E
+        return (constants and a.casefold() == b.casefold()) or _same_product(a, b)
     if ":" in a or ":" in b:
         return _ratios(a, b, leaf)
     if _MATRICES.search(a) or _MATRICES.search(b):
@@ -163,6 +174,15 @@ def _spelled(text: str, value: Fraction | None) -> str:
     if value is None or not re.search(r"[eE ]", text):
         return text
     return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+_PRODUCT = re.compile(r"([0-9]*)([abcp-z]{1,3})\Z")
+
+
+def _same_product(a: str, b: str) -> bool:
+    """Whether 2xy and 2yx, of few letters that variables have; AB, cat and B2 are names."""
+    x, y = _PRODUCT.match(a), _PRODUCT.match(b)
+    return bool(x and y and x[1] == y[1] and sorted(x[2]) == sorted(y[2]) and (x[1] or len(a) < 3))
 
 
 def _times(a: str, b: str) -> bool | None:
