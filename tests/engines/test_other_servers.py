@@ -127,6 +127,7 @@ def test_what_is_found_out(served: Served, api: str) -> None:
     assert able.logprobs == served.kind.logprobs
     schemas = {"json_schema"} if served.kind.schemas and api == "chat" else set()
     assert able.knows == served.kind.fields | schemas
+    assert able.continues == (api == "text" or served.kind.logprobs)
 
 
 @pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
@@ -156,6 +157,16 @@ def test_greedily_it_says_what_nano_says(served: Served, nano: Nano, api: str) -
         np.testing.assert_allclose(theirs.logprobs, ours.logprobs[:told], atol=2e-3)
 
 
+def test_the_servers_own_way_of_drawing_does_not_decide(served: Served) -> None:
+    """llama.cpp's is min_p 0.05, before temperature: no token below 0.05 of the likeliest."""
+    if not served.kind.logprobs:
+        pytest.skip("transformers serve gives no log-probabilities")
+    sample = said(served.generator("text"), temperature=2.0, top_logprobs=1)
+    assert sample.logprobs is not None
+    assert sample.top_logprobs is not None
+    assert min(sample.logprobs - sample.top_logprobs.logprobs[:, 0]) < np.log(0.05) - 1
+
+
 def test_searches_run_from_a_recipe(served: Served, tmp_path: Path) -> None:
     searches = [
         {"searcher": "best_of_n", "n": 4},
@@ -163,7 +174,9 @@ def test_searches_run_from_a_recipe(served: Served, tmp_path: Path) -> None:
         {"searcher": "short_m_at_k", "k": 4, "m": 2},
         {"searcher": "beam_search", "width": 2, "expansions": 2},
     ]
-    server = {"base_url": f"{served.url}/v1", "api": "text", "template": TEMPLATE}
+    server = {"base_url": f"{served.url}/v1"}  # a chat that goes on, if there is one
+    if not run(served.generator("chat").abilities()).continues:
+        server |= {"api": "text", "template": TEMPLATE}
     todo = parse(
         {
             "name": "engine",
