@@ -101,6 +101,8 @@ class Problem:
 
         A text that was cut off has an answer only where that is marked, and a thought has none.
         """
+        if not self.ends:
+            return self.answers.find(node.text, node.finished)
         text, thinks = node.text, self.ends.get(node.sample.model)
         for end in dict.fromkeys(self.ends.values()):
             text = known(text, end)

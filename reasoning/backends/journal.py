@@ -12,11 +12,12 @@ from typing import IO, Any, NamedTuple
 
 from reasoning.clock import Clock, ClockPerProblem, Speed, VirtualClock, stream
 from reasoning.errors import RecipeError, StoreError
-from reasoning.generate import Generator, Meter, Prompt, Sampling, Wrapping
+from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.places import Places, by_tokens
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.tree import FloatArray, RolloutTree, Sample
+from reasoning.wrapping import Wrapping
 
 log = logging.getLogger(__name__)
 

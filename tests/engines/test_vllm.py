@@ -16,12 +16,13 @@ from safetensors.numpy import load_file, save_file
 
 from reasoning.backends.nano import WEIGHTS, Nano
 from reasoning.errors import GenerationError, RecipeError
-from reasoning.generate import Prompt, Sampling, Wrapping
+from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase, check_sample
 from reasoning.thinking import Thinking
 from reasoning.tree import Node, RolloutTree, Sample
+from reasoning.wrapping import Wrapping
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?", gold="89")
 OTHER = Problem("o", "Ann has 3 apples and buys 4 more. How many apples has she?")

@@ -16,12 +16,13 @@ from reasoning.backends.recorded import recorded
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
 from reasoning.errors import GenerationError, RecipeError
-from reasoning.generate import Prompt, Sampling, Wrapping
+from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search, Step
 from reasoning.testing.contracts import check_accounts
 from reasoning.thinking import Thinking, drawn
 from reasoning.tree import Node
+from reasoning.wrapping import Wrapping
 from searchers.sampling.self_consistency import self_consistency
 from verifiers.logprob import Logprob
 from verifiers.oracle import Oracle
