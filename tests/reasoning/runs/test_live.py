@@ -145,7 +145,11 @@ def test_several_models_are_recorded_resumed_and_counted_by_name(
     monkeypatch.setattr("reasoning.backends.scripted.scripted", made)
     monkeypatch.setattr(runner.names, "_foreign", lambda kind, name: both)
     models = {"small": {"name": "scripted"}, "large": {"name": "scripted", "answer": 2}}
-    recipe = {"generator": "small", "models": models, "prices": {"large": {"output": 1e6}}}
+    recipe = {
+        "generator": "small",
+        "models": models,
+        "prices": {"small": {"output": 0}, "large": {"output": 1e6}},
+    }
     line = results(questions, tmp_path / "out", [{"searcher": "a:both"}], **recipe)["both"]
     assert (line.answer, line.correct, line.node) == ("2", True, [1])
     assert line.usage["models"]["large"]["generated_tokens"] == 4

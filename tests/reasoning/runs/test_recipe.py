@@ -46,7 +46,7 @@ def test_a_list_of_aggregators_gives_one_strategy_each() -> None:
 def test_parameters_may_stand_below_params() -> None:
     flat = parse(GOOD)
     nested = parse({**GOOD, "strategies": [{"searcher": "self_consistency", "params": {"n": 4}}]})
-    assert strategies(flat)[0].params == strategies(nested)[0].params == {"n": 4}
+    assert strategies(flat)[0].params == strategies(nested)[0].params == {"n": 4, "hedge": False}
 
 
 def test_one_searcher_is_short_for_a_list_of_one() -> None:
@@ -293,7 +293,7 @@ def test_stages_are_chained() -> None:
     assert [(s.searcher, s.aggregator) for s in found] == [
         ("self_consistency > long_m_at_k", "majority")
     ] * 2
-    assert found[0].params == {"n": 2, "share": 0.5, "m": 3}
+    assert found[0].params == {"n": 2, "hedge": False, "share": 0.5, "m": 3}
     assert [stage.share for stage in found[0].run.stages] == [0.5, None, None]
     named = strategies(parse({**GOOD, "strategies": [{**entry, "name": "mine"}]}))
     assert [s.name for s in named] == ["mine-n=2", "mine-n=4"]
