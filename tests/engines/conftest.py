@@ -216,7 +216,7 @@ def serve_llama_cpp(gguf_model: Path) -> Iterator[Serve]:
 def serve_transformers() -> Iterator[Serve]:
     """Starts `transformers serve`, of the checkpoint: serve_transformers(), ...(port=...)."""
     program = Path(sys.executable).with_name("transformers")
-    for package in ("torch", "transformers", "fastapi", "openai"):
+    for package in ("torch", "transformers", "fastapi", "openai", "accelerate"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed here; `make engines` installs it")
 
