@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import signal
@@ -219,6 +220,9 @@ def serve_transformers() -> Iterator[Serve]:
     for package in ("torch", "transformers", "fastapi", "openai", "accelerate"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed here; `make engines` installs it")
+    version = importlib.metadata.version("transformers")
+    if tuple(map(int, version.split(".")[:2])) < (5, 24):  # vLLM 0.32 holds it below 5.20
+        pytest.skip(f"transformers is {version} here, whose server answers 500; 5.24's is tested")
 
     def command(port: int) -> Sequence[str]:
         place = ("--host", "127.0.0.1", "--port", str(port))
