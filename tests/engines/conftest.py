@@ -215,20 +215,27 @@ def serve_llama_cpp(gguf_model: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def serve_transformers() -> Iterator[Serve]:
-    """Starts `transformers serve`, of the checkpoint: serve_transformers(), ...(port=...)."""
-    program = Path(sys.executable).with_name("transformers")
+    """Starts `transformers serve`, of the checkpoint: serve_transformers(), ...(port=...).
+
+    vLLM 0.32 holds transformers below 5.20, whose server answers 500: a newer one may lie beside
+    it in a folder `serving`, for the server alone.
+    """
+    newer = Path(sys.prefix) / "serving"
     for package in ("torch", "transformers", "fastapi", "openai", "accelerate"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed here; `make engines` installs it")
-    version = importlib.metadata.version("transformers")
-    if tuple(map(int, version.split(".")[:2])) < (5, 24):  # vLLM 0.32 holds it below 5.20
-        pytest.skip(f"transformers is {version} here, whose server answers 500; 5.24's is tested")
+    where = [str(newer)] if newer.is_dir() else sys.path
+    [found, *_] = importlib.metadata.distributions(name="transformers", path=where)
+    if tuple(map(int, found.version.split(".")[:2])) < (5, 24):
+        pytest.skip(f"transformers is {found.version} here; the server of 5.24 is what is tested")
 
     def command(port: int) -> Sequence[str]:
         place = ("--host", "127.0.0.1", "--port", str(port))
-        return (str(program), "serve", str(MODEL), *place, "--device", "cpu", "--dtype", "float32")
+        program = "from transformers.cli.transformers import main; main()"
+        options = ("--device", "cpu", "--dtype", "float32")
+        return (sys.executable, "-c", program, "serve", str(MODEL), *place, *options)
 
-    yield from starting(command)
+    yield from starting(command, PYTHONPATH=str(newer))
 
 
 def starting(command: Callable[..., Sequence[str]], **env: str) -> Iterator[Serve]:
