@@ -130,6 +130,10 @@ class Session:
         search, strategy, seconds = self._search(question, changes)
         return await run_search(search, strategy, seconds)
 
+    def check(self, question: Question, **changes: Any) -> None:
+        """Raise what `solve` would raise before anything is spent."""
+        self._search(question, changes)
+
     async def solve_many(
         self, questions: Sequence[Question], *, concurrency: int = 32, **changes: Any
     ) -> list[Result]:

@@ -21,7 +21,7 @@ _CLOSE = (
     r"|<channel\|>|<unused95>|\[BEGIN FINAL RESPONSE\]"
     r"|<\|channel\|>\s*final[^<]{0,80}(?:<\|constrain\|>[^<]{0,80})?<\|message\|>"
 )
-_MARK = re.compile(rf"(?P<open>{_OPEN})|(?:{_CLOSE})")
+MARK = re.compile(rf"(?P<open>{_OPEN})|(?:{_CLOSE})")
 _FINAL = "assistantfinal"
 """What is left of gpt-oss's channels where a server drops the special tokens."""
 
@@ -76,7 +76,7 @@ def known(text: str, end: str) -> str:
 
 def opened(text: str) -> str:
     """The text of a model that thinks before it answers: a thought unless one has ended in it."""
-    return text if any(not mark["open"] for mark in _MARK.finditer(text)) else f"<think>{text}"
+    return text if any(not mark["open"] for mark in MARK.finditer(text)) else f"<think>{text}"
 
 
 def _outside(text: str) -> tuple[list[str], bool, bool]:
@@ -88,7 +88,7 @@ def _outside(text: str) -> tuple[list[str], bool, bool]:
         return [text], False, False
     said: list[str] = []
     start, closed, inside = 0, False, False
-    for mark in _MARK.finditer(text):
+    for mark in MARK.finditer(text):
         if mark["open"]:
             if not inside:
                 said.append(text[start : mark.start()])

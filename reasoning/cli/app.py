@@ -1,4 +1,4 @@
-"""The command line: run, solve, check, launch, report, tree, compare, replay, list.
+"""The command line: run, solve, check, launch, serve, report, tree, compare, replay, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.cli import stored
+from reasoning.cli import endpoint, stored
 from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
@@ -209,7 +209,7 @@ def launch(
         serving.run(found, typer.echo)
 
 
-for _command in (stored.report, stored.tree, stored.compare, stored.replay):
+for _command in (endpoint.serve, stored.report, stored.tree, stored.compare, stored.replay):
     app.command()(_command)
 
 

@@ -6,6 +6,8 @@ from reasoning.search import Search
 
 AGGREGATOR = "first"
 INDEPENDENT = True
+SINGLE = True
+"""Its one draw is the answer, whatever it says."""
 
 
 async def sample(search: Search, *, temperature: float | None = None) -> None:

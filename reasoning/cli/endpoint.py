@@ -1,0 +1,72 @@
+"""The command that serves a recipe's strategies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Annotated
+
+import typer
+
+KEYS = "REASONING_SERVE_KEYS"
+"""The environment variable with the keys that clients need, separated by commas."""
+
+
+def serve(
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe."),
+    ],
+    host: Annotated[str, typer.Option(help="Where to listen; others need keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8001,
+    most_searches: Annotated[int, typer.Option(min=1, help="At once; more get a 429.")] = 512,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For a search at the most.")] = 600.0,
+    drain: Annotated[float, typer.Option(min=1, help="Seconds for what runs at the end.")] = 60.0,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Let the recipe import code and send keys; read it first."),
+    ] = False,
+) -> None:
+    """Serve the strategies of a recipe behind an endpoint that speaks OpenAI's protocol.
+
+    A client names a strategy as its model. The recipe's task is not loaded, its limits hold for
+    every search. With keys in REASONING_SERVE_KEYS, separated by commas, clients need one of them.
+    The first Ctrl-C or SIGTERM lets what is running end. Needs `pip install 'reasoning[serve]'`.
+
+    Example: reasoning serve quickstart --port 8001
+    """
+    from reasoning.cli.consent import trusted
+    from reasoning.errors import RecipeError
+
+    for package in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise RecipeError(
+                f"serve needs {package}, which is not installed: pip install 'reasoning[serve]'"
+            )
+    from reasoning.serve import running
+    from reasoning.serve.desk import Settings
+    from reasoning.serve.offers import Offers
+
+    keys = tuple(key for k in os.environ.get(KEYS, "").split(",") if (key := k.strip()))
+    settings = running.checked(
+        Settings(
+            host=host,
+            port=port,
+            keys=keys,
+            most_searches=most_searches,
+            seconds=seconds,
+            drain=drain,
+        )
+    )
+
+    def ready(port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"http://{shown}:{port}/v1 serves {', '.join(offers.by_name)}")
+
+    with trusted(recipe, sets or (), trust) as loaded:
+        offers = Offers(loaded)
+        running.run(offers, settings, ready)

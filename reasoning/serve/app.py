@@ -1,0 +1,119 @@
+"""The endpoints, on Starlette."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from reasoning.serve import chat
+from reasoning.serve.asking import Asked, House
+from reasoning.serve.desk import Desk, Settings
+from reasoning.serve.offers import Offers
+from reasoning.serve.refusal import RequestError, refusal
+from reasoning.serve.searching import LeftError, searched, while_there
+from reasoning.serve.wording import Said, said
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_LEFT = 499
+
+
+class Service:
+    """The endpoints of one server."""
+
+    def __init__(self, offers: Offers, settings: Settings) -> None:
+        self.offers = offers
+        self.settings = settings
+        self.desk = Desk(settings)
+        self.house = House(offers, settings.most_n, settings.seconds, lambda: secrets.randbits(53))
+        self.started = int(time.time())
+
+    def app(self) -> Starlette:
+        """What a server runs; the offers are open meanwhile."""
+        routes = [
+            Route("/health", self.health),
+            Route("/metrics", self.answering("metrics", self.metrics)),
+        ]
+        for root in ("/v1", ""):
+            routes += [
+                Route(f"{root}/models", self.answering("models", self.models)),
+                Route(f"{root}/models/{{name:path}}", self.answering("models", self.model)),
+                Route(
+                    f"{root}/chat/completions",
+                    self.answering("chat", self.chat),
+                    methods=["POST"],
+                ),
+            ]
+        handlers = {404: _unknown, 405: _unknown}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    def answering(self, name: str, endpoint: Endpoint) -> Endpoint:
+        """The endpoint for those who are let in; whatever it raises is told as OpenAI does."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                self.desk.admit(request)
+                response = await endpoint(request)
+            except LeftError:
+                response = Response(status_code=_LEFT)  # which nobody reads
+            except Exception as error:
+                response = _refused(refusal(error))
+            self.desk.metrics.answered(name, response.status_code)
+            return response
+
+        return answer
+
+    async def health(self, request: Request) -> Response:
+        """Whether it listens; for whoever asks."""
+        del request
+        return JSONResponse({"status": "ok", "searches": self.desk.searches})
+
+    async def metrics(self, request: Request) -> Response:
+        del request
+        return PlainTextResponse(
+            self.desk.metrics.text(self.desk.searches), media_type="text/plain; version=0.0.4"
+        )
+
+    async def models(self, request: Request) -> Response:
+        del request
+        found = [self._model(name) for name in self.offers.by_name]
+        return JSONResponse({"object": "list", "data": found})
+
+    async def model(self, request: Request) -> Response:
+        return JSONResponse(self._model(self.offers.find(request.path_params["name"]).name))
+
+    def _model(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": self.started, "owned_by": "reasoning"}
+
+    async def chat(self, request: Request) -> Response:
+        body = await self.desk.body(request)
+        asked = self.house.read(body, self.desk.deadline(request))
+        name = f"chatcmpl-{secrets.token_hex(12)}"
+        return JSONResponse(chat.whole(asked, await self._found(request, asked), name))
+
+    async def _found(self, request: Request, asked: Asked) -> list[Said]:
+        """All choices, told at once."""
+        with self.desk.seats(asked.n):
+            results = await while_there(request, searched(asked))
+        for result in results:
+            self.desk.metrics.searched(asked.offer.listed, result)
+        return [said(result, asked) for result in results]
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    del error
+    what = f"{request.method} {request.url.path[:200]}"
+    return _refused(
+        RequestError(f"{what} is no endpoint of this server", status=404, code="not_found")
+    )
+
+
+def _refused(refused: RequestError) -> Response:
+    return JSONResponse(refused.body, status_code=refused.status, headers=refused.headers)

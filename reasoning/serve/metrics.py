@@ -1,0 +1,72 @@
+"""What a server has done, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from reasoning.result import Result
+
+_HELP = {
+    "requests_total": ("counter", "Requests by endpoint and status; 499 is a client that left."),
+    "searches_total": ("counter", "Searches that ended, by strategy and why."),
+    "search_seconds_total": ("counter", "Seconds that searches took, by strategy."),
+    "generated_tokens_total": ("counter", "Tokens generated, by strategy."),
+    "wasted_tokens_total": ("counter", "Tokens of cancelled and failed calls, by strategy."),
+    "prompt_tokens_total": ("counter", "Tokens of prompts read, by strategy."),
+    "cached_tokens_total": ("counter", "Tokens of prompts found in a cache, by strategy."),
+    "verifier_tokens_total": ("counter", "Tokens that verifiers read and wrote, by strategy."),
+    "calls_total": ("counter", "Calls of models, by strategy."),
+    "failed_calls_total": ("counter", "Calls that failed for good, by strategy."),
+    "money_total": ("counter", "Spent, in the unit of the recipe's prices, by strategy."),
+    "searches_running": ("gauge", "Searches running now."),
+}
+_COUNTED = (
+    "generated_tokens",
+    "wasted_tokens",
+    "prompt_tokens",
+    "cached_tokens",
+    "verifier_tokens",
+    "calls",
+    "failed_calls",
+)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Sums by name and labels."""
+
+    sums: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """A request is over."""
+        self._add("requests_total", 1, endpoint=endpoint, status=str(status))
+
+    def searched(self, strategy: str, result: Result) -> None:
+        """A search is over. `strategy` is one of the recipe's, so that labels stay few."""
+        usage = result.usage
+        self._add("searches_total", 1, strategy=strategy, stop_reason=result.stop_reason)
+        self._add("search_seconds_total", usage.seconds, strategy=strategy)
+        for name in _COUNTED:
+            self._add(f"{name}_total", getattr(usage, name), strategy=strategy)
+        if usage.money is not None:
+            self._add("money_total", usage.money, strategy=strategy)
+
+    def _add(self, name: str, amount: float, **labels: str) -> None:
+        stated = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
+        self.sums[name, stated] += amount  # type: ignore[assignment]  # seconds are no integers
+
+    def text(self, running: int) -> str:
+        """All of it in Prometheus's format."""
+        lines = []
+        for name, (kind, words) in _HELP.items():
+            lines += [f"# HELP reasoning_{name} {words}", f"# TYPE reasoning_{name} {kind}"]
+            if name == "searches_running":
+                lines.append(f"reasoning_{name} {running}")
+            found = sorted((labels, v) for (n, labels), v in self.sums.items() if n == name)
+            lines += [f"reasoning_{name}{{{labels}}} {value}" for labels, value in found]
+        return "\n".join(lines) + "\n"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,107 @@
+"""A server that listens until it is told to end, and then lets what is running end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from reasoning.errors import EngineError, RecipeError
+from reasoning.serve.app import Service
+from reasoning.serve.desk import Settings
+from reasoning.serve.offers import Offers
+
+
+def checked(settings: Settings) -> Settings:
+    """The same. Raises RecipeError for a server that anybody could use."""
+    if not settings.local and not settings.keys:
+        raise RecipeError(
+            f"host {settings.host} can be reached by others, and nobody would be asked for a key; "
+            "put one in REASONING_SERVE_KEYS, or serve on 127.0.0.1"
+        )
+    if any(len(key) < 8 or not key.isascii() for key in settings.keys):
+        raise RecipeError("a key in REASONING_SERVE_KEYS has fewer than 8 ASCII characters")
+    return settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends well when it is told to: nobody is killed by the signal."""
+
+    def __init__(self, service: Service, ready: Callable[[], None] | None = None) -> None:
+        settings = service.settings
+        config = uvicorn.Config(
+            service.app(),
+            host=settings.host,
+            port=settings.port,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.drain)),
+        )
+        super().__init__(config)
+        self._ready = ready
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once it does."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._ready is not None:
+            self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A first signal lets what is running end, a second one ends it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        numbers = [
+            n
+            for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(n) is not signal.SIG_IGN
+        ]
+        for number in numbers:
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.force_exit, self.should_exit = self.should_exit, True
+
+
+async def serve(
+    offers: Offers, settings: Settings, ready: Callable[[int], None] | None = None
+) -> None:
+    """Serve until told to end; `ready` is told the port once clients may come.
+
+    Raises RecipeError for settings that are none, EngineError where it cannot start.
+    """
+    service = Service(offers, checked(settings))
+    server = Server(service, lambda: ready(server.port) if ready else None)
+    async with offers.open():
+        try:
+            await server.serve()
+        except SystemExit:
+            raise EngineError(
+                f"nothing can listen at {settings.host}:{settings.port}; is something else there? "
+                "--port names another"
+            ) from None
+
+
+def run(offers: Offers, settings: Settings, ready: Callable[[int], None] | None = None) -> None:
+    """`serve`, for those who have no event loop."""
+    asyncio.run(serve(offers, settings, ready))

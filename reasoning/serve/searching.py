@@ -1,0 +1,62 @@
+"""Searches that run as long as somebody waits for them."""
+
+from __future__ import annotations
+
+from asyncio import TaskGroup
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from reasoning.errors import cause
+from reasoning.result import Result
+from reasoning.seeds import fold
+from reasoning.serve.asking import Asked
+
+T = TypeVar("T")
+
+
+class LeftError(Exception):
+    """The client has left."""
+
+
+def seed(asked: Asked, i: int) -> int:
+    """The seed of choice number `i`; that of the first is the request's own."""
+    return fold(asked.seed, "choice", i) if i else asked.seed
+
+
+async def searched(asked: Asked) -> list[Result]:
+    """What came of the searches for all choices, side by side. Raises as `Session.solve` does."""
+
+    async def one(i: int) -> Result:
+        session = asked.offer.session
+        return await session.solve(asked.problem, seed=seed(asked, i), **asked.changes)
+
+    if asked.n == 1:
+        return [await one(0)]
+    async with TaskGroup() as group:
+        tasks = [group.create_task(one(i)) for i in range(asked.n)]
+    return [task.result() for task in tasks]
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; cancelled, with all that it has started, as soon as the client has left.
+
+    Raises LeftError then, and what the work raises.
+    """
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        raise LeftError
+
+    try:
+        async with TaskGroup() as group:
+            watching = group.create_task(watch())
+            found = await work
+            watching.cancel()
+    except BaseExceptionGroup as errors:
+        if errors.subgroup(LeftError):
+            raise LeftError from None
+        raise cause(errors) from errors
+    return found

@@ -1,0 +1,126 @@
+"""What came of searches, in the words of OpenAI's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from reasoning.result import Result
+from reasoning.serve.asking import Asked
+from reasoning.serve.refusal import lost
+from reasoning.serve.telling import Telling
+from reasoning.tree import Node
+from reasoning.usage import Usage
+
+Ended: TypeAlias = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One choice of an answer: `text` for the client, `thought` that came before it."""
+
+    text: str
+    thought: str
+    ended: Ended
+    calls: Sequence[Mapping[str, Any]]
+    result: Result
+    tokens: int
+    """Of the text itself, and of the thought in it."""
+
+
+def said(result: Result, asked: Asked) -> Said:
+    """What a client is told of a search. Raises RequestError where every call has failed."""
+    node, curtailed = winner(result), result.stop_reason != "finished"
+    if node is None:
+        if result.usage.failed_calls and not result.candidates and not curtailed:
+            raise lost()
+        return Said("", "", "length" if curtailed else "stop", (), result, 0)
+    telling = Telling.of(asked, whole=node.text)
+    thought, text = telling.all(node.text)
+    calls = (node.sample.info or {}).get("tool_calls") or ()
+    if calls:
+        ended: Ended = "tool_calls"
+    elif telling.stopped or node.finished:
+        ended = "stop"
+    else:
+        ended = "length" if curtailed or node.sample.finish == "length" else "stop"
+    tokens = sum(n.sample.generated_tokens for n in node.attempt())
+    return Said(text, thought, ended, calls, result, tokens)
+
+
+def winner(result: Result) -> Node | None:
+    """Whose text is given back: the one chosen, or where none has an answer (all were cut off,
+    say) the first. None where there is none, or all were turned down."""
+    if result.chosen is None and not any(c.answer for c in result.candidates):
+        return (
+            min(result.candidates, key=lambda c: (c.rank, c.path)).node
+            if result.candidates
+            else None
+        )
+    return result.node
+
+
+def usage(results: Sequence[Result], tokens: int) -> dict[str, Any]:
+    """What was really spent. `tokens` are those of the texts that are given back.
+
+    Everything else that was generated counts as reasoning, waste included; `search` has it all.
+    """
+    total = sum((r.usage for r in results[1:]), results[0].usage if results else Usage())
+    generated = total.generated_tokens
+    return {
+        "prompt_tokens": total.prompt_tokens,
+        "completion_tokens": generated,
+        "total_tokens": total.prompt_tokens + generated,
+        "prompt_tokens_details": {"cached_tokens": total.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": max(0, generated - tokens)},
+        "search": total.to_json(),
+    }
+
+
+def summary(asked: Asked, result: Result) -> dict[str, Any]:
+    """What a client cannot see in the text: who chose it, of what, and why it ended."""
+    found: dict[str, Any] = {
+        "strategy": asked.offer.name,
+        "answer": result.answer,
+        "confidence": result.confidence,
+        "stop_reason": result.stop_reason,
+        "candidates": len(result.candidates),
+        "seed": asked.seed,
+    }
+    notes = [*asked.notes, *_notes(result)]
+    if notes:
+        found["notes"] = notes
+    if asked.ignored:
+        found["ignored"] = list(asked.ignored)
+    return found
+
+
+def _notes(result: Result) -> list[str]:
+    notes = []
+    if result.stop_reason != "finished":
+        notes.append(f"limits.{result.stop_reason} ended the search; this is the best so far")
+    if result.chosen is None:
+        notes.append(f"the search came to no answer: {_why(result)}")
+    if failed := result.usage.failed_calls:
+        notes.append(f"{failed} calls failed")
+    return notes
+
+
+def _why(result: Result) -> str:
+    if not result.candidates:
+        return "it has no candidate"
+    if any(c.answer for c in result.candidates):
+        return "it turned all candidates down"
+    return "none of its candidates has one, and this is the first"
+
+
+def message(said: Said) -> dict[str, Any]:
+    """The assistant's message."""
+    found: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": None}
+    if said.thought:
+        found["reasoning_content"] = said.thought
+    if said.calls:
+        found["content"] = said.text or None
+        found["tool_calls"] = list(said.calls)
+    return found
