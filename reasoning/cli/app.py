@@ -1,4 +1,4 @@
-"""The command line: run, solve, check, launch, serve, report, tree, compare, replay, list.
+"""The command line: run, solve, check, launch, serve, report, tree, compare, replay, merge, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -55,13 +55,18 @@ def run(
     recipe: Recipes,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [runs/NAME].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="INDEX/OF", help="Every OF-th problem only; see `reasoning merge`."),
+    ] = None,
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
     """Run a recipe: every strategy on every problem, with a table, a plot and files.
 
     The folder gets `manifest.json`, `results.jsonl`, `trees/`, `summary.json` and `accuracy.png`.
-    Interrupt it whenever you like: the same command completes the rest.
+    Interrupt it whenever you like: the same command completes the rest. With `--shard 3/16` it is a
+    folder `shard-3-of-16` in there, and `reasoning merge` makes one run of all.
 
     A recipe names a task, a generator, perhaps a verifier, and strategies:
 
@@ -76,12 +81,17 @@ def run(
     from reasoning.cli.consent import trusted
     from reasoning.cli.show import ProgressLine, show_summary
     from reasoning.runs import run as runner
+    from reasoning.runs.shard import Shard
 
+    part = Shard.read(shard) if shard else None
     with trusted(recipe, sets or (), trust) as loaded:
         folder = out or Path("runs") / loaded.name
+        folder = folder / part.folder if part else folder
         with ProgressLine(loaded.name) as line:
             summary = awaited(
-                runner.run(loaded, folder, limit=limit, watch=line.update, command=sys.argv)
+                runner.run(
+                    loaded, folder, limit=limit, shard=part, watch=line.update, command=sys.argv
+                )
             )
     show_summary(summary, folder)
 
@@ -209,7 +219,14 @@ def launch(
         serving.run(found, typer.echo)
 
 
-for _command in (endpoint.serve, stored.report, stored.tree, stored.compare, stored.replay):
+for _command in (
+    endpoint.serve,
+    stored.report,
+    stored.tree,
+    stored.compare,
+    stored.replay,
+    stored.merge,
+):
     app.command()(_command)
 
 

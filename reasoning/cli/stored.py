@@ -1,7 +1,8 @@
-"""The commands about what is stored already: report, tree, compare, replay."""
+"""The commands about what is stored already: report, tree, compare, replay, merge."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,6 +137,27 @@ def replay(
         logit=logit,
         answers=answers,
     )
+
+
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Folders of shards, or one that holds them all."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the whole run [the one that holds the shards].")
+    ] = None,
+) -> None:
+    """Make one run of the shards that `reasoning run --shard` has made, with its table and files.
+
+    Folders of another recipe, of other versions, twice there, missing or not complete are refused.
+
+    Example: reasoning merge runs/math500
+    """
+    from reasoning.cli.show import show_summary
+    from reasoning.runs import merge as shards
+
+    show_summary(*shards.merge(folders, out, command=sys.argv))
 
 
 def _evals(module: str) -> Any:

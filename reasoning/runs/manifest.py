@@ -38,6 +38,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
             **recipe,
             "task_source": todo.task.source,
             "versions": _engines(todo),
+            **({"shard": str(todo.shard)} if todo.shard else {}),
         },
         "notes": todo.notes,
         "task": _terms(todo.task),
@@ -84,7 +85,7 @@ def _engines(todo: Plan) -> list[str]:
     ]
 
 
-def _same(began: Sequence[str], found: Sequence[str]) -> bool:
+def same_engines(began: Sequence[str], found: Sequence[str]) -> bool:
     """Whether nobody has changed: one who did not say what it runs on is taken for the same."""
     pairs = list(zip(began, found, strict=False))
     return len(began) == len(found) == len(pairs) and all(
@@ -92,11 +93,39 @@ def _same(began: Sequence[str], found: Sequence[str]) -> bool:
     )
 
 
+def tell_shard(todo: Plan, store: Store) -> None:
+    """Write down what merging needs to know of a shard; its problems, since --limit may change."""
+    if todo.shard:
+        told = {**told_of(todo), "problem_ids": [p.id for p in todo.problems]}
+        manifest = store.read_json("manifest.json") or {}
+        store.write_json("manifest.json", {**manifest, "shard": told})
+
+
+def told_of(todo: Plan) -> dict[str, Any]:
+    """What a summary says of a run beside its numbers, but for the notes."""
+    return {
+        "name": todo.recipe.name,
+        "task": todo.task.name,
+        "avg_at_n": todo.task.avg_at_n,
+        "strategies": [
+            {
+                "name": s.name,
+                "searcher": s.searcher,
+                "params": dict(s.params),
+                "aggregator": s.aggregator,
+                "independent": s.run.independent,
+                **({"sweep": dict(s.sweep)} if s.sweep else {}),
+            }
+            for s in todo.strategies
+        ],
+    }
+
+
 def tell_engines(todo: Plan, store: Store) -> None:
     """Write down who answers, which some learn only now. Raises StoreError for somebody else."""
     manifest, found = store.read_json("manifest.json") or {}, _engines(todo)
     began = manifest.get("engines", found)
-    if not _same(began, found):
+    if not same_engines(began, found):
         raise StoreError(
             f"{store.folder} was begun with {', '.join(began)} and now there is "
             f"{', '.join(found)}; choose another --out, or start what it was begun with"

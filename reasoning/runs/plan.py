@@ -15,6 +15,7 @@ from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
+from reasoning.runs.shard import Shard
 from reasoning.search import Step
 from reasoning.settings import Limits, made, sampling_for
 from reasoning.verify import Verifier
@@ -58,6 +59,7 @@ class Plan:
     problems: list[Problem]
     shared: bool
     notes: list[str]
+    shard: Shard | None = None
 
     @property
     def strategies(self) -> list[Strategy]:
@@ -69,8 +71,11 @@ class Plan:
         return list({id(part): part for arm in self.arms for part in arm.plugins}.values())
 
 
-def plan(recipe: Recipe, limit: int | None = None) -> Plan:
-    """Resolve and build everything a recipe names. Raises UserError that tells every mistake."""
+def plan(recipe: Recipe, limit: int | None = None, shard: Shard | None = None) -> Plan:
+    """Resolve and build everything a recipe names. Raises UserError that tells every mistake.
+
+    The problems are the first `limit` of the task's, and of those the shard's.
+    """
     chosen = strategies(recipe)
     mistakes: dict[str, UserError] = {}
     built: dict[str, Any] = {}
@@ -127,7 +132,11 @@ def plan(recipe: Recipe, limit: int | None = None) -> Plan:
     shared = shared and not any(g.replays for arm in arms for g in arm.models.values())
     if shared:
         notes.append(SHARED_NOTE)
-    return Plan(recipe, arms, task, problems[:limit], shared, notes)
+    problems = problems[:limit]
+    if shard is not None:
+        shard.refuse(recipe.run_limits)
+        problems = shard.cut(problems)
+    return Plan(recipe, arms, task, problems, shared, notes, shard)
 
 
 def refuse_steps(plan: Plan) -> None:

@@ -17,10 +17,19 @@ from reasoning.generate import Generator
 from reasoning.problem import Problem
 from reasoning.result import Result, failed, run_search
 from reasoning.runs import names
-from reasoning.runs.manifest import describe, met, tell_engines, tell_found, tell_sizes
+from reasoning.runs.manifest import (
+    describe,
+    met,
+    tell_engines,
+    tell_found,
+    tell_shard,
+    tell_sizes,
+    told_of,
+)
 from reasoning.runs.plan import Arm, Plan, plan, refuse_steps
 from reasoning.runs.recipe import Recipe, Strategy
 from reasoning.runs.record import recorded
+from reasoning.runs.shard import Shard
 from reasoning.runs.store import Store
 from reasoning.sample import LOST as LOST_CALLS
 from reasoning.search import Search
@@ -59,6 +68,7 @@ async def run(
     out: str | Path,
     *,
     limit: int | None = None,
+    shard: Shard | None = None,
     watch: Watcher | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -66,12 +76,13 @@ async def run(
 
     What the folder already holds of this run is kept and not run again. Raises UserError for a
     mistake in the recipe or the folder, EngineError if the engine dies; what was finished by then
-    is stored.
+    is stored. A `shard` of the problems is a run of its own, until `merge.merge` makes one of all.
     """
-    todo = plan(recipe, limit)
+    todo = plan(recipe, limit, shard)
     store = Store(out)
     async with AsyncExitStack() as stack:
         stack.enter_context(store.opened(describe(todo, command)))
+        tell_shard(todo, store)
         for part in todo.plugins:
             stack.push_async_callback(part.aclose)
         try:
@@ -262,22 +273,19 @@ def _unwatched(progress: Progress) -> None:
 
 def summarise(todo: Plan, store: Store) -> dict[str, Any]:
     """The numbers of the run from what is stored of it."""
+    part = [f"only shard {todo.shard} of the problems"] if todo.shard else []
+    told = {**told_of(todo), "problem_ids": [p.id for p in todo.problems]}
+    return summary_of(told, [*todo.notes, *part], store)
+
+
+def summary_of(told: Mapping[str, Any], notes: Sequence[str], store: Store) -> dict[str, Any]:
+    """The numbers of what `told` says was run (see `told_of`), from what is stored of it."""
     evals: Any = names.ours("evals.statistics.summary")
     summary: dict[str, Any] = evals.summarise(
         store.results(),
-        strategies=[
-            {
-                "name": s.name,
-                "searcher": s.searcher,
-                "params": dict(s.params),
-                "aggregator": s.aggregator,
-                "independent": s.run.independent,
-                **({"sweep": dict(s.sweep)} if s.sweep else {}),
-            }
-            for s in todo.strategies
-        ],
-        problem_ids=[p.id for p in todo.problems],
-        avg_at_n=todo.task.avg_at_n,
+        strategies=told["strategies"],
+        problem_ids=told["problem_ids"],
+        avg_at_n=told["avg_at_n"],
     )
     lost = {name: store.lost(name) for name in LOST}
     spent = " and ".join(f"{lost[name]:,} {what}" for name, what in LOST.items() if lost[name])
@@ -287,5 +295,5 @@ def summarise(todo: Plan, store: Store) -> dict[str, Any]:
         more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
     if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
         more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
-    notes = list(dict.fromkeys((*todo.notes, *met(store), *more)))
-    return {"name": todo.recipe.name, "task": todo.task.name, "notes": notes, **summary}
+    notes = list(dict.fromkeys((*notes, *met(store), *more)))
+    return {"name": told["name"], "task": told["task"], "notes": notes, **summary}

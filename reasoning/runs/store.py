@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -74,11 +74,33 @@ class Store:
 
     def append(self, result: Mapping[str, Any], tree: RolloutTree) -> None:
         """Store one result and its tree. The result's line is what makes it finished."""
+        self._put(result, tree.to_jsonl())
+
+    def take(self, result: Mapping[str, Any], other: Store) -> None:
+        """Store one result of another folder, with its tree. Raises StoreError if that is gone."""
+        path = other.tree_path(result["strategy"], result["problem"])
+        try:
+            tree = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error}; copy that folder again") from error
+        self._put(result, tree)
+
+    def _put(self, result: Mapping[str, Any], tree: str) -> None:
         assert self._results is not None
         with _plain_errors(self.folder):
-            files.replace(self._tree(result["strategy"], result["problem"]), tree.to_jsonl())
+            files.replace(self._tree(result["strategy"], result["problem"]), tree)
             self._results.write(json.dumps(result, ensure_ascii=False) + "\n")
             self._results.flush()
+
+    def take_losses(self, others: Iterable[Store]) -> None:
+        """Say of what was lost what `others` say together, in the place of what was said so far."""
+        paths = [path for other in others if (path := other._file("interrupted.jsonl")).exists()]
+        texts = [path.read_text(encoding="utf-8", errors="replace").rstrip("\n") for path in paths]
+        with _plain_errors(self.folder):
+            if texts:
+                files.replace(self._file("interrupted.jsonl"), "".join(f"{t}\n" for t in texts))
+            else:
+                self._file("interrupted.jsonl").unlink(missing_ok=True)
 
     def lose(self, strategy: str, problem: str, spent: Mapping[str, int]) -> None:
         """Note what an unfinished search has spent that going on with it will not make good."""
