@@ -26,6 +26,7 @@ _HEADING = re.compile(
 _ANSWER = re.compile(r"(?i)\W*(?:the\s+)?(?:final\s+)?answer[*_]*(?:\s+is\b\s*:?|\s*[:=])[*_\s]*")
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 
+_PLAIN_BOX = re.compile(r"\\boxed\{([^{}\\]*)\}")
 _TAG = re.compile(r"(?i)<(/?)(?:final_?)?answer>")
 
 
@@ -64,6 +65,9 @@ def last_boxed(text: str) -> str | None:
     first = _BOX_START.search(text)
     if first is None:
         return None
+    plain = _PLAIN_BOX.match(text, first.start())
+    if plain and not _BOX_START.search(text, plain.end()):  # one box, nothing to match in it
+        return None if _empty(plain[1]) else plain[1].strip()
     boxes: list[tuple[int, int, str]] = []  # start, end, content; innermost complete boxes
     open_braces: list[tuple[int, int] | None] = []  # start and content start of a box, or a group
     for token in _BOX_TOKEN.finditer(text, first.start()):
