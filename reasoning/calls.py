@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reasoning.budget import Budget, Kind, Lease
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
-from reasoning.events import Watch, drawn
+from reasoning.events import Heard, Watch, drawn
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.leasing import give_back, leases_at_once, leases_for
 from reasoning.seeds import fold
@@ -82,6 +82,8 @@ class Caller:
         self.clock = clock
         self.prices = prices
         self.watch: Watch | None = None
+        self.pieces = False
+        """Whether who watches is told of the text of calls under way, too."""
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 
@@ -174,6 +176,8 @@ class Caller:
             prompt = replace(prompt, begun=begun)
             seed = fold(seed, "more", begun.generated_tokens)
         granted = call.params
+        if self.pieces:
+            prompt = replace(prompt, hear=self._hearing(prompt))
         if lease.amount != granted.max_tokens:
             granted = replace(granted, max_tokens=lease.amount)
         try:
@@ -196,6 +200,18 @@ class Caller:
             self.usage.probe_tokens += lease.used
         self.usage.estimated_tokens += _guessed(sample, lease.used)
         return replace(sample, model=prompt.model) if prompt.model else sample
+
+    def _hearing(self, prompt: Prompt) -> Callable[[str], None]:
+        """Tells whoever watches what one attempt at a call says."""
+        path, at = prompt.path, len(prompt.begun.text) if prompt.begun else 0
+
+        def hear(text: str) -> None:
+            nonlocal at
+            if self.watch is not None:
+                self.watch(Heard(path, at, text))
+            at += len(text)
+
+        return hear
 
     def _price(self, call: _Call) -> Price | None:
         """What the model that is asked costs; None if nobody says."""

@@ -28,6 +28,19 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """A call under way has said `text`, which stands at character `at` of the node it will be.
+
+    One that is tried again begins anew: `at` is behind what was heard before. Told on demand, and
+    only of generators whose answers come in pieces (openai).
+    """
+
+    path: Path
+    at: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """A verifier has scored the steps that stand at `path`; no scores where it failed."""
 
@@ -62,7 +75,7 @@ class Done:
     result: Result
 
 
-Event: TypeAlias = Drawn | Scored | Emitted | Chosen | Done
+Event: TypeAlias = Drawn | Heard | Scored | Emitted | Chosen | Done
 Watch: TypeAlias = Callable[[Event], None]
 
 

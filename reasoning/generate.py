@@ -38,6 +38,8 @@ class Prompt:
     this very call has produced already: it is resumed. `suffix` stands behind the path for this
     call alone (a probe). `model` is the name of who is asked: tokens of others reach it as text.
 
+    `hear` is told the text of the answer, piece by piece, by backends that have it before the end.
+
     `urgency` is for engines that schedule by priority: the higher runs first. None leaves it to
     the backend, which then puts deeper paths first.
     """
@@ -50,6 +52,7 @@ class Prompt:
     suffix: str = ""
     model: str = ""
     urgency: float | None = None
+    hear: Callable[[str], None] | None = None
 
     @property
     def path(self) -> Path:

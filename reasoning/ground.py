@@ -102,6 +102,15 @@ class Ground:
     def watch(self, watch: Watch | None) -> None:
         self._caller.watch = watch
 
+    @property
+    def pieces(self) -> bool:
+        """Whether they are told of the text of calls under way, too (`events.Heard`)."""
+        return self._caller.pieces
+
+    @pieces.setter
+    def pieces(self, pieces: bool) -> None:
+        self._caller.pieces = pieces
+
     def rng(self, *key: str | int) -> np.random.Generator:
         """Random numbers for this problem and `key`, the same in every run with this seed."""
         return numpy_generator(self.seed, self.problem.id, "rng", *key)

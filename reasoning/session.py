@@ -164,14 +164,17 @@ class Session:
             raise cause(errors) from errors
         return [results[i] for i in range(len(questions))]
 
-    async def stream(self, question: Question, **changes: Any) -> AsyncGenerator[Event, None]:
+    async def stream(
+        self, question: Question, *, pieces: bool = False, **changes: Any
+    ) -> AsyncGenerator[Event, None]:
         """Tell what happens while a question is solved, see `reasoning.events`; `Done` is last.
 
+        With `pieces` the text of calls under way is told as it comes, where it does.
         Whoever stops listening (`break`, then `aclose`) ends the search and all its calls.
         """
         search, strategy, seconds = self._search(question, changes)
         events: asyncio.Queue[Event] = asyncio.Queue()
-        search.watch = events.put_nowait
+        search.watch, search.pieces = events.put_nowait, pieces
 
         async def work() -> None:
             events.put_nowait(Done(await run_search(search, strategy, seconds)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import TypeAlias
 
 from starlette.applications import Starlette
@@ -14,10 +15,12 @@ from starlette.routing import Route
 
 from reasoning.serve import chat
 from reasoning.serve.asking import Asked, House
+from reasoning.serve.chat import ChatStream
 from reasoning.serve.desk import Desk, Settings
 from reasoning.serve.offers import Offers
 from reasoning.serve.refusal import RequestError, refusal
 from reasoning.serve.searching import LeftError, searched, while_there
+from reasoning.serve.streams import Scribe, Stream
 from reasoning.serve.wording import Said, said
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -96,7 +99,16 @@ class Service:
         body = await self.desk.body(request)
         asked = self.house.read(body, self.desk.deadline(request))
         name = f"chatcmpl-{secrets.token_hex(12)}"
+        if asked.stream:
+            return self._stream(asked, ChatStream(asked, name))
         return JSONResponse(chat.whole(asked, await self._found(request, asked), name))
+
+    def _stream(self, asked: Asked, scribe: Scribe) -> Response:
+        """The searches of a request, told while they run. Raises RequestError without room."""
+        with ExitStack() as room:
+            room.enter_context(self.desk.seats(asked.n))
+            seats = room.pop_all()
+        return Stream(asked, scribe, seats, self.desk.metrics, self.settings.keep_alive)
 
     async def _found(self, request: Request, asked: Asked) -> list[Said]:
         """All choices, told at once."""

@@ -1,4 +1,4 @@
-"""/v1/chat/completions in one piece."""
+"""The words of /v1/chat/completions, in one piece and as a stream."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from reasoning.serve.asking import Asked
+from reasoning.serve.streams import Blocks, block
 from reasoning.serve.wording import Said, message, summary, usage
+
+DONE = b"data: [DONE]\n\n"
 
 
 def whole(asked: Asked, found: Sequence[Said], name: str) -> dict[str, Any]:
-    """The answer of `name`, with all its choices."""
+    """The answer called `name`, with all its choices."""
     return {
         "id": name,
         "object": "chat.completion",
@@ -27,5 +30,48 @@ def whole(asked: Asked, found: Sequence[Said], name: str) -> dict[str, Any]:
             }
             for i, said in enumerate(found)
         ],
-        "usage": usage([said.result for said in found], sum(said.tokens for said in found)),
+        "usage": usage(found),
     }
+
+
+class ChatStream:
+    """A `Scribe`. Every choice begins with its role and ends with its reason, as clients expect."""
+
+    def __init__(self, asked: Asked, name: str) -> None:
+        self._asked = asked
+        self._head = {
+            "id": name,
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": asked.offer.name,
+        }
+        if asked.usage:
+            self._head["usage"] = None
+
+    def opening(self) -> Blocks:
+        role = {"role": "assistant", "content": ""}
+        return [self._chunk(i, role) for i in range(self._asked.n)]
+
+    def more(self, i: int, thought: str, text: str) -> Blocks:
+        found = []
+        if thought:
+            found.append(self._chunk(i, {"reasoning_content": thought}))
+        if text:
+            found.append(self._chunk(i, {"content": text}))
+        return found
+
+    def closing(self, i: int, said: Said) -> Blocks:
+        delta: dict[str, Any] = {}
+        if said.calls:
+            delta["tool_calls"] = [{"index": k, **call} for k, call in enumerate(said.calls)]
+        told = {"finish_reason": said.ended, "search": summary(self._asked, said.result)}
+        return [self._chunk(i, delta, **told)]
+
+    def ending(self, found: Sequence[Said]) -> Blocks:
+        if not self._asked.usage:
+            return [DONE]
+        return [block({**self._head, "choices": [], "usage": usage(found)}), DONE]
+
+    def _chunk(self, i: int, delta: dict[str, Any], **more: Any) -> bytes:
+        choice = {"index": i, "delta": delta, "finish_reason": None, "logprobs": None, **more}
+        return block({**self._head, "choices": [choice]})

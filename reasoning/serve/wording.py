@@ -11,7 +11,6 @@ from reasoning.serve.asking import Asked
 from reasoning.serve.refusal import lost
 from reasoning.serve.telling import Telling
 from reasoning.tree import Node
-from reasoning.usage import Usage
 
 Ended: TypeAlias = Literal["stop", "length", "tool_calls"]
 
@@ -25,8 +24,14 @@ class Said:
     ended: Ended
     calls: Sequence[Mapping[str, Any]]
     result: Result
-    tokens: int
-    """Of the text itself, and of the thought in it."""
+    node: Node | None
+    """The winner."""
+
+    @property
+    def tokens(self) -> int:
+        """Of the text itself, and of the thought in it."""
+        nodes = [] if self.node is None else self.node.attempt()
+        return sum(node.sample.generated_tokens for node in nodes)
 
 
 def said(result: Result, asked: Asked) -> Said:
@@ -35,7 +40,7 @@ def said(result: Result, asked: Asked) -> Said:
     if node is None:
         if result.usage.failed_calls and not result.candidates and not curtailed:
             raise lost()
-        return Said("", "", "length" if curtailed else "stop", (), result, 0)
+        return Said("", "", "length" if curtailed else "stop", (), result, None)
     telling = Telling.of(asked, whole=node.text)
     thought, text = telling.all(node.text)
     calls = (node.sample.info or {}).get("tool_calls") or ()
@@ -45,8 +50,7 @@ def said(result: Result, asked: Asked) -> Said:
         ended = "stop"
     else:
         ended = "length" if curtailed or node.sample.finish == "length" else "stop"
-    tokens = sum(n.sample.generated_tokens for n in node.attempt())
-    return Said(text, thought, ended, calls, result, tokens)
+    return Said(text, thought, ended, calls, result, node)
 
 
 def winner(result: Result) -> Node | None:
@@ -61,12 +65,14 @@ def winner(result: Result) -> Node | None:
     return result.node
 
 
-def usage(results: Sequence[Result], tokens: int) -> dict[str, Any]:
-    """What was really spent. `tokens` are those of the texts that are given back.
+def usage(found: Sequence[Said]) -> dict[str, Any]:
+    """What was really spent.
 
-    Everything else that was generated counts as reasoning, waste included; `search` has it all.
+    Everything that was generated besides the texts given back counts as reasoning, waste included;
+    `search` has it all.
     """
-    total = sum((r.usage for r in results[1:]), results[0].usage if results else Usage())
+    first, *others = [said.result.usage for said in found]
+    total, tokens = sum(others, first), sum(said.tokens for said in found)
     generated = total.generated_tokens
     return {
         "prompt_tokens": total.prompt_tokens,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -72,6 +72,7 @@ class Answer:
         self._skips = skips
         self.marks = marks
         self._scanned, self._before = 0, ""
+        self._told = 0
         self._last = (0, 0)
         self._at = 0
         self._streamed: bool | None = None
@@ -132,6 +133,18 @@ class Answer:
         self._scanned = len(self._said)
         self._before = new[1 - max(map(len, stop)) :] if max(map(len, stop)) > 1 else ""
         return any(s in new for s in stop)
+
+    def aloud(self, hear: Callable[[str], None], stop: Sequence[str], reply: Reply) -> bool:
+        """Read a stream as it comes, and tell what is new; whether it has come to a string."""
+        over = False
+        if stop:
+            over = self.until(stop, reply)
+        else:
+            self._read_on(reply)
+        told, self._told = self._told, len(self._said)
+        if new := "".join(self._said[told:]):
+            hear(new)
+        return over
 
     def _read_on(self, reply: Reply) -> None:
         with suppress(TransientError):  # raised again when the whole is read

@@ -104,7 +104,11 @@ class Call:
         several, prompt = len(self._pool.replicas) > 1, self._prompt
         while True:
             there = not params.stop or fields.stops_there(self._able, params)
-            reply = Reply(answer.watch if there else partial(answer.until, params.stop))
+            if prompt.hear is not None:
+                stop = () if there else params.stop
+                reply = Reply(partial(answer.aloud, prompt.hear, stop))
+            else:
+                reply = Reply(answer.watch if there else partial(answer.until, params.stop))
             body = fields.body(
                 self._able, params, seed=seed, model=self._model, prompt=held, extra=self._extra
             )

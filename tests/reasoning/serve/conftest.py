@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from reasoning.backends.scripted import Scripted
+from reasoning.errors import cause
 from reasoning.runs.recipe import parse
 from reasoning.serve.app import Service
 from reasoning.serve.desk import Settings
@@ -72,13 +73,17 @@ def listening(offers: Callable[..., Offers]) -> Listening:
         up = asyncio.Event()
         service = Service(found, settings or Settings(port=0))
         server = Server(service, up.set)
-        async with found.open(), asyncio.TaskGroup() as group:
-            group.create_task(server.serve())
-            await up.wait()
-            try:
-                yield f"http://127.0.0.1:{server.port}/v1"
-            finally:
-                server.should_exit = True
+        try:
+            async with found.open(), asyncio.TaskGroup() as group:
+                running = group.create_task(server.serve())
+                await up.wait()
+                try:
+                    yield f"http://127.0.0.1:{server.port}/v1"
+                finally:
+                    server.should_exit = True
+                    await running
+        except BaseExceptionGroup as errors:
+            raise cause(errors) from errors
         assert service.desk.searches == 0
 
     return listen

@@ -1,0 +1,150 @@
+"""Answers that come as server-sent events, as long as somebody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from asyncio import Queue, TaskGroup
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, aclosing
+from typing import Any, Protocol, TypeAlias
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from reasoning.events import Done, Event
+from reasoning.serve.asking import Asked
+from reasoning.serve.choice import Choice
+from reasoning.serve.metrics import Metrics
+from reasoning.serve.refusal import refusal
+from reasoning.serve.searching import LeftError, seed
+from reasoning.serve.wording import Said
+
+Blocks: TypeAlias = Sequence[bytes]
+
+WAITING = b": waiting\n\n"
+"""A comment, which no client reads: a sign of life."""
+
+
+class Scribe(Protocol):
+    """Writes a stream in the words of one endpoint."""
+
+    def opening(self) -> Blocks: ...
+
+    def more(self, i: int, thought: str, text: str) -> Blocks:
+        """A piece of choice `i`."""
+
+    def closing(self, i: int, said: Said) -> Blocks:
+        """The end of choice `i`."""
+
+    def ending(self, found: Sequence[Said]) -> Blocks:
+        """The end of all, which went well."""
+
+
+def block(data: Any, event: str = "") -> bytes:
+    """One event of a stream."""
+    head = f"event: {event}\n" if event else ""
+    return f"{head}data: {json.dumps(data)}\n\n".encode()
+
+
+class Stream(Response):
+    """Runs the searches of a request while it is sent; a client that leaves ends them.
+
+    seats: the room that they take, given back at the end.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        asked: Asked,
+        scribe: Scribe,
+        seats: AbstractContextManager[Any, bool | None],
+        metrics: Metrics,
+        keep_alive: float,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = b""
+        self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self._asked = asked
+        self._scribe = scribe
+        self._seats = seats
+        self._metrics = metrics
+        self._keep_alive = keep_alive
+        self._events: Queue[tuple[int, Event | Exception]] = Queue()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            raise LeftError
+
+        headers = [(k, v) for k, v in self.raw_headers if k != b"content-length"]
+        try:
+            with self._seats:
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                async with TaskGroup() as group:
+                    watching = group.create_task(watch())
+                    await self._write(send)
+                    watching.cancel()
+        except* (LeftError, OSError):
+            self._metrics.answered("left", 499)
+
+    async def _write(self, send: Send) -> None:
+        async def say(blocks: Blocks, *, more: bool = True) -> None:
+            body = b"".join(blocks)
+            if body or not more:
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+
+        try:
+            await say(self._scribe.opening())
+            async with TaskGroup() as group:
+                tasks = [group.create_task(self._search(i)) for i in range(self._asked.n)]
+                try:
+                    found = await self._tell(say)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+            await say(self._scribe.ending(found), more=False)
+        except Exception as error:
+            told = refusal(error)
+            await say([block(told.body, "error")], more=False)
+
+    async def _search(self, i: int) -> None:
+        """Put the events of choice `i` where they are told from, an error last of all."""
+        asked = self._asked
+        stream = asked.offer.session.stream(
+            asked.problem, pieces=asked.offer.single, seed=seed(asked, i), **asked.changes
+        )
+        try:
+            async with aclosing(stream) as events:
+                async for event in events:
+                    self._events.put_nowait((i, event))
+        except Exception as error:
+            self._events.put_nowait((i, error))
+
+    async def _tell(self, say: Any) -> list[Said]:
+        """Tell what can be told until every choice has ended. Raises what one of them raised."""
+        choices = [Choice(self._asked) for _ in range(self._asked.n)]
+        left = len(choices)
+        while left:
+            try:
+                async with asyncio.timeout(self._keep_alive):
+                    i, event = await self._events.get()
+            except TimeoutError:
+                await say([WAITING])
+                continue
+            if isinstance(event, Exception):
+                raise event
+            if isinstance(event, Done):
+                self._metrics.searched(self._asked.offer.listed, event.result)
+            thought, text = choices[i].hear(event)
+            blocks = list(self._scribe.more(i, thought, text)) if thought or text else []
+            if (said := choices[i].said) is not None:
+                blocks += self._scribe.closing(i, said)
+                left -= 1
+            await say(blocks)
+        return [choice.said for choice in choices if choice.said is not None]

@@ -1,0 +1,54 @@
+"""Against a server of a model, over HTTP on both sides: pieces come through as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import openai
+import pytest
+
+from reasoning import Session
+from reasoning.backends.openai import openai as generator
+from reasoning.events import Done, Heard
+from reasoning.testing.http_server import CHAT, TEXT, VLLM, Flavour, serving
+
+ASKED: Any = [{"role": "user", "content": "What is 3 + 4?"}]
+
+
+@pytest.mark.parametrize("flavour", [VLLM, TEXT, CHAT], ids=["tokens", "text", "chat"])
+def test_pieces_add_up_to_the_text(flavour: Flavour) -> None:
+    async def work(url: str) -> tuple[list[Heard], str]:
+        model = generator(base_url=url)
+        async with Session(generator=model, searcher="sample", sampling={"max_tokens": 40}) as s:
+            events = [e async for e in s.stream("What?", pieces=True)]
+        await model.aclose()
+        done = events[-1]
+        assert isinstance(done, Done)
+        return [e for e in events if isinstance(e, Heard)], done.result.tree.root.children[0].text
+
+    with serving(flavour) as server:
+        heard, text = asyncio.run(work(server.url))
+    assert len(heard) > 1
+    assert "".join(e.text for e in heard) == text
+    assert [e.at for e in heard] == [sum(len(o.text) for o in heard[:i]) for i in range(len(heard))]
+
+
+def test_what_a_server_says_comes_through_as_it_is_said(listening: Any) -> None:
+    async def work(url: str) -> Any:
+        model = generator(base_url=url)
+        async with (
+            listening(model, sampling={"max_tokens": 40}) as ours,
+            openai.AsyncOpenAI(base_url=ours, api_key="none", max_retries=0) as ai,
+        ):
+            asked: Any = {"model": "sample", "messages": ASKED, "seed": 3}
+            stream = await ai.chat.completions.create(**asked, stream=True)
+            texts = [c.choices[0].delta.content async for c in stream]
+            whole = await ai.chat.completions.create(**asked)
+        await model.aclose()
+        return texts, whole.choices[0].message.content
+
+    with serving() as server:
+        texts, whole = asyncio.run(work(server.url))
+    assert len([text for text in texts if text]) > 2
+    assert "".join(text or "" for text in texts) == whole
