@@ -151,7 +151,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 def _about(totals: Mapping[str, Any]) -> str:
     """A mark where more than prompts is estimated: some of the generated tokens, too."""
-    return "~" if totals.get("estimated_tokens", 0) > totals["prompt_tokens"] else ""
+    return "~" if totals.get("estimated_tokens", 0) > totals.get("prompt_tokens", 0) else ""
 
 
 class Name:

@@ -75,13 +75,22 @@ class WatchedPurse(Purse):
         self._requests = 0
 
     async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
+        self._asked()
+        return self._held(await super().lease(amount, even=even))
+
+    def at_once(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
+        self._asked()
+        return self._held(super().at_once(amount, even=even))
+
+    def _asked(self) -> None:
         task = asyncio.current_task()
         assert task not in self._holders.values(), "a task asked for a lease while holding one"
         self._requests += 1
         assert self._requests < MOST_REQUESTS, f"{MOST_REQUESTS} requests: does this ever end?"
-        lease = await super().lease(amount, even=even)
+
+    def _held(self, lease: Lease | None) -> Lease | None:
         if lease is not None:
-            self._holders[lease] = task
+            self._holders[lease] = asyncio.current_task()
         return lease
 
     def _settle(self, lease: Lease, time: int) -> None:

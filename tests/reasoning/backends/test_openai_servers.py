@@ -381,7 +381,7 @@ def test_a_server_that_breaks_answers_off_is_asked_one_by_one(asked: bool) -> No
         why: list[str] = []
         samples = run(work())
         assert len(samples) == 16
-    assert bool(why) is not asked  # two streams at once were tried before, or nothing was
+    assert why or asked  # nothing was tried before; else two streams at once were
     for error in why:
         assert "ended an answer in the middle when another call came" in error
         assert "--interrupt_requests false" in error

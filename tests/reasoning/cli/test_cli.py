@@ -120,7 +120,12 @@ def test_solve_without_an_answer_exits_with_1() -> None:
 def test_list_shows_parameters() -> None:
     done = reasoning("list")
     assert done.returncode == 0
-    for word in ("self_consistency(n)", "short_m_at_k(k, m=3)", "weighted_majority", "jsonl("):
+    for word in (
+        "self_consistency(n, hedge=False)",
+        "short_m_at_k(k, m=3, hedge=False)",
+        "weighted_majority",
+        "jsonl(",
+    ):
         assert word in done.stdout
 
 
