@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
@@ -84,6 +84,9 @@ class _Packed:
     def kept(self, sample: object) -> Any:
         """What the slot holds: equal for equal numbers."""
         return self._slot.__get__(sample)
+
+    def unpacked(self, kept: bytes) -> Any:
+        return self._unpack(kept)
 
 
 def _packed_ids(ids: Iterable[int]) -> bytes | tuple[int, ...]:
@@ -203,7 +206,22 @@ for _name, _pack, _unpack in (
     ("confidence", _packed_floats, _floats),
 ):
     setattr(Sample, _name, _Packed(vars(Sample)[_name], _pack, _unpack))
+_NUMBERS = {n: f for n, f in vars(Sample).items() if isinstance(f, _Packed)}
 _COMPARED: list[Callable[[Sample], Any]] = [
     field.kept if isinstance(field := vars(Sample)[name], _Packed) else attrgetter(name)
     for name in Sample.__slots__
 ]
+
+
+def packed(sample: Sample) -> tuple[dict[str, bytes], Sample]:
+    """The fields that a sample keeps as bytes, 4 for a token, and the sample without them."""
+    kept = {name: field.kept(sample) for name, field in _NUMBERS.items()}
+    found = {name: value for name, value in kept.items() if type(value) is bytes}
+    without: dict[str, Any] = dict.fromkeys(found)
+    return found, replace(sample, **without) if found else sample
+
+
+def unpacked(numbers: Mapping[str, bytes], rest: Sample) -> Sample:
+    """The inverse of `packed`. Raises KeyError for a field that is none of these."""
+    fields = {name: _NUMBERS[name].unpacked(value) for name, value in numbers.items()}
+    return replace(rest, **fields) if fields else rest

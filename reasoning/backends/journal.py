@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
+from reasoning.backends.ledger import Entry, Ledger, Lines
 from reasoning.clock import Clock, ClockPerProblem, Speed, VirtualClock, stream
-from reasoning.errors import RecipeError, StoreError
+from reasoning.errors import RecipeError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.places import Places, by_tokens
 from reasoning.problem import Problem
@@ -19,10 +21,8 @@ from reasoning.runs import names
 from reasoning.tree import FloatArray, RolloutTree, Sample
 from reasoning.wrapping import Wrapping
 
-log = logging.getLogger(__name__)
-
-_VERSION = 2
-"""Of a line of the file: what keys are made of. Lines of others are drawn again."""
+_LARGE = 4096
+"""Tokens of a sample that is made ready and written beside the event loop, which goes on."""
 
 
 def journal(
@@ -46,14 +46,6 @@ def journal(
     )
 
 
-class _Entry(NamedTuple):
-    """What came of a call: a sample and the seconds it took, or what a tool gave."""
-
-    sample: Sample
-    seconds: float = 0.0
-    value: Any = None
-
-
 class Journal(Wrapping):
     """`paid_tokens` and `paid_calls` count what the wrapped generator really was asked for."""
 
@@ -62,6 +54,7 @@ class Journal(Wrapping):
         generator: Generator,
         *,
         path: Path | None = None,
+        kept: Ledger | None = None,
         shared: bool = False,
         token_seconds: float = 1 / 50,
     ) -> None:
@@ -72,11 +65,8 @@ class Journal(Wrapping):
         self.paid_calls = 0
         self._clocks = ClockPerProblem()
         self._places = Places(by_tokens)
-        self._known: dict[str, dict[str, _Entry]] = {}
-        self._path = path
-        self._file: IO[str] | None = None
-        if path is not None and path.exists():
-            self._load(path)
+        self._ledger = kept or (Ledger() if path is None else Lines(path))
+        self._writer: ThreadPoolExecutor | None = None
 
     def of(self, strategy: str, *, live: bool = False) -> Generator:
         """What one strategy draws from: without `shared`, from samples of its own alone.
@@ -128,7 +118,7 @@ class Journal(Wrapping):
             await self._replay(known, prompt.problem, meter, live)
         return known.sample
 
-    async def _replay(self, known: _Entry, problem: Problem, meter: Meter, live: bool) -> None:
+    async def _replay(self, known: Entry, problem: Problem, meter: Meter, live: bool) -> None:
         tokens, clock = known.sample.generated_tokens, self.generator.clock(problem)
         if not known.seconds or not (live or isinstance(clock, VirtualClock)):
             meter(tokens)
@@ -148,7 +138,7 @@ class Journal(Wrapping):
         """How likely a text is; recorded as a sample of the logprobs and the tokens read."""
         problem = prompt.problem
         key = _digest("read", who, *self._place(prompt), by_tokens(sample), question)
-        known = self._known.get(problem.id, {}).get(key)
+        known = self._ledger.of(problem.id).get(key)
         if known is None:
             used: list[int] = []
             self.paid_calls += 1
@@ -160,8 +150,8 @@ class Journal(Wrapping):
                 except BaseException:
                     meter(sum(used))
                     raise
-            known = _Entry(Sample("", logprobs=logprobs, prompt_tokens=sum(used)))
-            self._record(problem, key, known)
+            known = Entry(Sample("", logprobs=logprobs, prompt_tokens=sum(used)))
+            self._ledger.add(problem.id, key, known)
         meter(known.sample.prompt_tokens)
         assert known.sample.logprobs is not None
         return known.sample.logprobs
@@ -176,11 +166,11 @@ class Journal(Wrapping):
     ) -> Any:
         """What a tool gave; `key` is its place, its name and its arguments, as JSON."""
         place = _digest("tool", who, _json(key, key, "arguments"))
-        known = self._known.get(problem.id, {}).get(place)
+        known = self._ledger.of(problem.id).get(place)
         if known is None:
             value = json.loads(_json(await make(), key, "result"))
-            known = _Entry(Sample(""), value=value)
-            self._record(problem, place, known)
+            known = Entry(Sample(""), value=value)
+            self._ledger.add(problem.id, place, known)
         return known.value
 
     def pause(self, problem: Problem) -> AbstractContextManager[None]:
@@ -188,13 +178,14 @@ class Journal(Wrapping):
         return self._clocks(problem.id).hold()
 
     def forget(self, problem: Problem) -> None:
-        """Drop from memory what is known of a problem that is done."""
-        self._known.pop(problem.id, None)
+        """Drop what is known of a problem that is done, but for the lines of a file."""
+        self._ledger.drop(problem.id)
 
     def close(self) -> None:
-        """Close the file; what was recorded is on disk already."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file; what was recorded is on disk by then."""
+        if self._writer is not None:
+            self._writer.shutdown()
+        self._ledger.close()
 
     async def aclose(self) -> None:
         self.close()
@@ -208,7 +199,7 @@ class Journal(Wrapping):
         meter: Meter,
         key: str,
         shared: VirtualClock | None,
-    ) -> _Entry:
+    ) -> Entry:
         """Ask the generator. A shared call is metered when it is replayed, or now if it fails."""
         used = 0
 
@@ -229,16 +220,31 @@ class Journal(Wrapping):
             if shared is not None:
                 meter(used)
             raise
-        entry = _Entry(sample, clock.now() - start)
+        entry = Entry(sample, clock.now() - start)
         cut = sample.finish == "length"
-        self._record(prompt.problem, _cut(key, params.max_tokens) if cut else key, entry)
+        key = _cut(key, params.max_tokens) if cut else key
+        if sample.generated_tokens < _LARGE:
+            self._ledger.add(prompt.problem.id, key, entry)
+        else:
+            with ExitStack() as held:
+                for timer in {clock, shared or clock}:
+                    if isinstance(timer, VirtualClock):
+                        held.enter_context(timer.hold())
+                await self._beside(self._ledger.add, prompt.problem.id, key, entry)
         return entry
 
-    def _recall(self, problem: Problem, key: str, max_tokens: int) -> _Entry | None:
+    async def known(self, problem: Problem) -> None:
+        """Read what is on disk of a problem, as a search would when it first asks."""
+        await self._beside(self._ledger.of, problem.id)
+
+    async def _beside(self, work: Callable[..., object], *args: object) -> None:
+        """Do it in a thread, one thing after another."""
+        self._writer = self._writer or ThreadPoolExecutor(1, "journal")
+        await asyncio.get_running_loop().run_in_executor(self._writer, work, *args)
+
+    def _recall(self, problem: Problem, key: str, max_tokens: int) -> Entry | None:
         """What is known of a call. A sample that ended by itself serves every larger limit."""
-        known = self._known.get(problem.id)
-        if not known:
-            return None
+        known = self._ledger.of(problem.id)
         entry = known.get(key)
         if entry is not None and entry.sample.generated_tokens <= max_tokens:
             return entry
@@ -255,42 +261,6 @@ class Journal(Wrapping):
         messages = [(message.role, message.content) for message in prompt.messages]
         root = prompt.parent if prompt.turn is None else _ROOT
         return (prompt.model, messages, self._places(root, prompt.begun), prompt.suffix)
-
-    def _record(self, problem: Problem, key: str, entry: _Entry) -> None:
-        self._known.setdefault(problem.id, {})[key] = entry
-        if self._path is None:
-            return
-        line: dict[str, Any] = {"version": _VERSION, "problem": problem.id, "key": key}
-        if entry.value is None:
-            line["sample"] = entry.sample.to_json(digits=None)
-            line["seconds"] = entry.seconds
-        else:
-            line["value"] = entry.value
-        try:
-            if self._file is None:
-                self._file = self._path.open("a", encoding="utf-8")
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise StoreError(f"the journal {self._path} cannot be written: {error}") from error
-
-    def _load(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                data = {**json.loads(line)}
-                if data.get("version") != _VERSION:
-                    continue
-                if "value" in data:
-                    entry = _Entry(Sample(""), value=data["value"])
-                else:
-                    entry = _Entry(Sample.from_json(data["sample"]), float(data["seconds"]))
-                self._known.setdefault(data["problem"], {})[data["key"]] = entry
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                log.warning("%s, line %d is damaged and will be drawn again", path, number)
-        if text and not text.endswith("\n"):
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
 
 
 class _Own(Wrapping):

@@ -19,9 +19,11 @@ from typing import IO, Any
 
 from reasoning.errors import StoreError
 
+JOURNAL = re.compile(r"journal(-\d+)?")
+"""What the folders of calls are named."""
 _WRITTEN = re.compile(
-    r"(manifest|summary)\.json|(results|interrupted|journal(-\d+)?)\.jsonl|accuracy\.png|trees"
-    r"|\.lock|\..*\.tmp"
+    r"(manifest|summary)\.json|(results|interrupted)\.jsonl|journal(-\d+)?(\.jsonl)?"
+    r"|accuracy\.png|trees|\.lock|\..*\.tmp"
 )
 _MANGLED = re.compile(r".*-[0-9a-f]{32}", re.DOTALL)
 
@@ -51,7 +53,8 @@ def _with_digest(safe: str, name: str, size: int) -> str:
 
 def refuse_links(folder: Path) -> None:
     """Raise StoreError if anything a run writes in `folder` is a link to somewhere else."""
-    for place in (folder, folder / "trees"):
+    journals = [path for path in folder.glob("journal*") if path.is_dir()]
+    for place in (folder, folder / "trees", *journals):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
             for entry in entries:
                 ours = place is not folder or _WRITTEN.fullmatch(entry.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning.backends.journal import Journal
+from reasoning.backends.ledger import of_folder
 from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
@@ -107,13 +108,14 @@ class _Run:
         self.live_tokens = 0  # of generators without a journal
         self.barren: list[tuple[dict[str, Any], RolloutTree]] = []
         self.kept = False
+        self.over: list[Problem] = []  # what is known of them is to be forgotten
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
         self.budget = made(Limits, plan.recipe.run_limits, Limits()).budget()
         for part in plan.plugins:
             if isinstance(part, Generator) and not part.replays:
-                path = store.journal(len(self.journals))
-                self.journals[id(part)] = Journal(part, path=path, shared=plan.shared)
+                kept = of_folder(store.journal(len(self.journals)))
+                self.journals[id(part)] = Journal(part, kept=kept, shared=plan.shared)
 
     async def finish(self) -> None:
         """Run whatever is not stored yet."""
@@ -159,16 +161,25 @@ class _Run:
         for arm in self.plan.arms:
             stored = done.get((arm.strategy.name, problem.id))
             if stored is None:
+                for journal in () if fresh else self.journals.values():
+                    await journal.known(problem)
                 fresh = True
                 stored = await self._search(problem, arm)
             self.progress.graded += stored["correct"] is not None
             self.progress.correct += stored["correct"] is True
-        memories: list[Journal | Cached] = [*self.journals.values(), *self.caches.values()]
-        for memory in memories:
-            memory.forget(problem)
+        self.over.append(problem)
+        if not self.barren:  # else there are results of it that are not stored
+            self._forget()
         self.progress.done += 1
         self.progress.new_done += fresh
         self.watch(self.progress)
+
+    def _forget(self) -> None:
+        memories: list[Journal | Cached] = [*self.journals.values(), *self.caches.values()]
+        for memory in memories:
+            for problem in self.over:
+                memory.forget(problem)
+        self.over.clear()
 
     async def _search(self, problem: Problem, arm: Arm) -> dict[str, Any]:
         """One search. One that fails, by a bug in a strategy perhaps, is a result like others."""

@@ -4,7 +4,8 @@ manifest.json     what was run: recipe, seeds, versions, sources
 results.jsonl     one line for each problem and strategy, in order of completion
 trees/STRATEGY/PROBLEM.jsonl
 summary.json      numbers, written at the end
-journal.jsonl     calls of problems in progress; gone when the run is complete
+journal/PROBLEM.calls
+                  calls of a problem in progress; gone when it is complete
 interrupted.jsonl what was spent on searches that were interrupted and begun again, if any were,
                   and that a run was killed before it could say
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -35,13 +37,16 @@ class Store:
         self._results: IO[str] | None = None
 
     def journal(self, number: int = 0) -> Path:
-        """Where the calls of a run's `number`-th generator are kept while it runs."""
-        return self._file(f"journal-{number}.jsonl" if number else "journal.jsonl")
+        """The folder of calls of a run's `number`-th generator, one file a problem in progress."""
+        return self._file(f"journal-{number}" if number else "journal")
 
     def drop_journals(self) -> None:
         """What they hold is in the trees once the run is complete."""
-        for path in self.folder.glob("journal*.jsonl"):
-            path.unlink()
+        for path in self.folder.glob("journal*"):
+            if path.suffix == ".jsonl":  # of an earlier version
+                path.unlink()
+            elif files.JOURNAL.fullmatch(path.name):
+                shutil.rmtree(path)
 
     @contextmanager
     def opened(self, manifest: Mapping[str, Any]) -> Iterator[Store]:

@@ -234,7 +234,29 @@ asyncio.run(runner.run(load({str(tmp_path / "r.yaml")!r}), {str(tmp_path / "run"
     killed = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert "2 runs of it were killed, and what they lost is not known" in killed["notes"].pop()
     assert killed == go(recipe(questions, name="r"), tmp_path / "whole") | {"name": "t"}
-    assert not (tmp_path / "run" / "journal.jsonl").exists()
+    assert not list((tmp_path / "run").glob("journal*"))
+
+
+def test_a_problem_leaves_no_journal_and_a_resumed_run_reads_no_other(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Scripted(["\\boxed{1}"]))
+    one = recipe(questions, generator="scripted", concurrency=1, strategies=STRATEGIES[:1])
+    kept, read = [], []
+
+    def stop(progress: runner.Progress) -> None:
+        kept.append([path.name for path in (tmp_path / "run").glob("journal/*")])
+        if progress.done == 5:
+            raise EngineError("gone")
+
+    with pytest.raises(EngineError, match="gone"):
+        go(one, tmp_path / "run", watch=stop)
+    assert kept == [[]] * 6
+    monkeypatch.setattr(
+        "reasoning.backends.ledger.Folder._read", lambda _, problem: read.append(problem) or ()
+    )
+    go(one, tmp_path / "run")
+    assert read == [f"q{i}" for i in range(6, 13)]
 
 
 def test_samples_drawn_before_the_kill_are_not_drawn_again(

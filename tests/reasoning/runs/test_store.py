@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 
 
 LINKS = [
-    ".lock", "results.jsonl", "interrupted.jsonl", "journal.jsonl", "journal-2.jsonl",
+    ".lock", "results.jsonl", "interrupted.jsonl", "journal.jsonl", "journal-2", "journal/p.calls",
     "accuracy.png", "trees/s", ".summary.json.tmp",
 ]  # fmt: skip
 

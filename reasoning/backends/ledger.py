@@ -1,0 +1,257 @@
+"""What a journal knows, in memory and on disk: read and forgotten problem by problem.
+
+A run keeps a file for each problem in progress, in which numbers stand as bytes: going on with a
+run reads what belongs to the problems that are left, and a file is gone as its problem ends. A
+journal that a recipe names is one file of JSON lines, of which only places are kept in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import struct
+import threading
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from reasoning.errors import StoreError
+from reasoning.runs import files
+from reasoning.sample import Sample, packed, unpacked
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+"""Of an entry: what keys are made of. Entries of others are drawn again."""
+
+_WRONG = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+class Entry(NamedTuple):
+    """What came of a call: a sample and the seconds it took, or what a tool gave."""
+
+    sample: Sample
+    seconds: float = 0.0
+    value: Any = None
+
+    def to_json(self) -> dict[str, Any]:
+        if self.value is not None:
+            return {"value": self.value}
+        return {"sample": self.sample.to_json(digits=None), "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Entry:
+        if "value" in data:
+            return cls(Sample(""), value=data["value"])
+        return cls(Sample.from_json(data["sample"]), float(data["seconds"]))
+
+
+class Ledger:
+    """Entries by problem and key, in memory alone."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Entry]] = {}
+
+    def of(self, problem: str) -> dict[str, Entry]:
+        """All that is known of a problem; not to be changed. Read from disk at the first call."""
+        known = self._known.get(problem)
+        if known is None:
+            known = self._known[problem] = dict(self._read(problem))
+        return known
+
+    def add(self, problem: str, key: str, entry: Entry) -> None:
+        """Raises StoreError if it cannot be written."""
+        self.of(problem)[key] = entry
+        try:
+            self._write(problem, key, entry)
+        except OSError as error:
+            raise StoreError(
+                f"the journal {self._where(problem)} cannot be written: {error}"
+            ) from (error)
+
+    def forget(self, problem: str) -> None:
+        """Drop a problem from memory."""
+        self._known.pop(problem, None)
+
+    def drop(self, problem: str) -> None:
+        """Drop a problem that is done, and what only an unfinished one needs on disk."""
+        self.forget(problem)
+
+    def close(self) -> None:
+        """Close what is open; what was added is on disk already."""
+
+    def _read(self, _problem: str) -> Iterable[tuple[str, Entry]]:
+        return ()
+
+    def _write(self, problem: str, key: str, entry: Entry) -> None:
+        """Nothing outlives this one."""
+
+    def _where(self, _problem: str) -> Path | None:
+        return None
+
+
+class Lines(Ledger):
+    """One file of JSON lines for all problems. In memory is where the lines of each begin."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._places: dict[str, array[int]] = {}
+        self._torn = False
+        if path.exists():
+            self._scan()
+
+    def _scan(self) -> None:
+        at, raw = 0, b"\n"
+        with self._path.open("rb") as file:
+            for raw in file:
+                problem = self._problem(raw, at)
+                if problem is not None:
+                    self._places.setdefault(problem, array("q")).append(at)
+                at += len(raw)
+        self._torn = not raw.endswith(b"\n")
+
+    def _problem(self, raw: bytes, at: int) -> str | None:
+        """Whom a line belongs to, from its beginning where it is as we write it."""
+        try:
+            if found := _BEGINS.match(raw):
+                return str(json.loads(found[1]))
+            data = {**json.loads(raw.decode("utf-8", "replace"))}
+            return str(data["problem"]) if data.get("version") == VERSION else None
+        except _WRONG:
+            log.warning(_DAMAGED, self._path, at)
+            return None
+
+    def _read(self, problem: str) -> Iterator[tuple[str, Entry]]:
+        places = self._places.get(problem)
+        if not places:
+            return
+        with self._path.open("rb") as file:
+            for at in places:
+                file.seek(at)
+                try:
+                    data = json.loads(file.readline().decode("utf-8", "replace"))
+                    yield data["key"], Entry.from_json(data)
+                except _WRONG:
+                    log.warning(_DAMAGED, self._path, at)
+
+    def _write(self, problem: str, key: str, entry: Entry) -> None:
+        line = {"version": VERSION, "problem": problem, "key": key, **entry.to_json()}
+        if self._file is None:
+            self._file = self._path.open("ab")
+        if self._torn:
+            self._file.write(b"\n")
+            self._torn = False
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+
+    def _where(self, _problem: str) -> Path:
+        return self._path
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+_DAMAGED = "%s is damaged at byte %d, and what stood there will be drawn again"
+_BEGINS = re.compile(rb'\{"version": %d, "problem": ("(?:[^"\\]|\\.)*"), "key": ' % VERSION)
+
+
+class Folder(Ledger):
+    """A file for each problem in progress, gone with it; and the lines of an earlier version.
+
+    A file is a row of records: length and checksum of what follows, which is compressed. It holds
+    a head of JSON and the numbers of the sample as they stand in memory.
+    """
+
+    def __init__(self, folder: Path, before: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._before = Lines(before) if before.exists() else None
+        self._turn = threading.Lock()
+
+    def drop(self, problem: str) -> None:
+        self.forget(problem)
+        if self._before is not None:
+            self._before.forget(problem)
+        with suppress(FileNotFoundError):
+            self._where(problem).unlink()
+
+    def _where(self, problem: str) -> Path:
+        return self._folder / f"{files.file_name(problem)}.calls"
+
+    def _read(self, problem: str) -> Iterator[tuple[str, Entry]]:
+        if self._before is not None:
+            yield from self._before.of(problem).items()
+            self._before.forget(problem)
+        path = self._where(problem)
+        with suppress(FileNotFoundError), files.opened(path, os.O_RDWR, "rb+") as file:
+            yield from self._records(file, path)
+
+    def _records(self, file: IO[bytes], path: Path) -> Iterator[tuple[str, Entry]]:
+        """What is whole; behind a torn record there is nothing, and the file ends before it."""
+        size = os.fstat(file.fileno()).st_size
+        while (at := file.tell()) < size:
+            head = file.read(_RECORD.size)
+            length, checksum = _RECORD.unpack(head) if len(head) == _RECORD.size else (size, 0)
+            if length > size - at - _RECORD.size:
+                log.warning(_DAMAGED, path, at)
+                file.truncate(at)
+                return
+            body = file.read(length)
+            try:
+                if zlib.crc32(body) != checksum:
+                    raise ValueError("the checksum differs")
+                yield _unpacked(body)
+            except (*_WRONG, zlib.error):
+                log.warning(_DAMAGED, path, at)
+
+    def _write(self, problem: str, key: str, entry: Entry) -> None:
+        body = _packed(key, entry)
+        with self._turn:
+            self._folder.mkdir(exist_ok=True)
+            with files.opened(self._where(problem), _APPEND, "ab") as file:
+                file.write(_RECORD.pack(len(body), zlib.crc32(body)) + body)
+
+
+_RECORD = struct.Struct("<QI")
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_MOST = 1 << 30
+"""Bytes that a record may hold."""
+_LEVEL = 1
+"""Of compression: the fastest. Numbers that hardly repeat gain little from more."""
+
+
+def _packed(key: str, entry: Entry) -> bytes:
+    numbers, rest = packed(entry.sample)
+    sizes = [[name, len(kept)] for name, kept in numbers.items()]
+    told = {"key": key, "numbers": sizes, **entry._replace(sample=rest).to_json()}
+    # The first bytes of all numbers, then the second ones: like stands by like.
+    rows = [np.frombuffer(b, np.uint8).reshape(-1, 4).T.tobytes() for b in numbers.values()]
+    return zlib.compress(b"\n".join([json.dumps(told).encode(), b"".join(rows)]), _LEVEL)
+
+
+def _unpacked(body: bytes) -> tuple[str, Entry]:
+    """Raises ValueError or the like for what is no record."""
+    inflate = zlib.decompressobj()
+    head, _, rows = inflate.decompress(body, _MOST).partition(b"\n")
+    data, numbers, at = json.loads(head), {}, 0
+    for name, size in data.pop("numbers"):
+        planes = np.frombuffer(rows[at : at + size], np.uint8)
+        numbers[name] = planes.reshape(4, -1).T.tobytes()
+        at += size
+    entry = Entry.from_json(data)
+    return str(data["key"]), entry._replace(sample=unpacked(numbers, entry.sample))
+
+
+def of_folder(folder: Path) -> Folder:
+    """The ledger in `folder`, and in the file that earlier versions kept beside it."""
+    return Folder(folder, folder.with_suffix(".jsonl"))
