@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from reasoning.serve import chat
+from reasoning.serve import chat, completions, responses
 from reasoning.serve.asking import Asked, House
 from reasoning.serve.chat import ChatStream
+from reasoning.serve.completions import CompletionStream
 from reasoning.serve.desk import Desk, Settings
 from reasoning.serve.offers import Offers
 from reasoning.serve.refusal import RequestError, refusal
+from reasoning.serve.responses import ResponseStream
 from reasoning.serve.searching import LeftError, searched, while_there
 from reasoning.serve.streams import Scribe, Stream
 from reasoning.serve.wording import Said, said
@@ -44,16 +46,19 @@ class Service:
             Route("/health", self.health),
             Route("/metrics", self.answering("metrics", self.metrics)),
         ]
+        asked = {
+            "chat/completions": self.chat,
+            "completions": self.completions,
+            "responses": self.responses,
+        }
         for root in ("/v1", ""):
             routes += [
                 Route(f"{root}/models", self.answering("models", self.models)),
                 Route(f"{root}/models/{{name:path}}", self.answering("models", self.model)),
-                Route(
-                    f"{root}/chat/completions",
-                    self.answering("chat", self.chat),
-                    methods=["POST"],
-                ),
             ]
+            for path, endpoint in asked.items():
+                answer = self.answering(path, endpoint)
+                routes.append(Route(f"{root}/{path}", answer, methods=["POST"]))
         handlers = {404: _unknown, 405: _unknown}
         return Starlette(routes=routes, exception_handlers=handlers)
 
@@ -96,12 +101,28 @@ class Service:
         return {"id": name, "object": "model", "created": self.started, "owned_by": "reasoning"}
 
     async def chat(self, request: Request) -> Response:
-        body = await self.desk.body(request)
-        asked = self.house.read(body, self.desk.deadline(request))
+        asked = self.house.read(await self.desk.body(request), self.desk.deadline(request))
         name = f"chatcmpl-{secrets.token_hex(12)}"
         if asked.stream:
             return self._stream(asked, ChatStream(asked, name))
         return JSONResponse(chat.whole(asked, await self._found(request, asked), name))
+
+    async def completions(self, request: Request) -> Response:
+        body = completions.as_chat(await self.desk.body(request))
+        asked = self.house.read(body, self.desk.deadline(request))
+        name = f"cmpl-{secrets.token_hex(12)}"
+        if asked.stream:
+            return self._stream(asked, CompletionStream(asked, name))
+        return JSONResponse(completions.whole(asked, await self._found(request, asked), name))
+
+    async def responses(self, request: Request) -> Response:
+        body = responses.as_chat(await self.desk.body(request))
+        asked = self.house.read(body, self.desk.deadline(request))
+        name = f"resp_{secrets.token_hex(12)}"
+        if asked.stream:
+            return self._stream(asked, ResponseStream(asked, name))
+        (said,) = await self._found(request, asked)
+        return JSONResponse(responses.whole(asked, said, name))
 
     def _stream(self, asked: Asked, scribe: Scribe) -> Response:
         """The searches of a request, told while they run. Raises RequestError without room."""

@@ -344,7 +344,7 @@ def test_a_full_server_says_when_to_come_again(served: Any) -> None:
     done, full, never, metrics = asyncio.run(work())
     assert (done.status_code, full.status_code, never.status_code) == (200, 429, 400)
     assert (full.headers["retry-after"], full.headers["x-should-retry"]) == ("1", "true")
-    assert 'reasoning_requests_total{endpoint="chat",status="429"} 1' in metrics
+    assert 'reasoning_requests_total{endpoint="chat/completions",status="429"} 1' in metrics
     assert 'reasoning_searches_total{strategy="sample",stop_reason="finished"} 2' in metrics
     assert "reasoning_searches_running 0" in metrics
 
