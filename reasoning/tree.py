@@ -303,7 +303,11 @@ class RolloutTree:
 
     def to_jsonl(self) -> str:
         """One header line, then one line a node, parents first. Plain ASCII, whatever the texts."""
-        lines: list[dict[str, Any]] = [{"problem": self.problem_id, "seed": self.seed}]
+        return "".join(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """`to_jsonl` in parts, each made in some milliseconds: others may run between them."""
+        yield json.dumps({"problem": self.problem_id, "seed": self.seed}) + "\n"
         for node in self:
             line: dict[str, Any] = {"path": list(node.path), **node.sample.to_json()}
             if node.turn is not None:
@@ -314,8 +318,11 @@ class RolloutTree:
                 line["scores"] = {name: list(steps) for name, steps in node.scores.items()}
             if node.emitted is not None:
                 line["weight"], line["rank"] = node.emitted
-            lines.append(line)
-        return "".join(json.dumps(line) + "\n" for line in lines)
+            if node.sample.generated_tokens < _MANY:
+                yield json.dumps(line) + "\n"
+            else:
+                yield from _encoded(line)
+                yield "\n"
 
     @classmethod
     def from_jsonl(cls, lines: str | Iterable[str]) -> RolloutTree:
@@ -377,6 +384,27 @@ class RolloutTree:
                 if source != path[:-1]:
                     graph.add_edge(source, path, source=True)
         return graph
+
+
+_MANY = 2048
+"""Entries of a list that are encoded in one go, which nothing can interrupt."""
+
+
+def _encoded(value: Any) -> Iterator[str]:
+    """What `json.dumps` gives, in parts."""
+    if isinstance(value, dict):
+        start = "{"
+        for name, item in value.items():
+            yield f"{start}{json.dumps(name)}: "
+            yield from _encoded(item)
+            start = ", "
+        yield "}" if value else "{}"
+    elif isinstance(value, list) and len(value) > _MANY:
+        for at in range(0, len(value), _MANY):
+            yield (", " if at else "[") + json.dumps(value[at : at + _MANY])[1:-1]
+        yield "]"
+    else:
+        yield json.dumps(value)
 
 
 def _turn(line: Mapping[str, Any]) -> Turn | None:

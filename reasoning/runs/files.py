@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -84,13 +84,13 @@ def appending(path: Path) -> IO[str]:
     return opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "a")
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file in one piece: it is there whole, or what was there before still is."""
+def replace(path: Path, parts: Iterable[str]) -> None:
+    """Write a file of these parts: it is there whole, or what was there before still is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.tmp")
     draft.unlink(missing_ok=True)  # one that a killed run has left, or a link
     with opened(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, "w") as file:
-        file.write(text)
+        file.writelines(parts)
     draft.replace(path)
 
 

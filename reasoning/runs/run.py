@@ -81,19 +81,24 @@ async def run(
     """
     todo = plan(recipe, limit, shard)
     store = Store(out)
-    async with AsyncExitStack() as stack:
-        stack.enter_context(store.opened(describe(todo, command)))
+    with store.opened(describe(todo, command)):
         tell_shard(todo, store)
-        for part in todo.plugins:
-            stack.push_async_callback(part.aclose)
+        complete = False
         try:
-            await _Run(todo, store, watch or _unwatched).finish()
+            async with AsyncExitStack() as stack:
+                for part in todo.plugins:
+                    stack.push_async_callback(part.aclose)
+                try:
+                    await _Run(todo, store, watch or _unwatched).finish()
+                finally:
+                    tell_found(todo, store)
+                tell_sizes(todo, store)
+                complete = True
         finally:
-            tell_found(todo, store)
-        tell_sizes(todo, store)
-        summary = summarise(todo, store)
-        store.write_json("summary.json", summary)
-        store.drop_journals()
+            if complete:  # nobody pays for an engine while it is worked out
+                summary = summarise(todo, store)
+                store.write_json("summary.json", summary)
+                store.drop_journals()
     return summary
 
 
@@ -143,7 +148,7 @@ class _Run:
                     group.create_task(work())
             if self.barren and not (done or self.kept):
                 raise EngineError(f"every call failed, {self._last()}")
-            self.keep_all()
+            await self.keep_all()
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         finally:
@@ -199,7 +204,7 @@ class _Run:
         line = await recorded(problem, strategy.name, result, error)
         line = line.withheld() if getattr(self.plan.task, "private", False) else line
         record = line.to_json()
-        self._keep(record, result)
+        await self._keep(record, result)
         if search.generator is arm.generator:
             self.live_tokens += result.usage.generated_tokens
         paid = sum(journal.paid_tokens for journal in self.journals.values())
@@ -241,7 +246,7 @@ class _Run:
             return model
         return journal.of(arm.strategy.name, live=arm.limits.seconds is not None)
 
-    def _keep(self, record: dict[str, Any], result: Result) -> None:
+    async def _keep(self, record: dict[str, Any], result: Result) -> None:
         """Store a result; not those after which nothing has succeeded, until something does.
 
         An engine that fails every call, behind a proxy perhaps, would be finished with all
@@ -254,18 +259,17 @@ class _Run:
         if failed and len(self.barren) >= BARREN:
             raise EngineError(f"in {BARREN} searches in a row every call failed, {self._last()}")
         if not failed:
-            self.keep_all()
+            await self.keep_all()
 
     def _last(self) -> str:
         why = self.barren[-1][0]["failures"][-1]
         return f"the last with: {why}. They are not stored; the same command repeats them"
 
-    def keep_all(self) -> None:
+    async def keep_all(self) -> None:
         """Store what has been held back."""
         self.kept = self.kept or bool(self.barren)
-        for record, tree in self.barren:
-            self.store.append(record, tree)
-        self.barren.clear()
+        held, self.barren = self.barren, []
+        await self.store.keep(held)
 
     def _cached(self, verifier: Verifier, generator: Generator, arm: Arm) -> Verifier:
         """A verifier behind a memory; virtual time stands still while it works."""

@@ -14,10 +14,12 @@ Folders come from others, too: what is read may be anything, and nothing is writ
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +37,7 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._results: IO[str] | None = None
+        self._writer: ThreadPoolExecutor | None = None
 
     def journal(self, number: int = 0) -> Path:
         """The folder of calls of a run's `number`-th generator, one file a problem in progress."""
@@ -72,14 +75,31 @@ class Store:
                 files.end_line(self._file("results.jsonl"))
                 self._results = files.appending(self._file("results.jsonl"))
             try:
-                yield self
+                with ThreadPoolExecutor(1, "store") as self._writer:
+                    yield self
             finally:
                 with suppress(OSError):  # a full disk has been reported where it was met
                     self._results.close()
 
     def append(self, result: Mapping[str, Any], tree: RolloutTree) -> None:
         """Store one result and its tree. The result's line is what makes it finished."""
-        self._put(result, tree.to_jsonl())
+        self._put(result, tree.pieces())
+
+    async def keep(self, found: Sequence[tuple[Mapping[str, Any], RolloutTree]]) -> None:
+        """Store results in a thread, one after another. Once begun it is done, though cancelled.
+
+        Who has paid for them may be interrupted: the folder is not let go of before they are there.
+        """
+        assert self._writer is not None
+        jobs = [
+            asyncio.wrap_future(self._writer.submit(self.append, result, tree))
+            for result, tree in found
+        ]
+        for job in jobs:
+            # The same command does again what fails when nobody waits any more.
+            job.add_done_callback(lambda job: job.cancelled() or job.exception())
+        for job in jobs:
+            await asyncio.shield(job)
 
     def take(self, result: Mapping[str, Any], other: Store) -> None:
         """Store one result of another folder, with its tree. Raises StoreError if that is gone."""
@@ -88,9 +108,9 @@ class Store:
             tree = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error}; copy that folder again") from error
-        self._put(result, tree)
+        self._put(result, [tree])
 
-    def _put(self, result: Mapping[str, Any], tree: str) -> None:
+    def _put(self, result: Mapping[str, Any], tree: Iterable[str]) -> None:
         assert self._results is not None
         with _plain_errors(self.folder):
             files.replace(self._tree(result["strategy"], result["problem"]), tree)
@@ -103,7 +123,7 @@ class Store:
         texts = [path.read_text(encoding="utf-8", errors="replace").rstrip("\n") for path in paths]
         with _plain_errors(self.folder):
             if texts:
-                files.replace(self._file("interrupted.jsonl"), "".join(f"{t}\n" for t in texts))
+                files.replace(self._file("interrupted.jsonl"), (f"{t}\n" for t in texts))
             else:
                 self._file("interrupted.jsonl").unlink(missing_ok=True)
 
@@ -148,7 +168,7 @@ class Store:
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a file of the folder in one piece."""
         with _plain_errors(self.folder):
-            files.replace(self._file(name), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            files.replace(self._file(name), [json.dumps(value, indent=2, ensure_ascii=False), "\n"])
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A file of the folder, None if there is none. Raises StoreError if it is damaged."""

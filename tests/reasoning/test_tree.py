@@ -278,3 +278,18 @@ def test_a_million_nodes_fit() -> None:
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert kept / 2000 < 700
+
+
+@pytest.mark.parametrize("tokens", [5_000, 10_000, 20_000])
+def test_a_tree_is_written_in_small_parts(tokens: int) -> None:
+    """However long a sample is, no part takes longer; all parts are what `json.dumps` gives."""
+    ones = np.ones(tokens, np.float32)
+    tops = TopLogprobs((("a", "b"),) * tokens, np.zeros((tokens, 2), np.float32))
+    sample = Sample("é", tuple(range(tokens)), ones, ones, generated_tokens=tokens)
+    tree = RolloutTree("p")
+    tree.add(tree.root, 0, replace(sample, top_logprobs=tops))
+    parts = list(tree.pieces())
+    assert max(map(len, parts)) < 50_000
+    line = "".join(parts[1:])
+    assert line == json.dumps(json.loads(line)) + "\n"
+    assert RolloutTree.from_jsonl("".join(parts)).to_jsonl() == "".join(parts)

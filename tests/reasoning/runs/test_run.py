@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -401,6 +402,31 @@ def test_virtual_seconds_are_the_longest_dependent_chain(questions: Path, tmp_pa
         tree = RolloutTree.load(store.tree_path("self_consistency-n=8", f"q{i}"))
         longest += max(node.sample.generated_tokens for node in tree)
     assert rows["self_consistency-n=8"]["seconds"] == pytest.approx(longest / 50)
+
+
+def test_the_loop_goes_on_while_results_are_stored_and_engines_are_gone_by_the_summary(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    append, summarise = runner.Store.append, runner.summarise
+
+    class Told(Scripted):
+        async def aclose(self) -> None:
+            order.append("closed")
+
+    def stored(self: Any, *args: Any) -> None:
+        order.append(threading.current_thread().name)
+        append(self, *args)
+
+    def summed(*args: Any) -> dict[str, Any]:
+        order.append("summary")
+        return summarise(*args)
+
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Told(["\\boxed{1}"]))
+    monkeypatch.setattr(runner.Store, "append", stored)
+    monkeypatch.setattr(runner, "summarise", summed)
+    go(recipe(questions, generator="scripted", strategies=STRATEGIES[:1]), tmp_path / "run")
+    assert order == ["store_0"] * 36 + ["closed", "summary"]
 
 
 def test_a_plug_in_that_cannot_be_closed_costs_nothing_else(
