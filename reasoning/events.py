@@ -32,7 +32,7 @@ class Heard:
     """A call under way has said `text`, which stands at character `at` of the node it will be.
 
     One that is tried again begins anew: `at` is behind what was heard before. Told on demand, and
-    only of generators whose answers come in pieces (openai).
+    only of generators whose answers come in pieces (openai, nano).
     """
 
     path: Path

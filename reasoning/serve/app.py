@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from reasoning.serve.refusal import RequestError, refusal
 from reasoning.serve.responses import ResponseStream
 from reasoning.serve.searching import LeftError, searched, while_there
 from reasoning.serve.streams import Scribe, Stream
-from reasoning.serve.wording import Said, said
+from reasoning.serve.wording import Said
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -81,7 +82,7 @@ class Service:
     async def health(self, request: Request) -> Response:
         """Whether it listens; for whoever asks."""
         del request
-        return JSONResponse({"status": "ok", "searches": self.desk.searches})
+        return Json({"status": "ok", "searches": self.desk.searches})
 
     async def metrics(self, request: Request) -> Response:
         del request
@@ -92,10 +93,10 @@ class Service:
     async def models(self, request: Request) -> Response:
         del request
         found = [self._model(name) for name in self.offers.by_name]
-        return JSONResponse({"object": "list", "data": found})
+        return Json({"object": "list", "data": found})
 
     async def model(self, request: Request) -> Response:
-        return JSONResponse(self._model(self.offers.find(request.path_params["name"]).name))
+        return Json(self._model(self.offers.find(request.path_params["name"]).name))
 
     def _model(self, name: str) -> dict[str, object]:
         return {"id": name, "object": "model", "created": self.started, "owned_by": "reasoning"}
@@ -105,7 +106,7 @@ class Service:
         name = f"chatcmpl-{secrets.token_hex(12)}"
         if asked.stream:
             return self._stream(asked, ChatStream(asked, name))
-        return JSONResponse(chat.whole(asked, await self._found(request, asked), name))
+        return Json(chat.whole(asked, await self._found(request, asked), name))
 
     async def completions(self, request: Request) -> Response:
         body = completions.as_chat(await self.desk.body(request))
@@ -113,7 +114,7 @@ class Service:
         name = f"cmpl-{secrets.token_hex(12)}"
         if asked.stream:
             return self._stream(asked, CompletionStream(asked, name))
-        return JSONResponse(completions.whole(asked, await self._found(request, asked), name))
+        return Json(completions.whole(asked, await self._found(request, asked), name))
 
     async def responses(self, request: Request) -> Response:
         body = responses.as_chat(await self.desk.body(request))
@@ -122,7 +123,7 @@ class Service:
         if asked.stream:
             return self._stream(asked, ResponseStream(asked, name))
         (said,) = await self._found(request, asked)
-        return JSONResponse(responses.whole(asked, said, name))
+        return Json(responses.whole(asked, said, name))
 
     def _stream(self, asked: Asked, scribe: Scribe) -> Response:
         """The searches of a request, told while they run. Raises RequestError without room."""
@@ -134,10 +135,17 @@ class Service:
     async def _found(self, request: Request, asked: Asked) -> list[Said]:
         """All choices, told at once."""
         with self.desk.seats(asked.n):
-            results = await while_there(request, searched(asked))
-        for result in results:
-            self.desk.metrics.searched(asked.offer.listed, result)
-        return [said(result, asked) for result in results]
+            found = await while_there(request, searched(asked))
+        for said in found:
+            self.desk.metrics.searched(asked.offer.listed, said.result)
+        return found
+
+
+class Json(JSONResponse):
+    """ASCII alone, so that no text can fail to be sent."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
@@ -149,4 +157,4 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 
 def _refused(refused: RequestError) -> Response:
-    return JSONResponse(refused.body, status_code=refused.status, headers=refused.headers)
+    return Json(refused.body, status_code=refused.status, headers=refused.headers)

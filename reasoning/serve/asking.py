@@ -17,7 +17,7 @@ from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.problem import Message, Problem
 from reasoning.serve.messages import conversation
-from reasoning.serve.offers import Offer, Offers, tightened
+from reasoning.serve.offers import Offer, Offers, sooner, tightened
 from reasoning.serve.refusal import RequestError, public
 from reasoning.settings import Limits
 
@@ -79,8 +79,9 @@ class Stopped(Plain):
 class Asked:
     """One request: `n` searches of `problem` by the strategy `offer`.
 
-    `stop` is cut off the answer. `usage` and `progress` are what a stream is to tell besides the
-    text. `notes` say what was done other than asked, `ignored` names fields that did nothing.
+    `stop` is cut off the answer. `hurried`: it has a deadline of its own. `usage` and `progress`:
+    what a stream tells besides the text. `notes` say what was done other than asked, `ignored`
+    names fields that did nothing.
     """
 
     offer: Offer
@@ -92,6 +93,7 @@ class Asked:
     stop: tuple[str, ...]
     stream: bool
     usage: bool
+    hurried: bool
     progress: bool
     notes: tuple[str, ...]
     ignored: tuple[str, ...]
@@ -138,21 +140,23 @@ class House:
         notes: list[str] = []
         sampling = _sampling(body, offer, notes)
         messages, ignored = conversation(body.get("messages"))
-        seconds = [s for s in (self.seconds, deadline) if s is not None]
-        limits = tightened(
-            offer.session.limits, _mapping(ours, "limits", "reasoning."), min(seconds, default=None)
-        )
+        stream, progress = _flag(body, "stream"), _flag(ours, "progress", "reasoning.")
+        if progress and not stream:
+            notes.append("reasoning.progress is told in streams alone")
+        wanted = _mapping(ours, "limits", "reasoning.")
+        limits = tightened(sooner(offer.session.limits, self.seconds), wanted)
         asked = Asked(
             offer=offer,
             problem=_problem(messages, sampling.stop),
             sampling=sampling,
-            limits=limits,
+            limits=sooner(limits, deadline),
             n=_whole(body, "n", 1, 1, self.most_n),
             seed=self._seed(body),
             stop=_stops(body.get("stop")),
-            stream=_flag(body, "stream"),
+            stream=stream,
+            hurried=deadline is not None or "seconds" in wanted,
             usage=_flag(_mapping(body, "stream_options"), "include_usage", "stream_options."),
-            progress=_flag(ours, "progress", "reasoning."),
+            progress=progress and stream,
             notes=tuple(notes),
             ignored=(*ignored, *sorted(k for k, v in body.items() if _idle(k, v))),
         )

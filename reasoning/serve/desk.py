@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Desk:
         sends comes under another host's name, or is no JSON.
         """
         if not self.settings.keys:
-            host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host")
+            host = re.sub(r":\d*\Z", "", request.headers.get("host", ""))
             if self.settings.local and host not in _LOCAL:
                 raise RequestError(
                     "this server is for this machine alone", status=403, code="forbidden_host"

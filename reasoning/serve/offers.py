@@ -235,11 +235,15 @@ def _param(stated: str, name: str) -> tuple[str, Any]:
         return key, value
 
 
-def tightened(limits: Limits, asked: Mapping[str, Any], seconds: float | None) -> Limits:
-    """The limits with those that a client asks for, none of which may be wider.
+def sooner(limits: Limits, seconds: float | None) -> Limits:
+    """The limits with a deadline; the nearest counts."""
+    if seconds is None:
+        return limits
+    return replace(limits, seconds=min(seconds, limits.seconds or seconds))
 
-    `seconds` is a deadline, of which the nearest counts. Raises RequestError.
-    """
+
+def tightened(limits: Limits, asked: Mapping[str, Any]) -> Limits:
+    """The limits with those that a client asks for. Raises RequestError for a wider one."""
     try:
         wanted = Limits(**names.checked(Limits, asked))
     except RecipeError as error:
@@ -254,6 +258,4 @@ def tightened(limits: Limits, asked: Mapping[str, Any], seconds: float | None) -
                 code="limit_exceeded",
             )
         found[name] = own if other is None else other
-    if seconds is not None:
-        found["seconds"] = min(seconds, found["seconds"] or seconds)
     return Limits(**found)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from asyncio import TaskGroup
 from collections.abc import Coroutine
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from reasoning.errors import cause
-from reasoning.result import Result
 from reasoning.seeds import fold
 from reasoning.serve.asking import Asked
+from reasoning.serve.choice import Choice
+from reasoning.serve.wording import Said, said
 
 T = TypeVar("T")
 
@@ -25,18 +28,36 @@ def seed(asked: Asked, i: int) -> int:
     return fold(asked.seed, "choice", i) if i else asked.seed
 
 
-async def searched(asked: Asked) -> list[Result]:
+async def searched(asked: Asked) -> list[Said]:
     """What came of the searches for all choices, side by side. Raises as `Session.solve` does."""
 
-    async def one(i: int) -> Result:
+    async def one(i: int) -> Said:
+        if asked.hurried and asked.offer.single:
+            return await _as_far_as_it_comes(asked, i)
         session = asked.offer.session
-        return await session.solve(asked.problem, seed=seed(asked, i), **asked.changes)
+        result = await session.solve(asked.problem, seed=seed(asked, i), **asked.changes)
+        return said(result, asked)
 
     if asked.n == 1:
         return [await one(0)]
     async with TaskGroup() as group:
         tasks = [group.create_task(one(i)) for i in range(asked.n)]
     return [task.result() for task in tasks]
+
+
+async def _as_far_as_it_comes(asked: Asked, i: int) -> Said:
+    """What came of drawing one text: at a deadline what has been said of it."""
+    choice = Choice(asked)
+    stream = asked.offer.session.stream(
+        asked.problem, pieces=True, seed=seed(asked, i), **asked.changes
+    )
+    async with aclosing(stream) as events:
+        parts = [choice.hear(event) async for event in events]
+    assert choice.said is not None, "a stream ends with Done"
+    if choice.said.node is not None:
+        return choice.said
+    thought, text = map("".join, zip(*parts, strict=True))
+    return replace(choice.said, thought=thought, text=text)
 
 
 async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:

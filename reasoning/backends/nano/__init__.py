@@ -142,6 +142,7 @@ class Nano(Generator):
             meter=meter,
             begun=begun,
             shaping=self._shaping(params, tokens, begun),
+            hear=prompt.hear,
         )
         self.engine.submit(call)
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,6 +38,7 @@ class Writing(Job):
         meter: Meter,
         begun: Sequence[int] = (),
         shaping: Shaping | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(tokens, loop=asyncio.get_running_loop(), meter=meter)
         self.params = params
@@ -47,6 +49,9 @@ class Writing(Job):
         self._stops = [stop.encode() for stop in params.stop]
         self._bytes = bytearray(b"".join(map(text.piece, begun)))
         self._begun = (len(begun), len(self._bytes))
+        self._hear = hear
+        self._heard = len(self._bytes)
+        self._decoder = getincrementaldecoder("utf-8")(errors="replace")
         self._early = 0  # bytes of the tokens that must come first
         self._tops: list[tuple[list[int], list[float]]] = []
         self.shaping = shaping
@@ -79,6 +84,15 @@ class Writing(Job):
         elif self.produced == self._limit:
             self._finish = "length"
         return self._finish is not None
+
+    def flush(self) -> None:
+        """Meter, and tell whoever listens, what was produced since the last time."""
+        super().flush()
+        if self._hear is not None:
+            new = bytes(self._bytes[self._heard :])
+            self._heard += len(new)
+            if text := self._decoder.decode(new):
+                self._hear(text)
 
     def _stopped(self, fresh: int) -> bool:
         """Whether one of the last `fresh` bytes, of a token that may end it, ends a stop string."""

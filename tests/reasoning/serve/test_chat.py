@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reasoning.backends.scripted import Scripted
+from reasoning.clock import RealClock
 from reasoning.errors import EngineError, GenerationError, RecipeError
 from reasoning.serve.desk import Settings
 from reasoning.serve.refusal import public
@@ -23,7 +24,8 @@ def ask(served: Any, body: dict[str, Any], *, headers: Any = None, **server: Any
     async def work() -> Any:
         async with served(**server) as client:
             data = {"model": "sample", "messages": ASKED, **body}
-            return await client.post("/v1/chat/completions", json=data, headers=headers)
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            return await client.post("/v1/chat/completions", content=json.dumps(data), headers=sent)
 
     return asyncio.run(work())
 
@@ -236,6 +238,25 @@ def test_a_deadline_gives_the_best_so_far(served: Any) -> None:
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Deadline-Seconds")
 
 
+def test_a_deadline_keeps_what_has_been_said(served: Any) -> None:
+    class Speaking(Scripted):
+        async def generate(self, prompt: Any, params: Any, **call: Any) -> Any:
+            prompt.hear("It is 7 and")
+            await asyncio.Event().wait()
+
+        def clock(self, problem: Any) -> Any:
+            return RealClock()
+
+    for body, headers in (
+        ({"reasoning": {"limits": {"seconds": 0.02}}}, {}),
+        ({"stream": True}, {"X-Deadline-Seconds": "0.02"}),
+    ):
+        reply = ask(served, body, generator=Speaking([""]), headers=headers)
+        assert "It is 7 and" in reply.text
+        assert '"finish_reason": "length"' in reply.text
+        assert "limits.seconds ended the search" in reply.text
+
+
 def _slow(seed: int) -> int:
     """How many of three samples are slow under a request's seed."""
     from reasoning.problem import Message
@@ -299,6 +320,7 @@ def test_a_server_for_others_has_keys() -> None:
 
 def test_pages_of_a_browser_are_not_let_in(served: Any) -> None:
     assert ask(served, {}, headers={"Host": "evil.example:8001"}).status_code == 403
+    assert ask(served, {}, headers={"Host": "[::1]"}).status_code == 200
     plain = ask(served, {}, headers={"Content-Type": "text/plain"})
     assert plain.status_code == 415
 
@@ -347,6 +369,20 @@ def test_a_full_server_says_when_to_come_again(served: Any) -> None:
     assert 'reasoning_requests_total{endpoint="chat/completions",status="429"} 1' in metrics
     assert 'reasoning_searches_total{strategy="sample",stop_reason="finished"} 2' in metrics
     assert "reasoning_searches_running 0" in metrics
+
+
+def test_progress_of_a_whole_answer_is_not_told_and_said_so(served: Any) -> None:
+    found = ask(served, {"reasoning": {"progress": True}}).json()
+    notes = found["choices"][0]["search"]["notes"]
+    assert notes == ["reasoning.progress is told in streams alone"]
+
+
+def test_odd_characters_are_no_bug(served: Any) -> None:
+    reply = ask(served, {"\ud800": 1, "model": "\ud800"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+    found = ask(served, {"\ud800": 1}, generator=Scripted(["\ud800"])).json()
+    assert found["choices"][0]["search"]["ignored"] == ["\ud800"]
+    assert found["choices"][0]["message"]["content"] == "\ud800"
 
 
 def test_run_limits_are_no_limits_of_a_server(offers: Any) -> None:

@@ -166,10 +166,25 @@ def test_a_client_that_leaves_ends_every_call(listening: Any) -> None:
                     await (await task).close()
                 task.cancel()
             await until(lambda: model.live == 0)
-            await until(lambda: True)
         return model.cancelled, len(asyncio.all_tasks())
 
     assert [asyncio.run(work(stream)) for stream in (True, False)] == [(3, 1), (3, 1)]
+
+
+def test_a_server_that_is_told_to_end_lets_what_runs_end(listening: Any) -> None:
+    async def work() -> str | None:
+        model = Speaking(["It ", "is ", "7"])
+        async with asyncio.TaskGroup() as group, listening(model) as url:
+            model.gate = asyncio.Semaphore(1)
+            ai = client(url)
+            running = group.create_task(ai.chat.completions.create(model="sample", messages=ASKED))
+            await until(lambda: model.live == 1)
+            for _ in range(3):
+                asyncio.get_running_loop().call_later(0.3, model.gate.release)
+        await ai.close()
+        return running.result().choices[0].message.content
+
+    assert asyncio.run(work()) == "It is 7"
 
 
 def test_many_clients_that_leave_at_random_leave_nothing(listening: Any) -> None:
@@ -232,6 +247,17 @@ def test_a_session_tells_of_calls_under_way() -> None:
     loud, quiet = asyncio.run(work())
     assert loud == [Heard((0,), 0, "a "), Heard((0,), 2, "b")]
     assert quiet == []
+
+
+def test_the_embedded_model_speaks_too() -> None:
+    async def work() -> list[Any]:
+        async with Session(generator="nano", searcher="sample") as session:
+            return [e async for e in session.stream("What is 12 * 7 + 5?", pieces=True)]
+
+    *_, done = events = asyncio.run(work())
+    heard = [e.text for e in events if isinstance(e, Heard)]
+    assert len(heard) > 5
+    assert "".join(heard) == done.result.text
 
 
 def cast(votes: list[tuple[int, str | None]], n: int = 5) -> list[str | None]:
