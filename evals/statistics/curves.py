@@ -7,17 +7,18 @@ too many to go through, with the Monte Carlo error stated.
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from evals.statistics.intervals import Floats, Interval, bootstrap_weights, column_means
-from evals.statistics.metrics import majority_at_k, pass_at_k, verifier_at_k
+from evals.statistics.majority import groups_of, majorities_at_k
+from evals.statistics.metrics import pass_at_k, verifier_at_k
+from evals.statistics.weighted import Estimate, Votes, weighted_at_ks
 
 Kind: TypeAlias = Literal["pass", "majority", "best", "weighted"]
 
@@ -56,13 +57,6 @@ class Curve:
         return column_means(self.values, confidence=confidence, seed=seed)
 
 
-class Estimate(NamedTuple):
-    """A number and the standard error it has from being estimated by drawing."""
-
-    value: float
-    error: float
-
-
 def at_k_curve(
     problems: Sequence[Samples],
     kind: Kind,
@@ -80,9 +74,12 @@ def at_k_curve(
     n = min(len(p.correct) for p in problems)
     points = tuple(powers_of_two(n) if ks is None else ks)
     values, errors = np.zeros((len(problems), len(points))), np.zeros((len(problems), len(points)))
-    for i, problem in enumerate(problems):
-        for j, k in enumerate(points):
-            values[i, j], errors[i, j] = _at_k(problem, kind, k, subsets, seed + i)
+    if kind == "majority":
+        values = _majorities(problems, points)
+    else:
+        for i, problem in enumerate(problems):
+            found = _at_ks(problem, kind, points, subsets, seed + i)
+            values[i], errors[i] = zip(*found, strict=True)
     tokens = None
     if all(p.tokens is not None for p in problems):
         means = [float(np.mean(p.tokens)) for p in problems if p.tokens is not None]
@@ -97,86 +94,35 @@ def powers_of_two(n: int) -> list[int]:
     return sorted({*(2**i for i in range(n.bit_length())), n})
 
 
-def _at_k(problem: Samples, kind: Kind, k: int, subsets: int, seed: int) -> Estimate:
+def _majorities(problems: Sequence[Samples], ks: Sequence[int]) -> Floats:
+    """majority@k [problems, ks]; those with as many samples are worked out together."""
+    values = np.zeros((len(problems), len(ks)))
+    groups = [groups_of(p.keys, p.correct) for p in problems]
+    for n in {len(p.keys) for p in problems}:
+        rows = [i for i, p in enumerate(problems) if len(p.keys) == n]
+        for j, k in enumerate(ks):
+            values[rows, j] = majorities_at_k([groups[i] for i in rows], n, k)
+    return values
+
+
+def _at_ks(
+    problem: Samples, kind: Kind, ks: Sequence[int], subsets: int, seed: int
+) -> list[Estimate]:
     correct = [bool(c) for c in problem.correct]
     if kind == "pass":
-        return Estimate(pass_at_k(len(correct), sum(correct), k), 0.0)
-    if kind == "majority":
-        return Estimate(majority_at_k(problem.keys, correct, k), 0.0)
+        return [Estimate(pass_at_k(len(correct), sum(correct), k), 0.0) for k in ks]
+    if kind not in ("best", "weighted"):
+        raise ValueError(f"kind must be pass, majority, best or weighted, got {kind!r}")
     if problem.scores is None:
         raise ValueError(f"{kind}@k needs the scores of a verifier, got samples without")
-    if kind == "best":
-        known = [
-            -math.inf if score is None or key is None else score
-            for score, key in zip(problem.scores, problem.keys, strict=True)
-        ]
-        return Estimate(verifier_at_k(correct, k, scores=known), 0.0)
     if kind == "weighted":
-        return weighted_at_k(problem.keys, correct, problem.scores, k, subsets=subsets, seed=seed)
-    raise ValueError(f"kind must be pass, majority, best or weighted, got {kind!r}")
-
-
-def weighted_at_k(
-    keys: Sequence[Hashable | None],
-    correct: Sequence[bool],
-    scores: Sequence[float | None],
-    k: int,
-    *,
-    subsets: int = 1_000,
-    seed: int = 0,
-) -> Estimate:
-    """The chance that of k samples the answer with the highest sum of scores is correct.
-
-    Samples without a score do not vote, and those without an answer never win; tied answers win
-    equally often (`majority_at_k` says why). Exact over all subsets if there are no more than
-    `subsets`, else the mean over so many seeded ones with its standard error. Scores are 0 or more.
-    """
-    n = len(keys)
-    if not len(correct) == len(scores) == n or not 1 <= k <= n:
-        raise ValueError(
-            "as many keys as grades and scores are needed and k must be from 1 to that number, "
-            f"got {n}, {len(correct)}, {len(scores)} and k={k}"
-        )
-    if subsets < 2:
-        raise ValueError(f"subsets must be at least 2, got {subsets}")
-    weight = np.array([0.0 if s is None else float(s) for s in scores])
-    if not np.all(weight >= 0):
-        raise ValueError("scores must be numbers of 0 or more, or their sums favour rare answers")
-    if math.comb(n, k) <= subsets:
-        chosen = np.zeros((math.comb(n, k), n))
-        for row, subset in zip(chosen, itertools.combinations(range(n), k), strict=True):
-            row[list(subset)] = 1
-        return Estimate(float(_won(chosen, keys, correct, scores, weight).mean()), 0.0)
-    order = np.argsort(np.random.default_rng(seed).random((subsets, n)), axis=1)
-    chosen = (order < k).astype(float)
-    won = _won(chosen, keys, correct, scores, weight)
-    return Estimate(float(won.mean()), float(won.std(ddof=1) / math.sqrt(subsets)))
-
-
-def _won(
-    chosen: Floats,
-    keys: Sequence[Hashable | None],
-    correct: Sequence[bool],
-    scores: Sequence[float | None],
-    weight: Floats,
-) -> Floats:
-    """For each row of `chosen` [subsets, samples], the share of its winners that is right."""
-    answers = list(dict.fromkeys(key for key in keys if key is not None))
-    member = np.array([[key == answer for answer in answers] for key in keys], dtype=float)
-    member = member.reshape(len(keys), len(answers))
-    if not answers:
-        return np.zeros(len(chosen))
-    voting = member * np.array([s is not None for s in scores], dtype=float)[:, None]
-    # Where none of a subset has a score it is a plain majority, as in the aggregator.
-    plain = (chosen @ voting).sum(axis=1) == 0
-    present = np.where(plain[:, None], chosen @ member, chosen @ voting)
-    totals = np.where(plain[:, None], present, chosen @ (voting * weight[:, None]))
-    totals = np.where(present > 0, totals, -np.inf)
-    top = totals.max(axis=1, keepdims=True)
-    winners = (totals >= top - 1e-12 * np.abs(np.where(np.isfinite(top), top, 0))) & (present > 0)
-    right = np.array(correct, dtype=float) @ member / member.sum(axis=0)
-    count = winners.sum(axis=1)
-    return np.where(count, winners @ right / np.maximum(count, 1), 0.0)
+        votes = Votes(problem.keys, correct, problem.scores)
+        return weighted_at_ks(votes, ks, subsets=subsets, seed=seed)
+    known = [
+        -math.inf if score is None or key is None else score
+        for score, key in zip(problem.scores, problem.keys, strict=True)
+    ]
+    return [Estimate(verifier_at_k(correct, k, scores=known), 0.0) for k in ks]
 
 
 @dataclass(frozen=True, slots=True)

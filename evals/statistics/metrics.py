@@ -8,15 +8,12 @@ samples is the expectation over all of them, and unbiased for k fresh samples.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from evals.statistics.majority import groups_of, majorities_at_k
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -117,81 +114,10 @@ def majority_at_k(keys: Sequence[Hashable | None], correct: Sequence[bool], k: i
     order. So for k = n this is the plain majority if it has no tie, else the share of the tied that
     are correct, whatever order the samples were stored in.
 
-    Exact, in time of about n k log n: the counts of k samples without replacement are independent
-    binomial counts given that they add up to k, and these are summed over the winner's count.
+    Exact, in time of about n k log n; see `evals.statistics.majority`, which does many at once.
     """
-    n = len(keys)
-    if len(correct) != n:
-        raise ValueError(f"as many keys as grades are needed, got {n} and {len(correct)}")
-    _check_k(k, n)
-    votes: dict[Hashable, list[bool]] = defaultdict(list)
-    for key, right in zip(keys, correct, strict=True):
-        if key is not None:
-            votes[key].append(bool(right))
-    groups = [(len(v), sum(v) / len(v)) for v in votes.values()]
-    return min(1.0, _by_half(groups, n, k) + _by_less(groups, n, k))
-
-
-def _by_half(groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
-    """The chance that a correct answer has more than half of k samples."""
-    from scipy.stats import hypergeom
-
-    winners = [(size, share) for size, share in groups if share and size > k // 2]
-    return math.fsum(share * hypergeom.sf(k // 2, n, size, k) for size, share in winners)
-
-
-def _by_less(groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
-    """The chance that a correct answer wins with at most half of k samples."""
-    silent = n - sum(size for size, _ in groups)
-    fewest = max(1, -(-(k - silent) // max(1, len(groups))))
-    most = min(k // 2, max((size for size, share in groups if share), default=0))
-    wins = math.fsum(_won_with(v, groups, n, k) for v in range(fewest, most + 1))
-    return wins / float(_binomial(n, k / n)[k])
-
-
-def _won_with(v: int, groups: Sequence[tuple[int, float]], n: int, k: int) -> float:
-    """The chance of k heads, of most heads in one answer being v and of a correct answer winning.
-
-    Every sample is a coin that shows heads with chance k/n. `chance[t, x]` is that of x heads so
-    far with t answers tied at v; `right[t, x]` counts the correct ones among these on top.
-    """
-    able = [(size, share) for size, share in groups if size >= v]
-    chance = np.zeros((min(len(able), k // v) + 1, k + 1))
-    others = _binomial(n - sum(size for size, _ in able), k / n)[: k + 1]
-    chance[0, : len(others)] = others  # answers too rare to reach v, and samples without an answer
-    right = np.zeros_like(chance)
-    for size, share in able:
-        pmf = _binomial(size, k / n)
-        ties = pmf[v] * _moved(chance, v)
-        chance, right = (
-            _convolved(chance, pmf[:v]) + ties,
-            _convolved(right, pmf[:v]) + pmf[v] * _moved(right, v) + share * ties,
-        )
-    tied = np.arange(1, len(chance))
-    return float(np.sum(right[1:, k] / tied))
-
-
-def _convolved(table: Floats, weights: Floats) -> Floats:
-    """Every row of `table` convolved with `weights`, cut to its length."""
-    out = np.zeros_like(table)
-    for j, weight in enumerate(weights[: table.shape[1]]):
-        out[:, j:] += weight * table[:, : table.shape[1] - j]
-    return out
-
-
-def _moved(table: Floats, v: int) -> Floats:
-    """`table` with v more heads and one more tie."""
-    out = np.zeros_like(table)
-    out[1:, v:] = table[:-1, :-v]
-    return out
-
-
-@lru_cache(maxsize=4096)
-def _binomial(n: int, p: float) -> Floats:
-    """The chances of 0 to n heads; not to be written to."""
-    from scipy.stats import binom
-
-    return np.asarray(binom.pmf(np.arange(n + 1), n, p), dtype=float)
+    _check_k(k, len(keys))
+    return float(majorities_at_k([groups_of(keys, correct)], len(keys), k)[0])
 
 
 def _by_score(correct: Sequence[bool], scores: Sequence[float]) -> list[list[bool]]:

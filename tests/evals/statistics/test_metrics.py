@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations, permutations
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.statistics import majority
 from evals.statistics.metrics import (
     avg_at_n,
     bootstrap_mean,
@@ -106,6 +109,31 @@ def test_majority_at_k_is_the_mean_over_subsets(
     keys, grades = zip(*samples, strict=True)
     expected = math.fsum(found) / len(found)
     assert majority_at_k(keys, grades, k) == pytest.approx(expected, abs=1e-12)
+
+
+def test_many_problems_are_worked_out_in_the_steps_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for each alone; the steps taken for 1x, 2x and 4x problems are as many."""
+    steps: list[int] = []
+    won_with = majority._won_with
+
+    def counted(v: int, *rest: Any) -> Any:
+        steps.append(v)
+        return won_with(v, *rest)
+
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, rng.integers(2, 20), 24).tolist() for _ in range(100)]
+    groups = [majority.groups_of(keys, [key == 0 for key in keys]) for keys in rows]
+    assert len(set(groups)) > 90
+    monkeypatch.setattr(majority, "_won_with", counted)
+    counts = []
+    for many in (25, 50, 100):
+        steps.clear()
+        found = majority.majorities_at_k(groups[:many] * 2, 24, 12)
+        counts.append(len(steps))
+    assert counts == [6, 6, 6]
+    assert found[:100].tolist() == found[100:].tolist()
+    alone = [majority.majorities_at_k([one], 24, 12)[0] for one in groups]
+    assert found[:100].tolist() == pytest.approx(alone, abs=1e-15)
 
 
 def test_a_tied_majority_is_the_mean_over_orders() -> None:

@@ -20,7 +20,6 @@ from evals.statistics.curves import (
     fit_coverage_table,
     log_spaced,
     powers_of_two,
-    weighted_at_k,
 )
 from evals.statistics.equal_compute import Points, at_equal_cost, band, interpolate
 from evals.statistics.intervals import accuracy, bootstrap_weights, column_means
@@ -33,6 +32,7 @@ from evals.statistics.paired import (
     paired_difference,
     sign_flip_p,
 )
+from evals.statistics.weighted import Votes, weighted_at_k, weighted_at_ks
 from reasoning.aggregators import Candidate
 from reasoning.aggregators.weighted_majority import weighted_majority
 from reasoning.answers import Answer
@@ -456,3 +456,17 @@ def test_shares_that_differ_on_one_problem_only() -> None:
     found = compare([0.5, 0.25, 1.0], [0.5, 0.75, 1.0])
     assert (found.p_value, found.test) == (1.0, "paired permutation")
     assert found.difference == pytest.approx(1 / 6)
+
+
+def test_all_ks_are_counted_in_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the subsets that each k alone would draw: the same numbers, in one call."""
+    rng = np.random.default_rng(0)
+    keys, scores = rng.integers(0, 9, 40).tolist(), rng.random(40).tolist()
+    correct = [key == 0 for key in keys]
+    ks = [2, 4, 8, 16, 32]
+    alone = [weighted_at_k(keys, correct, scores, k, subsets=100, seed=1) for k in ks]
+    calls: list[int] = []
+    won = Votes.won
+    monkeypatch.setattr(Votes, "won", lambda self, c: calls.append(len(c)) or won(self, c))
+    assert weighted_at_ks(Votes(keys, correct, scores), ks, subsets=100, seed=1) == alone
+    assert calls == [500]
