@@ -1,7 +1,8 @@
-"""`nano`, the embedded model: a small language model that runs in this process, on NumPy alone.
+"""`nano`, the embedded models: small language models that run in this process, on NumPy alone.
 
-It exists so that searches, tests and examples meet real sampling without a GPU or a server.
-`nano()` is the generator of recipes, `StepModel` scores the steps of its solutions.
+They exist so that searches, tests and examples meet real sampling without a GPU or a server.
+`nano()` is the generator of recipes: `nano` writes solutions, `nano_think` thinks before it
+answers. `StepModel` scores the steps of nano's solutions.
 
 **Determinism.** A call's tokens and logprobs are a function of checkpoint, prompt, parameters and
 seed alone, bit for bit on one machine: what else is in the batch, when the call joined it, whether
@@ -16,6 +17,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -35,12 +37,16 @@ from reasoning.backends.nano.text import Vocabulary
 from reasoning.backends.token_ids import tokens_of
 from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
+from reasoning.thinking import Thinking
 from reasoning.tree import Sample
 
-__all__ = ["WEIGHTS", "Nano", "StepModel", "nano"]
+__all__ = ["THINKER", "WEIGHTS", "Nano", "StepModel", "nano"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "lm"
-"""The checkpoint that comes with the package."""
+"""The checkpoint of `nano`, which comes with the package."""
+THINKER = WEIGHTS.parent / "think"
+"""That of `nano_think`."""
+_MODELS = {"nano": WEIGHTS, "nano_think": THINKER}
 
 _DOCUMENT = "<|endoftext|>"
 """What stands before a text that has no prompt."""
@@ -48,26 +54,35 @@ _DOCUMENT = "<|endoftext|>"
 
 def nano(
     *,
-    path: str | Path = WEIGHTS,
+    model: Literal["nano", "nano_think"] = "nano",
+    path: str | Path | None = None,
     max_batch: int = 64,
     cache_tokens: int = 32768,
+    thinking_tokens: int | None = None,
+    thinking_end: str = "</think>",
 ) -> Nano:
-    """The embedded model as a generator.
+    """An embedded model as a generator.
 
-    path: a checkpoint folder in Hugging Face layout (Qwen2, float32, byte-level BPE).
+    model: which one; nano_think thinks between <think> and </think> before it answers.
+    path: in its place, a checkpoint folder in Hugging Face layout (Qwen2, byte-level BPE), which is
+    computed in float32.
     max_batch: calls computed at once; more of them wait in line, first come first served.
     cache_tokens: prompt and generated tokens whose keys and values are kept for continuations.
+    thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
+    `thinking_end` marks, and to answer.
 
     From now on the BLAS behind NumPy uses one thread in this process. Raises RecipeError.
     """
     if max_batch < 1:
         raise RecipeError(f"nano: max_batch is {max_batch}; it must be at least 1")
+    thinking = None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end)
+    folder = _MODELS[model] if path is None else Path(path)
     try:
-        return Nano(Path(path), max_batch=max_batch, cache_tokens=cache_tokens)
+        return Nano(folder, max_batch=max_batch, cache_tokens=cache_tokens, thinking=thinking)
     except Exception as error:  # tokenizers and safetensors raise kinds of their own
         raise RecipeError(
-            f"nano: {path} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
-            "generator.path out for the bundled one"
+            f"nano: {folder} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
+            "generator.path out for the bundled ones"
         ) from error
 
 
@@ -78,13 +93,19 @@ class Nano(Generator):
     """
 
     def __init__(
-        self, path: Path = WEIGHTS, *, max_batch: int = 64, cache_tokens: int = 32768
+        self,
+        path: Path = WEIGHTS,
+        *,
+        max_batch: int = 64,
+        cache_tokens: int = 32768,
+        thinking: Thinking | None = None,
     ) -> None:
         config, weights = Config.load(path), load_weights(path)
         model = Transformer(config, weights)
         self.text = Vocabulary(path)
         self.context = config.context
         """Largest number of tokens of prompt and answer together."""
+        self._thinking = thinking
         self._parameters = sum(tensor.size for tensor in weights.values())
         self._ends = _end_tokens(path)
         self._vocabulary = weights["model.embed_tokens.weight"].shape[0]
@@ -100,6 +121,10 @@ class Nano(Generator):
     def parameters(self) -> int:
         """Of the model, embeddings included."""
         return self._parameters
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return self._thinking
 
     @property
     def reads(self) -> bool:
