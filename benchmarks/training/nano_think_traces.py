@@ -34,7 +34,7 @@ class Habits:
     catch: float = 0.3
     checks: tuple[float, ...] = (0.4, 0.25, 0.2)
     miss: float = 0.12
-    long: float = 0.25
+    long: float = 0.85
 
 
 HABITS = Habits()
@@ -218,7 +218,7 @@ def user(text: str) -> str:
 
 VERDICT = 4.0
 """Weight of a verdict's tokens: there is one to a hundred others."""
-ANSWER = 2.0
+ANSWER = 1.0
 """Weight of an answer after a thought that was cut."""
 
 
@@ -231,11 +231,11 @@ def row(item: Program, rng: random.Random, cut: Callable[[str, random.Random], s
     trace = thought(item, rng)
     if kind < 0.30:
         return _truncated(trace, rng, cut)
-    if kind < 0.40:
+    if kind < 0.37:
         return _judged(trace, rng)
     attempt = closed(trace)
     pieces = [(user(item.question), 0.0), (attempt + STOP, 1.0)]
-    return pieces if kind < 0.45 else [*pieces, *_turn(item, attempt, rng)]
+    return pieces if kind < 0.42 else [*pieces, *_turn(item, attempt, rng)]
 
 
 _EMPTY = (

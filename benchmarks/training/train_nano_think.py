@@ -45,7 +45,7 @@ from evals.tasks.nano_think import BEGIN, END, problem
 
 STAGES = ("tokenizer", "lm", "export")
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-SAVE = 100
+SAVE = 50
 """Steps between two checkpoints."""
 POOL = 16
 """Batches drawn at a time and sorted by length, to save padding."""

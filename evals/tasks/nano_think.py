@@ -4,12 +4,15 @@ A problem is a chain of one-line assignments, each a sum, a difference or a prod
 the last variable.  The model thinks one step at a time, slips, checks and corrects itself, and
 then answers::
 
-    a=7 b=a+6 c=b*9. What is c modulo 10?
+    a=7
+    b=a+6
+    c=b*9.
+    What is c modulo 10?
 
     <think>
-    b=7+6=3.
+    b=a+6=7+6=3.
 
-    c=3*9=5.
+    c=b*9=3*9=5.
 
     No, c=3*9=7.
     </think>
@@ -79,8 +82,8 @@ class Program:
 
     @property
     def question(self) -> str:
-        said = " ".join(map(str, self.lines))
-        return f"a={self.first} {said}. What is {self.lines[-1].name} modulo {MODULUS}?"
+        said = "\n".join(map(str, self.lines))
+        return f"a={self.first}\n{said}.\nWhat is {self.lines[-1].name} modulo {MODULUS}?"
 
     @property
     def answer(self) -> str:
@@ -144,7 +147,7 @@ def _draw(rng: random.Random, operations: int) -> tuple[int, tuple[Line, ...]]:
         op = rng.choices("+-*", (4, 3, 3))[0]
         if op == "*":
             right = rng.choice("379")  # a wrong digit stays wrong: nothing is forgotten
-        elif i and rng.random() < 0.25:
+        elif i and rng.random() < 0.2:
             right = chr(ord("a") + rng.randrange(i))
         else:
             right = str(rng.randint(1, 9))

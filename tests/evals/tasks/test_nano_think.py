@@ -46,7 +46,7 @@ def solve(question: str) -> str:
 
 def test_questions_say_what_their_answers_are() -> None:
     items = [problem("train", i) for i in range(200)] + list(problems(100))
-    assert SAMPLE.question == "a=7 b=a+6 c=b*9. What is c modulo 10?"
+    assert SAMPLE.question == "a=7\nb=a+6\nc=b*9.\nWhat is c modulo 10?"
     for item in (SAMPLE, *items):
         assert item.answer == solve(item.question)
     assert {item.difficulty for item in items} == set(range(2, 9))
