@@ -38,6 +38,8 @@ class Habits:
 
 
 HABITS = Habits()
+SLOPPY = Habits(slip=0.25, catch=0.2, checks=(0.2,))
+"""Of attempts that are there to be judged and revised, and not to be learnt from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def user(text: str) -> str:
     return f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
 
 
-VERDICT = 4.0
+VERDICT = 6.0
 """Weight of a verdict's tokens: there is one to a hundred others."""
 ANSWER = 1.0
 """Weight of an answer after a thought that was cut."""
@@ -229,13 +231,17 @@ def row(item: Program, rng: random.Random, cut: Callable[[str, random.Random], s
     """
     kind = rng.random()
     trace = thought(item, rng)
-    if kind < 0.30:
+    if kind < 0.25:
         return _truncated(trace, rng, cut)
-    if kind < 0.37:
+    if kind < 0.32:
         return _judged(trace, rng)
+    pieces = [(user(item.question), 0.0)]
+    if kind < 0.7:
+        sloppy = closed(thought(item, rng, SLOPPY))
+        return [*pieces, (sloppy + STOP, 0.0), *_turn(item, sloppy, rng)]
     attempt = closed(trace)
-    pieces = [(user(item.question), 0.0), (attempt + STOP, 1.0)]
-    return pieces if kind < 0.42 else [*pieces, *_turn(item, attempt, rng)]
+    pieces.append((attempt + STOP, 1.0))
+    return pieces if kind < 0.73 else [*pieces, *_turn(item, attempt, rng)]
 
 
 _EMPTY = (
@@ -296,9 +302,9 @@ def _turn(item: Program, attempt: str, rng: random.Random) -> list[Piece]:
     """A second turn, and sometimes a third, after an attempt."""
     wrong, right = task.first_error(item, attempt), task.answer_of(attempt) == item.answer
     kind = rng.random()
-    if kind < (0.6 if right else 0.35):
+    if kind < (0.65 if right else 0.47):
         return [("\n" + user(task.JUDGE_TURN), 0.0), (_verdict(right), VERDICT)]
-    if kind < (0.85 if right else 0.55):
+    if kind < (0.87 if right else 0.62):
         critique = "None." if wrong is None else f"{wrong} is wrong."
         asked = [("\n" + user(task.CRITIQUE_TURN), 0.0), (critique + STOP, ANSWER)]
         if wrong is None or rng.random() < 0.6:
