@@ -337,8 +337,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reasoning/backends/nano/weights/think"))
     parser.add_argument("--processes", type=int, default=2, help="of one thread each")
     parser.add_argument("--vocab", type=int, default=416, help="at most this many tokens")
-    parser.add_argument("--steps", type=int, default=1350)
-    parser.add_argument("--cool", type=int, default=550, help="the last steps, at falling rates")
+    parser.add_argument("--steps", type=int, default=1750)
+    parser.add_argument("--cool", type=int, default=650, help="the last steps, at falling rates")
     parser.add_argument("--batch", type=int, default=32, help="rows per step")
     args = parser.parse_args()
     for stage in STAGES if args.stage == "all" else [args.stage]:

@@ -111,7 +111,7 @@ def train(work: Path, steps: int, size: int, share: float) -> None:
     head = nn.Sequential(nn.RMSNorm(net.model.shape.hidden), nn.Linear(net.model.shape.hidden, 1))
     opts = optimisers(net, muon_lr=0.02 * share, adam_lr=4e-3 * share)
     opts.append(torch.optim.AdamW(head.parameters(), lr=4e-3))
-    rows = Marked(Rows(tokenizer), set(map(tokenizer.token_to_id, (".ĊĊ", ".Ċ"))))
+    rows = Marked(Rows(tokenizer), {tokenizer.get_vocab()[end] for end in (".ĊĊ", ".Ċ")})
     began = time.time()
     for step in range(steps):
         set_rate(opts, min(1.0, (step + 1) / 20, 0.03 + (steps - step) / steps))
