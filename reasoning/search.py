@@ -19,6 +19,7 @@ from reasoning.errors import RecipeError
 from reasoning.events import Emitted, Event
 from reasoning.ground import Step, node_of
 from reasoning.judging import Judging, answering
+from reasoning.partial import answered
 from reasoning.strand import Fork
 from reasoning.tree import LOST, Node
 
@@ -102,10 +103,11 @@ class Search(Drawing, Judging):
         if self._emitted:
             return None
         nodes = [n for n in self.tree if n.sample.finish not in _NO_CANDIDATE]
+        found = answered(nodes, lambda node: self.answer(node) is not None)
 
         def rank(node: Node) -> tuple[bool, float, int]:
             worth = value(node)
-            return self.answer(node) is not None, -math.inf if worth is None else worth, node.depth
+            return node in found, -math.inf if worth is None else worth, node.depth
 
         # The tree's order is that of paths, and max() keeps the first of equals.
         return max(nodes, key=rank, default=None)
