@@ -30,6 +30,8 @@ class Message:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
         """The inverse of `to_json`. Raises ValueError for another role or no text."""
+        if not isinstance(data, Mapping):
+            raise ValueError(f"{data!r} is no message: a mapping with a role and its content")
         role: Any = data.get("role")
         content = data.get("content")
         if role not in get_args(Role) or not isinstance(content, str):

@@ -47,6 +47,7 @@ _PLAIN = (
     (re.compile(r"(?<=[0-9)}A-Za-z])\+\s*-\s*(?=[0-9A-Za-z(\\])"), "-"),
     (re.compile(r"(?<=[0-9)}A-Za-z])-\s*-\s*(?=[0-9A-Za-z(\\])"), "+"),
 )
+_VECTOR = re.compile(r"\\(?:vec|overrightarrow|boldsymbol)(?![A-Za-z])")
 _PROGRAM = re.compile(r"(?<=[0-9*])\s*\bI\b|(?<=[0-9])j\Z")
 
 
@@ -57,6 +58,8 @@ def respelled(text: str) -> str:
         return text
     if "*" in text or text.endswith("j"):
         text = _PROGRAM.sub("i", text)
+    if "\\times" in text and _VECTOR.search(text):
+        return text.replace("*", "\\times ")  # a cross product is no other one
     for pattern, spelling in _PLAIN:
         text = pattern.sub(spelling, text)
     text = _DOTS.sub(r"\\ldots", text)

@@ -21,6 +21,10 @@ _PHRASE = re.compile(
     rf"|{_LINE}(?:(?:the|my)\s)?(?:(?:final|correct)\s)?answer[*_]{{0,4}}[ \t]*\n"
     r"|答案\s?(?:是|为|：|:)|故选[：:]?"
 )
+_SUPPOSED = re.compile(
+    r"(?i)\b(?:if|unless|suppose|supposing|whether)\s+(?:that\s+)?(?:(?:the|our|my|your)\s+)?"
+    r"(?:(?:final|correct|right)\s+)?\Z"
+)
 _ANSWER = re.compile(r"(?i)ans|答案|故选")
 _MARKS = " \t\n*_}>#:："
 _FORMULA_JOIN = re.compile(r"\s*(?:[,;]|,?\s*\b(?:and|or)\b)\s*(?:(?:and|or)\b\s*)?(?=[$\\])")
@@ -58,10 +62,10 @@ _FULL = re.compile(
 _FUNCTIONS = r"(?:sin|cos|tan|log|ln|exp|sqrt|pi|mod|max|min|alpha|beta|theta)\b"
 _REASON = (
     r"since|because|as|so|which|who|where|when|with|making|giving|meaning|but|therefore|thus|hence|"
-    r"after|if|given|assuming|due|based|not|while|whereas|namely|being|considering"
+    r"after|if|given|assuming|due|rather|instead|based|not|while|whereas|namely|being|considering"
 )
 _REMARK = re.compile(
-    rf"\s*,\s*(?!(?:and|or)\b|{_FUNCTIONS}|[^,]{{0,60}}=)[A-Za-z]{{2,}}\b|\s*,?\s+(?:{_REASON}|is|are|was|were)\b"
+    rf"\s*,\s*(?!(?:and|or)\b|{_FUNCTIONS}|[^,]{{0,60}}=)[A-Za-z]{{2,}}\b|\s*,?\s+(?:(?:and|but)\s+)?(?:{_REASON}|is|are|was|were)\b"
     r"|\s+(?:in total|altogether|rounded|for (?:all|any|every|each))\b|\s*[–—]+\s*(?=[A-Za-z]{2})"
     r"|\s+-\s+(?=[A-Za-z]{2})|\s*;\s*(?=[A-Za-z]{2})"
     r"|\s*,?\s+i\.e\.|\s*\((?:or|about|≈|=|i\.e\.)[^()]*\)[\s.]*\Z|\s*,?\s+or\s+(?=about|approximately|roughly)|\s*,\s+or\s+[a-z-]+\s*\Z"
@@ -91,6 +95,8 @@ def after_answer_is(text: str) -> str | None:
     if not _ANSWER.search(text):
         return None
     for phrase in reversed(deque(_PHRASE.finditer(text), maxlen=_PHRASES)):
+        if _SUPPOSED.search(text[max(0, phrase.start() - 40) : phrase.start()]):
+            continue
         rest = _behind(text[phrase.end() : phrase.end() + _REST])
         if not _BROKEN_OFF.match(rest) and (said := _told(rest)) and not _NOTHING.match(said):
             if phrase["must"] and not _FULL.match(said):
@@ -120,7 +126,7 @@ def _told(rest: str, depth: int = 3) -> str | None:
         return _told(_behind(rest[end.start() :]), depth - 1)
     if len(sentence) > 20 and (end := _INITIAL.search(sentence)) and not _initials(sentence, end):
         sentence = sentence[: end.start()]
-    if _NOTHING.match(sentence.lstrip()):
+    if (end and end[0] == "?") or _NOTHING.match(sentence.lstrip()):
         return None
     bold = re.findall(r"\*\*([^*\n]{1,80})\*\*", sentence)
     said = _value(_unmarked(sentence))

@@ -26,6 +26,11 @@ _LISTED = re.compile(r"\s*(?:[-*+•#>]\s|\d+[.)]\s)")
 _NUMBER = r"[-+]?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?"
 _ENDS_IN_NUMBER = re.compile(rf"(?<![\w.,/-]){_NUMBER}(?:\s*(?:°\w?|[A-Za-z]+)){{0,2}}[\s.!*$)]*\Z")
 _SAYS = re.compile(r"(?i)(?:=|\b(?:is|are|was|equals|get|gives|makes|leaves)\b)\W*\Z")
+_COURTESY = re.compile(
+    r"(?i)\W*(?:let me know|feel free|(?:i )?hope (?:this|that|it) helps|would you like|do you want"
+    r"|is there anything|if you (?:have|need|want|would|'d)\b)[^\d$\\]*\Z"
+)
+"""A last line of politeness, behind the answer."""
 _NAMED = re.compile(r"""[\w\s,'’()-]*\b(?:is|are|was|were)\s+([\W_]*[A-Z\d][^.!?\n]*)[.!]?\s*\Z""")
 
 
@@ -69,6 +74,8 @@ def said(text: str) -> str | None:
     """
     text = parts(text)[0].strip() or text.strip()
     lines = [line for line in text.split("\n") if line.strip()]
+    while len(lines) > 1 and _COURTESY.match(lines[-1]):
+        lines.pop()
     if not lines:
         return None
     last = lines[-1].strip()

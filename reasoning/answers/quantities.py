@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 _MAX_EXPONENT = 400  # decimal exponent that is turned into an exact number
@@ -31,6 +32,15 @@ _ALIASES = {
 }  # fmt: skip
 _UNITS = {word: unit for unit, words in _ALIASES.items() for word in words.split()}
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3}
+_SCALES = {
+    "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
+    "trillion": 10**12,
+}  # fmt: skip
+_TELLING = {
+    "half", "halve", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+    "hundredth", "thousandth", "millionth", "squared", "cubed", "factorial", "below", *_SCALES,
+}  # fmt: skip
+"""Words that make another number of the one before them, so that they are never forgiven."""
 _SAYING_NOTHING = re.compile(
     "(?:an?|and|about|approximately|are|each|exactly|for|in|is|of|on|only|or|over|roughly|so|the|to"
     "|total|units?|th|st|nd|rd)\\Z"
@@ -55,6 +65,8 @@ class Quantity(NamedTuple):
         What one of them leaves out is forgiven.
         """
         if self.base and other.base and self.base != other.base:
+            return False
+        if (self.words ^ other.words) & _TELLING:
             return False
         if self.unit and other.unit:
             bare = {self.unit[:1], other.unit[:1]} == {"°"} and "°" in (self.unit, other.unit)
@@ -91,6 +103,9 @@ def measure(text: str) -> Quantity:
     unit = " ".join(f"{u}^{n}" if n != 1 else u for u, n in sorted(units.items())) or None
     if found := _BASE.match(text):
         return Quantity(found[1], unit, found[2], frozenset(words))
+    if (scales := words & _SCALES.keys()) and (value := number(text.strip())) is not None:
+        text = str(value * prod(_SCALES[word] for word in scales))  # 5 million
+        words -= scales
     return Quantity(text.strip(), unit, None, frozenset(words))
 
 
@@ -128,6 +143,8 @@ def _phrase(said: str, power: str | None, units: dict[str, int], words: set[str]
             times = _POWERS[word]
             if last and word.endswith("d"):  # cm squared
                 units[last], times = units[last] * times, 1
+            elif len(parts) == 1:
+                words.add(word)  # 5 squared
         elif unit:
             for name, n in _COMPOUND.get(unit, {unit: 1}).items():
                 units[name] = units.get(name, 0) + sign * times * n

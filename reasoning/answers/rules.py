@@ -143,6 +143,8 @@ def _same_elements(a: tuple[str, ...], b: tuple[str, ...], leaf: Leaf) -> bool |
 def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
     if (timed := _times(a, b)) is not None:
         return timed
+    if _DATE.match(a) or _DATE.match(b) or _CROSS.search(a) or _CROSS.search(b):
+        return False  # equal in spelling only
     first, second = measure(a), measure(b)
     if not first.agrees(second):
         return False
@@ -166,6 +168,10 @@ def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
     return leaf(a, b) if value is None else value
 
 
+_DATE = re.compile(
+    r"[0-9]{4}-[0-1][0-9]-[0-3][0-9]\Z|[0-9]{1,2}([-/])[0-9]{1,2}\1[0-9]{4}\Z"  # no difference
+)
+_CROSS = re.compile(r"\\(?:vec|overrightarrow|boldsymbol)\b.*\\times")
 _MATRICES = re.compile(r"[A-Z]\^(?:\{-1\}|-1|T|\{T\})")
 
 

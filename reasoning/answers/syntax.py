@@ -152,7 +152,8 @@ class _Reader:
             return base
         self.take()
         tree = ("power", base, self._exponent())
-        if self.next == "^":
+        inverse = self.next == "(" and base[0] == "variable" and str(base[1])[0] in "fghFGH"
+        if self.next == "^" or inverse:  # f^{-1}(x), f^2(x)
             raise _UnreadableError
         return self._postfix(tree)
 

@@ -106,7 +106,7 @@ def test_conversations_are_questions() -> None:
             ]
             first = await session.solve(turns)
             await session.solve(Problem("p", "plain"))
-            for wrong in ([], [Message("assistant", "x")], [{"text": "x"}]):
+            for wrong in ([], [Message("assistant", "x")], [{"text": "x"}], ["x"]):
                 with pytest.raises(RecipeError, match="a conversation is a list of messages"):
                     await session.solve(wrong)
             return [first]

@@ -25,6 +25,16 @@ CHOICE = choice(None, {"options": OPTIONS})
 LETTER = choice(None, {})
 
 
+def test_thousands_with_blanks_are_one_number() -> None:
+    finds((LAST, NUMBER), "There are 12 000 people.", "12000")
+    finds((LAST, NUMBER), "That makes 3 450 000 in all.", "3450000")
+    finds((LAST, NUMBER), "In 2012 300 came.", "300")
+
+
+def test_a_question_states_no_answer() -> None:
+    finds((STATED, LAST), "Is it so that the answer is 6? No. It is 7.", "7")
+
+
 def finds(kinds: tuple[Answers, ...], said: str, answer: str) -> None:
     for kind in kinds:
         found = kind.find(said, True)
@@ -48,6 +58,10 @@ def finds(kinds: tuple[Answers, ...], said: str, answer: str) -> None:
         ("The answer is approximately 3.14, rounded to 2 decimals.", "3.14"),
         ("The answer is 5 meters, not 6 meters.", "5"),
         ("The answer is 7 and not 8.", "7"),
+        ("The answer is 7, and not 8.", "7"),
+        ("The answer is 7 rather than 8.", "7"),
+        ("If the answer is 5, then 10 fits, which it does not. The answer is 8.", "8"),
+        ("The answer is 8. If the answer is 5, then nothing fits.", "8"),
         ("The answer is 42, or forty-two.", "42"),
         ("The answer to this problem, then, is 42.", "42"),
         ("Hence the answer should be 42.", "42"),

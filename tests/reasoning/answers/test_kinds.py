@@ -372,6 +372,9 @@ Tel. 555-1234"""
     [
         ("42", "42"),
         ("It is **42**.", "42"),
+        ("12 * 7 + 5 = **89**\n\nLet me know if you need more!", "89"),
+        ("The capital of France is **Paris**.\n\nI hope this helps!", "Paris"),
+        ("Take 5.\n\nLet me know if 7 suits you better.", None),
         ("The capital of France is Paris.", "Paris"),
         ("The capital of France is **Paris**.", "Paris"),
         (MAIL, MAIL),
