@@ -189,7 +189,8 @@ class _Course:
         for stage in stages:
             self.choice = None
             search = self.search if stage.share is None else self.search.share(stage.share)
-            view = search.stage(self.given)
+            # Before the first stage nothing was given, and nothing put forward.
+            view = search.stage(self.given) if self.views else search
             self.views.append(view)
             if stage.kind == "aggregator":
                 self._take(await _asked(stage, self.given, view), stage.run)
