@@ -73,7 +73,7 @@ def embed(runs: Runs, size: int) -> tuple[str, Kept]:
     for name in order:
         expected = _shape(runs, name)
         shapes -= expected
-        entry, used = _with_trees(runs, bare.pop(name), room - shapes, later, kept)
+        entry, used = _with_trees(runs, name, bare.pop(name), room - shapes, later, kept)
         room -= used
         written[name] = entry
     listed = ",".join(written[name] for name in runs.problems)
@@ -83,13 +83,13 @@ def embed(runs: Runs, size: int) -> tuple[str, Kept]:
 
 
 def _with_trees(
-    runs: Runs, entry: dict[str, Any], room: int, later: int, kept: Kept
+    runs: Runs, name: str, entry: dict[str, Any], room: int, later: int, kept: Kept
 ) -> tuple[str, int]:
     """The entry's JSON with as much of its trees as fits, and the bytes this adds."""
     plain = _json(entry)
     trees = {}
     if room > 0:
-        trees = _trees(runs, entry["id"], kept)
+        trees = _trees(runs, name, kept)
     if not trees:
         kept.treeless += 1
         return plain, 0

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from evals.replay import sources
 from evals.report import terminal
+from evals.report.embed import embed
 from evals.report.load import load
 from evals.report.trees import read_calls, read_tree
 from reasoning.errors import StoreError, UserError
@@ -82,3 +83,16 @@ def test_damaged_trees(folder: Path, text: bytes) -> None:
     assert len(tree.nodes) == 1
     assert tree.damaged
     assert read_calls(file) is None
+
+
+def test_a_problem_of_any_name_has_its_tree_in_the_page(tmp_path: Path) -> None:
+    """What is shown of a name is not the name that its tree is stored under."""
+    name = "a\x1b[31mred"
+    tree = RolloutTree(name, 0)
+    tree.add(tree.root, 0, Sample("\\boxed{1}", generated_tokens=2))
+    line = {"problem": name, "strategy": "s", "candidates": [], "usage": {"generated_tokens": 2}}
+    with Store(tmp_path / "run").opened({"run": {"task": "t"}}) as store:
+        store.append(line, tree)
+    page, kept = embed(load([tmp_path / "run"]), 10**6)
+    assert (kept.whole, kept.treeless) == (1, 0)
+    assert "\x1b" not in page
