@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
             port=settings.port,
             http="httptools",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,

@@ -121,6 +121,33 @@ def test_sdk_helper_and_several_choices(listening: Any) -> None:
     assert {c.finish_reason for c in done.choices} == {"stop"}
 
 
+def test_a_vote_that_is_settled_is_told_before_its_last_sample(listening: Any) -> None:
+    class Late(Scripted):
+        """The last sample of five never comes."""
+
+        async def generate(self, prompt: Any, params: Any, **call: Any) -> Sample:
+            if prompt.slot == 4:
+                self.live += 1
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.live -= 1
+            return await super().generate(prompt, params, **call)
+
+    async def work() -> tuple[str | None, int]:
+        model = Late(["It is \\boxed{7}"])
+        strategies = [{"searcher": "self_consistency", "n": 5}]
+        async with listening(model, strategies=strategies) as url, client(url) as ai:
+            asked: Any = {"model": "self_consistency", "messages": ASKED}
+            async with await ai.chat.completions.create(**asked, stream=True) as stream:
+                async for chunk in stream:
+                    if text := chunk.choices[0].delta.content:
+                        return text, model.live
+        return None, 0
+
+    assert asyncio.run(work()) == ("It is \\boxed{7}", 1)
+
+
 def test_progress_is_told_on_demand(listening: Any) -> None:
     extra = {"reasoning": {"progress": True}}
     chunks = streamed(listening, None, model="self_consistency", extra_body=extra)

@@ -11,7 +11,7 @@ import pytest
 from reasoning import Session
 from reasoning.backends.openai import openai as generator
 from reasoning.events import Done, Heard
-from reasoning.testing.http_server import CHAT, TEXT, VLLM, Flavour, serving
+from reasoning.testing.http_server import CHAT, TEXT, VLLM, Flavour, Served, serving
 
 ASKED: Any = [{"role": "user", "content": "What is 3 + 4?"}]
 
@@ -52,3 +52,28 @@ def test_what_a_server_says_comes_through_as_it_is_said(listening: Any) -> None:
         texts, whole = asyncio.run(work(server.url))
     assert len([text for text in texts if text]) > 2
     assert "".join(text or "" for text in texts) == whole
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_ends_the_calls_at_the_server_behind(
+    listening: Any, stream: bool
+) -> None:
+    async def work(url: str, server: Served) -> None:
+        model = generator(base_url=url)
+        async with (
+            listening(model) as ours,
+            openai.AsyncOpenAI(base_url=ours, api_key="none", max_retries=0) as ai,
+        ):
+            asked: Any = {"model": "self_consistency", "messages": ASKED, "stream": stream}
+            server.fault = lambda call: "hold"
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(ai.chat.completions.create(**asked))
+                await asyncio.to_thread(server.wait_until, lambda counts: counts["calls"] == 3)
+                if stream:
+                    await (await task).close()
+                task.cancel()
+            await asyncio.to_thread(server.wait_until, lambda counts: counts["cancelled"] == 3)
+        await model.aclose()
+
+    with serving() as server:
+        asyncio.run(work(server.url, server))
