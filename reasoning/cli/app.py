@@ -1,4 +1,5 @@
-"""The command line: run, solve, check, launch, serve, report, tree, compare, replay, merge, list.
+"""The command line: run, solve, plan, check, launch, serve, report, tree, compare, replay, merge,
+list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.cli import endpoint, stored
+from reasoning.cli import endpoint, planning, stored
 from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
@@ -220,6 +221,7 @@ def launch(
 
 
 for _command in (
+    planning.plan,
     endpoint.serve,
     stored.report,
     stored.tree,

@@ -89,7 +89,7 @@ async def run(
                 for part in todo.plugins:
                     stack.push_async_callback(part.aclose)
                 try:
-                    await _Run(todo, store, watch or _unwatched).finish()
+                    await Running(todo, store, watch or _unwatched).finish()
                 finally:
                     tell_found(todo, store)
                 tell_sizes(todo, store)
@@ -102,7 +102,7 @@ async def run(
     return summary
 
 
-class _Run:
+class Running:
     """The problems in flight of one run."""
 
     def __init__(self, plan: Plan, store: Store, watch: Watcher) -> None:
@@ -140,7 +140,7 @@ class _Run:
 
         async def work() -> None:
             for problem in waiting:
-                await self._solve(problem, done)
+                await self.solve(problem, done)
 
         try:
             async with TaskGroup() as group:
@@ -161,7 +161,7 @@ class _Run:
             self.budget.spend(Usage.from_json(result.get("usage") or {}))
             yield {k: result.get(k) for k in ("strategy", "problem", "correct")}
 
-    async def _solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
+    async def solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
         fresh = False
         for arm in self.plan.arms:
             stored = done.get((arm.strategy.name, problem.id))
