@@ -1,0 +1,216 @@
+"""How time, memory and disk grow with a run, beside another checkout of this project.
+
+    python -m benchmarks.growth [--against CHECKOUT] [--scale 1]
+
+Each figure is taken at one, two and four times a size, in a process of its own: with --against by
+the code of that checkout too (git worktree add), one after the other in one run. Seconds are of
+the processor, but for the pause, which is the longest time that the event loop stood still.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FIGURES = {
+    "journal": "bytes on disk a token (ids, log-probabilities, text)",
+    "resume": "MB in memory to go on with one of n problems in progress",
+    "store": "longest pause (s) while a tree of 16 samples of n tokens is stored",
+    "partial": "s for the best partial path of n steps of 250 tokens, none with an answer",
+    "summary": "s for the summary of n problems with 64 samples",
+    "weighted": "s for weighted@k of n problems with 64 samples",
+}
+SIZES = {
+    "journal": 2000,
+    "resume": 4,
+    "store": 5000,
+    "partial": 50,
+    "summary": 25,
+    "weighted": 10,
+}
+
+_COMMON = """
+import asyncio, importlib, json, sys, tempfile, time, tracemalloc
+from pathlib import Path
+import numpy as np
+from reasoning.tree import RolloutTree, Sample
+
+def sample(tokens, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = np.minimum(rng.zipf(1.3, tokens), 150_000)
+    text = "".join(f" {'abcdefgh'[i % 8]}{i % 500}" for i in ids)
+    logprobs = -(rng.exponential(1.0, tokens) ** 4).astype(np.float32)
+    return Sample(text, token_ids=tuple(ids.tolist()), logprobs=logprobs, generated_tokens=tokens)
+
+def named(now, before):
+    # What an earlier version has under its name of then.
+    for name in (now, before):
+        module, _, path = name.partition(":")
+        try:
+            found = importlib.import_module(module)
+            if not found.__file__.startswith(sys.argv[3]):
+                continue  # of another version that is installed
+            for part in path.split("."):
+                found = getattr(found, part)
+            return found
+        except (ImportError, AttributeError, ValueError):
+            continue
+
+def journal(folder, problems, samples, tokens):
+    # A journal of a run's folder with so many entries, and how to open it again.
+    from reasoning.backends.journal import Journal
+    from reasoning.problem import Problem
+    of_folder = named("reasoning.backends.ledger:of_folder", "")
+    if of_folder:
+        from reasoning.backends.ledger import Entry
+        kept = of_folder(folder / "journal")
+        for p in range(problems):
+            for s in range(samples):
+                kept.add(f"p{p}", f"k{s}", Entry(sample(tokens, p * samples + s), 1.0))
+        return lambda: of_folder(folder / "journal").of("p0")
+    else:
+        lines = [
+            {"version": 2, "problem": f"p{p}", "key": f"k{s}", "seconds": 1.0,
+             "sample": sample(tokens, p * samples + s).to_json(digits=None)}
+            for p in range(problems) for s in range(samples)
+        ]
+        path = folder / "journal.jsonl"
+        path.write_text("".join(json.dumps(line) + "\\n" for line in lines))
+        return lambda: Journal(None, path=path)
+
+def results(problems):
+    rng = np.random.default_rng(0)
+    names = "generated_tokens wasted_tokens prompt_tokens cached_tokens calls cancelled_calls " \\
+        "failed_calls retried_calls verifier_calls verifier_tokens seconds critical_tokens"
+    for i in range(problems):
+        skill, found = rng.beta(1, 1), []
+        for j in range(64):
+            key = "0" if rng.random() < skill else str(rng.integers(1, 20))
+            found.append({"path": [j], "answer": key, "key": key, "correct": key == "0",
+                          "weight": 1.0, "rank": 0.0, "steps": [float(rng.random())]})
+        yield {"problem": str(i), "strategy": "s", "answer": "0", "correct": True, "failures": [],
+               "stop_reason": "finished", "candidates": found,
+               "usage": dict.fromkeys(names.split(), 0)}
+
+folder, n = Path(tempfile.mkdtemp(dir=sys.argv[1])), int(sys.argv[2])
+def say(value):
+    print(json.dumps(value))
+def timed(work):
+    start = time.process_time()
+    work()
+    say(time.process_time() - start)
+"""
+_SCRIPTS = {
+    "journal": """
+journal(folder, 1, 4, n)
+say(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / (4 * n))
+""",
+    "resume": """
+again = journal(folder, n, 8, 1000)
+tracemalloc.start()
+found = again()
+say(tracemalloc.get_traced_memory()[1] / 1e6)
+""",
+    "store": """
+async def main():
+    tree = RolloutTree("p")
+    for slot in range(16):
+        tree.add(tree.root, slot, sample(n, slot))
+    pauses, over = [], False
+    async def tick():
+        last = time.perf_counter()
+        while not over:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            pauses.append(now - last)
+            last = now
+    Store = named("reasoning.runs.store:Store", "reasoning.store:Store")
+    with Store(folder / "run").opened({"run": {}}) as store:
+        task = asyncio.create_task(tick())
+        await asyncio.sleep(0.02)
+        result = {"strategy": "s", "problem": "p"}
+        if hasattr(store, "keep"):
+            await store.keep([(result, tree)])
+        else:
+            store.append(result, tree)
+        over = True
+        await task
+    say(max(pauses))
+asyncio.run(main())
+""",
+    "partial": """
+from reasoning.backends.scripted import Scripted
+from reasoning.problem import Problem
+from reasoning.search import Search
+search = Search(Problem("p", "q"), Scripted(["a"]))
+node = search.root
+for step in range(n):
+    node = search.tree.add(node, 0, Sample("word " * 250, finish="stop", generated_tokens=250))
+best = named("reasoning.search:Search.best_partial", "searchers.growing:_best_partial")
+timed(lambda: best(search, lambda node: 0.5))
+""",
+    "summary": """
+summarise = named("evals.statistics.summary:summarise", "evals.summary:summarise")
+import scipy.stats
+kept = list(results(n))
+one = {"name": "s", "independent": True}
+timed(lambda: summarise(kept, strategies=[one], problem_ids=[r["problem"] for r in kept]))
+""",
+    "weighted": """
+Samples, at_k_curve = (
+    named(f"evals.statistics.curves:{name}", f"evals.curves:{name}")
+    for name in ("Samples", "at_k_curve")
+)
+kept = [Samples([c["key"] for c in r["candidates"]], [c["correct"] for c in r["candidates"]],
+                [c["steps"][0] for c in r["candidates"]]) for r in results(n)]
+timed(lambda: at_k_curve(kept, "weighted"))
+""",
+}
+
+
+def measure(figure: str, tree: str, size: int) -> float | None:
+    """One figure with the code in `tree`; None if that version knows nothing of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", _COMMON + _SCRIPTS[figure], folder, str(size), tree],
+            env={**os.environ, "PYTHONPATH": tree, "OMP_NUM_THREADS": "1"},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        print(f"{figure} in {tree}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    return float(json.loads(done.stdout))
+
+
+def cli() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--against", help="A checkout of another version, to be measured too.")
+    parser.add_argument("--scale", type=float, default=1, help="Of the sizes; 1 takes a minute.")
+    parser.add_argument("--figure", action="append", choices=FIGURES, help="Only this one.")
+    asked = parser.parse_args()
+    if asked.against and not Path(asked.against, "reasoning").is_dir():
+        parser.error(f"{asked.against} is no checkout of this project")
+    root = str(Path(__file__).resolve().parent.parent)
+    for figure in asked.figure or FIGURES:
+        print(f"{figure}: {FIGURES[figure]}")
+        for times in (1, 2, 4):
+            size = round(SIZES[figure] * asked.scale * times)
+            ours = measure(figure, root, size)
+            told = f"  n = {size}: {ours:.4g}" if ours is not None else f"  n = {size}: none"
+            if asked.against:
+                theirs = measure(figure, str(Path(asked.against).resolve()), size)
+                if ours is not None and theirs:
+                    told += f", theirs {theirs:.4g}, ratio {ours / theirs:.3f}"
+            print(told, flush=True)
+
+
+if __name__ == "__main__":
+    cli()
