@@ -64,11 +64,11 @@ def test_a_client_that_leaves_ends_the_calls_at_the_server_behind(
             listening(model) as ours,
             openai.AsyncOpenAI(base_url=ours, api_key="none", max_retries=0) as ai,
         ):
-            asked: Any = {"model": "self_consistency", "messages": ASKED, "stream": stream}
+            asked: Any = {"model": "self_consistency", "messages": ASKED, "seed": 5}
             server.fault = lambda call: "hold"
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(ai.chat.completions.create(**asked))
-                await asyncio.to_thread(server.wait_until, lambda counts: counts["calls"] == 3)
+                task = group.create_task(ai.chat.completions.create(**asked, stream=stream))
+                await asyncio.to_thread(server.wait_until, lambda counts: counts["holding"] == 3)
                 if stream:
                     await (await task).close()
                 task.cancel()
