@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reasoning.budget import Budget, Kind, Lease
+from reasoning.budget import LEAST, Budget, Kind, Lease
 from reasoning.errors import RecipeError
 from reasoning.generate import Prompt
 from reasoning.usage import NANO, Price
@@ -46,9 +46,12 @@ async def leases_for(
             amount = tokens if kind == "tokens" else 1
             if kind == "money":
                 price = _known(price, prompt)
-                amount = _cost(prompt, price, leases["tokens"].amount)
+                amount = max(1, _cost(prompt, price, leases["tokens"].amount))
             even = prompt.path if bound and whole and kind != "calls" else None
-            lease = await budget.purse(kind).lease(amount, even=even)
+            least = None
+            if kind == "money" and price:  # a share that pays no tokens buys nothing
+                least = _cost(prompt, price, min(LEAST, leases["tokens"].amount))
+            lease = await budget.purse(kind).lease(amount, even=even, least=least)
             if lease is not None:
                 leases[kind] = lease
             if kind == "money" and price and lease and not _affords(prompt, price, leases):
@@ -83,7 +86,7 @@ def _cost(prompt: Prompt, price: Price, tokens: int) -> int:
     said = [prompt.text, *(message.content for message in prompt.messages)]
     read = sum(len(text.encode("utf-8", "replace")) + _MARKS for text in said)
     dearest = max(price.input, price.cached or 0.0)
-    return max(1, Price(dearest, price.output).of(read, 0, tokens))
+    return Price(dearest, price.output).of(read, 0, tokens)
 
 
 def _affords(prompt: Prompt, price: Price, leases: dict[Kind, Lease]) -> bool:

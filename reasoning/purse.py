@@ -71,6 +71,7 @@ class _Wish:
 
     amount: int
     even: Sequence[int] | None
+    least: int
     future: asyncio.Future[Lease | None]
 
 
@@ -149,16 +150,24 @@ class Purse:
             return False
         return not self._fits(sum(wish.amount for wish in self._first()))
 
-    async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
-        """Wait for a turn, then all of it if that fits, else what is left; None for nothing."""
+    async def lease(
+        self, amount: int, *, even: Sequence[int] | None = None, least: int | None = None
+    ) -> Lease | None:
+        """Wait for a turn, then all of it if that fits, else what is left; None for nothing.
+
+        `least` is what an even share is worth asking for, where it differs from the purse's.
+        """
         if (lease := self.at_once(amount, even=even)) is not None:
             return lease
-        own = await self._admitted(amount, even)
+        least = self.least if least is None else least
+        own = await self._admitted(amount, even, least)
         if own is None or self.within is None:
             return own
         try:
             # A part has its own: what others ask further out is none of its business.
-            outer = await self.within.lease(own.amount, even=None if self._parts else even)
+            outer = await self.within.lease(
+                own.amount, even=None if self._parts else even, least=least
+            )
         except BaseException:
             own.settle()
             raise
@@ -184,11 +193,11 @@ class Purse:
                 return None
         return self._grant(amount, even=even is not None, outer=outer)
 
-    async def _admitted(self, amount: int, even: Sequence[int] | None) -> Lease | None:
+    async def _admitted(self, amount: int, even: Sequence[int] | None, least: int) -> Lease | None:
         """A lease of this purse alone."""
         if self.limit is None or (even is None and not self._queue and self._fits(amount)):
             return self._grant(amount)
-        wish = _Wish(amount, even, asyncio.get_running_loop().create_future())
+        wish = _Wish(amount, even, least, asyncio.get_running_loop().create_future())
         if self._queue is _NOBODY:
             self._queue = deque()
         self._queue.append(wish)
@@ -265,7 +274,7 @@ class Purse:
         More would all be cut before they get anywhere; the others wait for the next round.
         """
         left = 0 if self.limit is None else self.limit - self.spent - self.reserved
-        needs = itertools.accumulate(min(wish.amount, self.least) for wish in wishes)
+        needs = itertools.accumulate(min(wish.amount, wish.least) for wish in wishes)
         return wishes[: max(1, sum(need <= left for need in needs))]
 
     def _is_in_round(self, amount: int) -> bool:

@@ -64,6 +64,8 @@ def priced(
     for name, stated in prices.items():
         if name not in ("default", "", *models):
             raise RecipeError(unknown("model in prices", name, ("default", *models)))
+        if not isinstance(stated, Price | Mapping):
+            raise RecipeError(f"prices: {name} is {stated!r}; say, for example, {{output: 1.5}}")
         price = given[name] = made(Price, stated, Price())
         costs = (price.input, price.output, price.cached or 0.0)
         if wrong := [cost for cost in costs if not 0 <= cost < math.inf]:

@@ -74,9 +74,11 @@ class WatchedPurse(Purse):
         self._holders: dict[Lease, asyncio.Task[Any] | None] = {}
         self._requests = 0
 
-    async def lease(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
+    async def lease(
+        self, amount: int, *, even: Sequence[int] | None = None, least: int | None = None
+    ) -> Lease | None:
         self._asked()
-        return self._held(await super().lease(amount, even=even))
+        return self._held(await super().lease(amount, even=even, least=least))
 
     def at_once(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
         self._asked()

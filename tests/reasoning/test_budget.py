@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget, Lease, Parts, Purse
+from reasoning.errors import RecipeError
+from reasoning.session import solve
 from reasoning.usage import Price, Share, Usage
 
 
@@ -439,3 +443,25 @@ def test_what_can_be_had_at_once() -> None:
     assert (part.spent, whole.spent, whole.reserved) == (2, 2, 0)
     free = Purse().at_once(10**9, even=(0,))
     assert free is not None
+
+
+def test_a_price_is_no_bare_number() -> None:
+    prices: Any = {"default": 5}
+    with pytest.raises(RecipeError, match="prices: default is 5"):
+        solve("?", generator=Scripted(["1"]), searcher="sample", prices=prices)
+
+
+@pytest.mark.parametrize(("money", "samples"), [(0.0, 0), (2.0, 2), (3.0, 3), (9.0, 4)])
+def test_money_that_does_not_pay_all_pays_as_many_as_it_can(money: float, samples: int) -> None:
+    """Shares of it that would not buy a token each are not handed out."""
+    result = solve(
+        "?",
+        generator=Scripted(["\\boxed{1}"]),
+        searcher="self_consistency",
+        n=4,
+        sampling={"max_tokens": 10},
+        prices={"default": {"output": 1e6}},  # one a token
+        limits={"money": money},
+    )
+    assert result.usage.generated_tokens == samples
+    assert result.answer == ("1" if samples else None)
