@@ -62,17 +62,18 @@ class Pace:
         """
         if self.virtual:
             return np.repeat(self.spans[:, None], slots, axis=1)
+        company = np.arange(1, slots + 1)
+        batch = np.maximum(1.0, company * self.width / replicas)
+        alone = np.asarray([of_calls(self.law, calls, 0.0) for calls in self.chains])
+        each = np.asarray([of_calls(self.law, calls, 1.0) for calls in self.chains]) - alone
+        there = alone + each * np.maximum(1.0, self.batches)  # the law is a line in the batch
+        here = alone[:, None] + each[:, None] * batch
+        slower = np.where(there[:, None] > 0, here / np.maximum(there, 1e-12)[:, None], 1.0)
         gaps = np.maximum(0.0, self.spans - self.chained)
-        rest = _line(self.at_once, gaps)
-        found = np.empty((len(self.spans), slots))
-        for a in range(1, slots + 1):
-            batch = max(1.0, a * self.width / replicas)
-            for k, calls in enumerate(self.chains):
-                there = of_calls(self.law, calls, max(1.0, float(self.batches[k])))
-                here = of_calls(self.law, calls, batch)
-                slower = here / there if there > 0 else 1.0
-                waiting = _at(rest, a) / max(_at(rest, float(self.at_once[k])), 1e-12)
-                found[k, a - 1] = self.chained[k] * slower + gaps[k] * waiting
+        first, more = _line(self.at_once, gaps)
+        waited = np.maximum(first + more * self.at_once, 1e-12)[:, None]
+        waiting = (first + more * company) / waited
+        found: Floats = self.chained[:, None] * slower + gaps[:, None] * waiting
         return found
 
 
@@ -90,7 +91,3 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
 
     (a, b), _ = nnls(np.stack([np.ones(len(x)), x], axis=1), y)
     return float(a), float(b)
-
-
-def _at(line: tuple[float, float], x: float) -> float:
-    return line[0] + line[1] * x

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from evals.plan.draws import counts, estimate
 from evals.plan.forecast import Forecast, forecast
 from evals.plan.law import Law, chain, fit, in_flight
+from evals.plan.pace import Pace
 from evals.plan.schedule import makespan
 from reasoning.cli.app import app
 from reasoning.errors import StoreError
@@ -117,6 +118,18 @@ def test_no_schedule_beats_its_bounds(lengths: list[float], slots: int, problems
     total, longest = float(table[kinds, 0].sum()), float(table[kinds, 0].max())
     found = makespan(table, kinds)
     assert total / slots - 1e-6 <= found <= total / slots + longest + 1e-6
+
+
+def test_what_company_costs_a_problem() -> None:
+    """Two chained calls of 11 tokens, seen alone: 0.1 + 10 (0.01 + 0.01 b), and 1 s of our own."""
+    law = Law(0.1, 0, 0, 0.01, 0.01)
+    calls = [call(0, 0.3, 11), call(0.3, 0.6, 11)]
+    ones = np.asarray([1.0])
+    pace = Pace(law, ones * 1.6, [calls], ones * 0.6, ones, ones, 1.0, 0.0, False)
+    assert pace.table(3)[0, 0] == pytest.approx(1.6)
+    waiting = pace.table(3)[0] - pace.table(3, replicas=3)[0]
+    assert waiting == pytest.approx([0, 0.2, 0.4])  # a third of the batch, but never below 1
+    assert (np.diff(pace.table(8)[0]) > 0).all()
 
 
 @given(st.integers(1, 12), st.integers(0, 50), st.integers(0, 3))
