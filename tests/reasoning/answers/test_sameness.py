@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -25,19 +26,19 @@ ROWS = [
     json.loads(line)
     for line in Path(__file__).with_name("pairs.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-KINDS = sorted({row["kind"] for row in ROWS})
+KINDS = sorted({(row["same"], row["kind"]) for row in ROWS})
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _library() -> None:
+def _library() -> Iterator[None]:
     load()
+    yield
+    logging.disable(logging.NOTSET)  # as in a worker, it has silenced everything
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("equal", [True, False], ids=["same", "different"])
+@pytest.mark.parametrize(("equal", "kind"), KINDS)
 def test_pairs(kind: str, equal: bool) -> None:
     rows = [row for row in ROWS if row["kind"] == kind and row["same"] is equal]
-    assert rows or kind == "time"
     wrong = []
     for row in rows:
         gold, prediction = canonical(row["gold"]), canonical(row["prediction"])
