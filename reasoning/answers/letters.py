@@ -6,6 +6,7 @@ import re
 
 from reasoning.answers.spelling import unwrapped
 
+_CAPITAL = re.compile(r"[A-J]")
 _COMMAND = re.compile(r"\\(?:text\w*|mathrm|mathbf|mathsf|mbox|boldsymbol)\s*\{([^{}]*)\}")
 _NAME = r"(?i:the\s+)?(?i:(?:correct\s+|right\s+)?(?:option|choice|answer)\s*(?:is|:)?\s*)"
 _LETTER = re.compile(
@@ -26,7 +27,7 @@ def lettered(text: str) -> str:
 
     An answer that lists several options, or does something with the letter, is not taken apart.
     """
-    if len(text) > 400 or not re.search(r"[A-J]", text):
+    if len(text) > 400 or not _CAPITAL.search(text):
         return text
     bare = _COMMAND.sub(r"\1", unwrapped(text)).replace("**", "").strip("*_ $")
     found = _LETTER.match(bare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_BOX = r"(?:\\b|\x08|\\f)(?:oxed|box)(?![A-Za-z])"  # \x08: JSON's reading of "\boxed"
+_BOX = r"\\(?:boxed|fbox)(?![A-Za-z])"
 _BOX_TOKEN = re.compile(
     _BOX + r"\s*(?:(\{)|([^\s{}$]+))?|\\(?:[^\\]|\\(?!(?:boxed|fbox)(?![A-Za-z])))|[{}]"
 )
@@ -47,6 +47,8 @@ def last_marked(text: str, finished: bool = True) -> str | None:
 
 def _tagged(text: str, finished: bool) -> str | None:
     """What stands in the last <answer> that is not empty."""
+    if "<" not in text:
+        return None
     start, found = -1, None
     for tag in _TAG.finditer(text):
         if not tag[1]:
@@ -62,6 +64,7 @@ def _tagged(text: str, finished: bool) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     """The content of the last complete box; of boxes in a row a list of them."""
+    text = text.replace("\x08oxed", r"\boxed").replace("\x0cbox", r"\fbox")  # as JSON reads it
     first = _BOX_START.search(text)
     if first is None:
         return None
@@ -108,6 +111,8 @@ def _joined(text: str, boxes: list[tuple[int, int, str]]) -> str | None:
 
 def after_hashes(text: str, finished: bool = True) -> str | None:
     """The rest of the line behind the last #### that is no heading of Markdown."""
+    if "####" not in text:
+        return None
     found = None
     for line in _HASHES.finditer(text):
         said = line[1].strip()

@@ -133,6 +133,8 @@ def readable(text: str) -> bool:
 
 def plain_number(text: str) -> str | None:
     """The shortest spelling of a plain ASCII decimal ("+007.50" is "7.5"), None for the rest."""
+    if text.isdecimal() and text.isascii() and text[0] != "0":
+        return text
     if not (found := _PLAIN.match(text)) or text in ("", "+", "-", ".", "+.", "-."):
         return None
     sign, whole, decimals = found.groups()

@@ -7,7 +7,7 @@ a question of its own. All of it takes linear time and raises on no text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 _TAG = r"(?i:(?:[a-z]{1,10}[:_])?(?:think|thinking|thought|thoughts|reasoning|scratchpad))"
@@ -33,11 +33,14 @@ _OVER = re.compile(
     r"|END_RESPONSE|END_OF_TURN_TOKEN|end_of_solution|start_header_id)\|>|</s>|<eos>|<turn\|>"
     r"|<end_of_turn>|<｜end▁of▁sentence｜>|\[END FINAL RESPONSE\]"
 )
-_NEXT = re.compile(
-    r"(?m)^[ \t#*]{0,8}(?:(?:Question|Problem|Exercise)(?:[ \t]*\d{1,5})?[ \t]*[*]{0,2}[:.]"
+_QUESTION = re.compile(
+    r"[ \t#*]{0,8}(?:(?:Question|Problem|Exercise)(?:[ \t]*\d{1,5})?[ \t]*[*]{0,2}[:.]"
     r"|Q(?:[ \t]*\d{1,5})?[:.]|(?:Human|User|Instruction)[*]{0,2}:|\[INST\])"
 )
-
+_NEXT = re.compile(r"\n" + _QUESTION.pattern)
+_CHANNEL = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")
+_SIGN = re.compile(r"<|◁|\[/?[A-Z]{3}")
+"""How every mark begins but those of a channel without its special tokens."""
 
 _LOOKS = 16
 """Questions that are looked at: each look takes the time of reading all before it."""
@@ -49,6 +52,8 @@ def parts(text: str, finished: bool = True) -> tuple[str, ...]:
     A thought that was cut off (it has no end, and the text is not `finished`) is looked at by
     nobody. One without an end in a finished text is looked at last, as the model ended there.
     """
+    if not (_SIGN.search(text) or _CHANNEL.match(text)):
+        return (text,)
     said, closed, inside = _outside(text)
     answer = _before_the_end("".join(said[-1:]) if closed and not inside else "".join(said))
     if not (closed or inside):
@@ -76,19 +81,24 @@ def known(text: str, end: str) -> str:
 
 def opened(text: str) -> str:
     """The text of a model that thinks before it answers: a thought unless one has ended in it."""
-    return text if any(not mark["open"] for mark in MARK.finditer(text)) else f"<think>{text}"
+    return text if any(not mark["open"] for mark in _marks(MARK, text)) else f"<think>{text}"
+
+
+def _marks(kind: re.Pattern[str], text: str, start: int = 0) -> Iterator[re.Match[str]]:
+    """The marks of a kind in a text, in order; most of it is passed over at once."""
+    for sign in _SIGN.finditer(text, start):
+        if mark := kind.match(text, sign.start()):
+            yield mark
 
 
 def _outside(text: str) -> tuple[list[str], bool, bool]:
     """What is said outside of thoughts; whether a thought has ended, and whether one goes on."""
-    if re.match(r"\s*analysis(?=[A-Z\"'(\d])", text):
+    if _CHANNEL.match(text):
         _, ended, tail = text.rpartition(_FINAL)
         return ([tail], True, False) if ended else ([], False, True)
-    if not any(sign in text for sign in "<[◁"):
-        return [text], False, False
     said: list[str] = []
     start, closed, inside = 0, False, False
-    for mark in MARK.finditer(text):
+    for mark in _marks(MARK, text):
         if mark["open"]:
             if not inside:
                 said.append(text[start : mark.start()])
@@ -108,7 +118,7 @@ def _before_the_end(text: str) -> str:
         return text
     header = _HEADER.match(text)
     start = header.end() if header and "<" in header[0] else 0
-    end = _OVER.search(text, start)
+    end = next(_marks(_OVER, text, start), None)
     return text[start : end.start() if end else len(text)]
 
 
@@ -119,7 +129,7 @@ def before_the_next_question(text: str, states: Callable[[str], bool]) -> str:
     answer is kept.
     """
     for mark in islice(_NEXT.finditer(text), _LOOKS):
-        before = text[: mark.start()]
+        before = text[: mark.start() + 1]
         if states(before) or _answers_barely(before):
             return before
     return text
@@ -128,7 +138,7 @@ def before_the_next_question(text: str, states: Callable[[str], bool]) -> str:
 def _answers_barely(text: str) -> bool:
     """One short line that is an answer: "18", "B", "Paris", "3 * 6 = 18"."""
     line = text.strip()
-    if not line or "\n" in line or len(line) > 80 or line[-1] in ":!?," or _NEXT.match(line):
+    if not line or "\n" in line or len(line) > 80 or line[-1] in ":!?," or _QUESTION.match(line):
         return False
     return bool(re.search(r"\d[\s.)$}%]*\Z", line)) or (
         len(line.split()) < 4
