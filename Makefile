@@ -11,7 +11,7 @@ MISFITS := torchvision torchaudio torchcodec
 # vLLM 0.32 holds transformers below 5.20, whose server answers 500.
 SERVING := transformers==5.24.*
 ENGINES := .venv-vllm
-PIP := $(ENGINES)/bin/python -m pip install -qq
+PIP := $(ENGINES)/bin/python -m pip install -qq --no-compile
 
 .PHONY: demo test engines test-engines lint types clean
 

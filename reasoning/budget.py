@@ -46,6 +46,9 @@ class Budget:
         self.within = within
         self._apart = apart
         self._purses: dict[Kind, Purse] = {}
+        self._bounded = {kind for kind, limit in limits.items() if limit is not None}
+        if within:
+            self._bounded |= within._bounded
         for kind, limit in limits.items():
             if limit is not None:
                 least = LEAST if kind == "tokens" else 1
@@ -63,10 +66,7 @@ class Budget:
 
     def bounds(self, kind: Kind) -> bool:
         """Whether spending of this kind has a limit, here or further out."""
-        purse = self._purses.get(kind)
-        if purse is not None:
-            return purse.bounded
-        return self.within is not None and self.within.bounds(kind)
+        return kind in self._bounded
 
     @property
     def tokens(self) -> Purse:

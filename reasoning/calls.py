@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reasoning.budget import Budget, Kind, Lease
+from reasoning.budget import Budget, Lease
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
 from reasoning.events import Heard, Watch, drawn
 from reasoning.generate import Generator, Prompt, Sampling
-from reasoning.leasing import give_back, leases_at_once, leases_for
+from reasoning.leasing import lease_at_once, lease_for, settle
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
@@ -114,28 +114,37 @@ class Caller:
         strand = self.strand(passing=True)  # before it waits for anything, and others get further
         attempt, pause = 0, None
         while True:
-            leases = None
+            lease = None
             if pause is None and call.begun is None:
-                leases = leases_at_once(budget, prompt, params.max_tokens, whole=whole)
-            if leases is None:
-                leases = await self._ready(call, budget, pause)
-            if leases is None:
+                lease = lease_at_once(budget, prompt, params.max_tokens, whole=whole)
+            if lease is None:
+                lease = await self._ready(call, budget, pause)
+            if lease is None:
                 return self._file(call, call.begun) if call.begun is not None else None
-            lease = leases["tokens"]
             strand.reach(lease.after)
             try:
                 sample = await self._ask(generator, call, lease)
-            except TransientError as error:
+            except asyncio.CancelledError:
+                self._waste(call, lease.used)
+                self.usage.cancelled_calls += 1
+                self._give_up(call, "cancelled", lease.used)
+                raise
+            except Exception as raised:
+                self._waste(call, lease.used)
+                error = self.own_failure(raised)
                 pause = self.pause(attempt, error, *prompt.path)
                 if pause is None:
                     self._fail(call, error, lease.used)
                     return None
                 attempt += 1
                 continue
+            else:
+                sample = self._paid(call, sample, lease)
             finally:
-                self._settle(leases, call, strand)
-            if sample is None:
-                return None
+                strand.reach(strand.time + lease.used)
+                if strand.time > self.usage.critical_tokens:
+                    self.usage.critical_tokens = strand.time
+                settle(lease, strand.time, call.paid)
             pause = None
             call.begun = sample if call.begun is None else call.begun + sample
             cut = lease.short and sample.finish == "length" and lease.used >= lease.amount
@@ -146,9 +155,7 @@ class Caller:
                 budget.purse("money" if lease.capped else "tokens").exhausted = True
                 return self._file(call, replace(call.begun, info=_CUT | dict(sample.info or {})))
 
-    async def _ready(
-        self, call: _Call, budget: Budget, pause: float | None
-    ) -> dict[Kind, Lease] | None:
+    async def _ready(self, call: _Call, budget: Budget, pause: float | None) -> Lease | None:
         """Wait for `pause` seconds, then for the right to call; None if a limit forbids it.
 
         What the call has produced by then is filed as waste if it is cancelled meanwhile.
@@ -158,15 +165,15 @@ class Caller:
             if pause is not None:
                 await self.clock.sleep(pause)
             tokens, price = call.params.max_tokens - begun, self._price(call)
-            return await leases_for(budget, call.prompt, tokens, whole=call.whole, price=price)
+            return await lease_for(budget, call.prompt, tokens, whole=call.whole, price=price)
         except asyncio.CancelledError:
             if call.begun is not None:
                 self.usage.cancelled_calls += 1
                 self._give_up(call, "cancelled", 0)
             raise
 
-    async def _ask(self, generator: Generator, call: _Call, lease: Lease) -> Sample | None:
-        """One attempt. Whatever it comes to is paid for and, unless worth a retry, filed."""
+    def _ask(self, generator: Generator, call: _Call, lease: Lease) -> Awaitable[Sample]:
+        """One attempt, to be awaited. Whatever it comes to is paid for."""
         prompt, begun = call.prompt, call.begun
         self.usage.calls += 1
         if prompt.model:
@@ -180,26 +187,17 @@ class Caller:
             prompt = replace(prompt, hear=self._hearing(prompt))
         if lease.amount != granted.max_tokens:
             granted = replace(granted, max_tokens=lease.amount)
-        try:
-            sample = await generator.generate(prompt, granted, seed=seed, meter=lease.meter)
-        except asyncio.CancelledError:
-            self._waste(call, lease.used)
-            self.usage.cancelled_calls += 1
-            self._give_up(call, "cancelled", lease.used)
-            raise
-        except Exception as raised:
-            self._waste(call, lease.used)
-            error = self.own_failure(raised)
-            if isinstance(error, TransientError):
-                raise error from (None if error is raised else raised)
-            self._fail(call, error, lease.used)
-            return None
+        return generator.generate(prompt, granted, seed=seed, meter=lease.meter)
+
+    def _paid(self, call: _Call, sample: Sample, lease: Lease) -> Sample:
+        """What an attempt has brought, counted."""
         lease.used = max(lease.used, sample.generated_tokens)
         self._spend(call, lease.used, sample.prompt_tokens, sample.cached_tokens)
         if call.finish == "probe":
             self.usage.probe_tokens += lease.used
         self.usage.estimated_tokens += _guessed(sample, lease.used)
-        return replace(sample, model=prompt.model) if prompt.model else sample
+        model = call.prompt.model
+        return replace(sample, model=model) if model else sample
 
     def _hearing(self, prompt: Prompt) -> Callable[[str], None]:
         """Tells whoever watches what one attempt at a call says."""
@@ -233,16 +231,6 @@ class Caller:
         """An attempt has produced `tokens` in vain."""
         self._spend(call, tokens)
         self.usage.wasted_tokens += tokens
-
-    def _settle(self, leases: dict[Kind, Lease], call: _Call, strand: Strand) -> None:
-        strand.reach(strand.time + leases["tokens"].used)
-        if strand.time > self.usage.critical_tokens:
-            self.usage.critical_tokens = strand.time
-        if "calls" in leases:
-            leases["calls"].used = 1
-        if "money" in leases:
-            leases["money"].used = call.paid
-        give_back(leases, strand.time)
 
     def _fail(self, call: _Call, error: BaseException, tokens: int) -> None:
         self.note(f"generating {call.prompt.path}", error)

@@ -15,27 +15,25 @@ _MARKS = 16
 """Tokens that a chat template puts around a message, at most."""
 
 
-def leases_at_once(
-    budget: Budget, prompt: Prompt, tokens: int, *, whole: bool
-) -> dict[Kind, Lease] | None:
-    """What `leases_for` gives where nobody has to be asked or waited for; None where it may.
+def lease_at_once(budget: Budget, prompt: Prompt, tokens: int, *, whole: bool) -> Lease | None:
+    """What `lease_for` gives where nobody has to be asked or waited for; None where it may.
 
     The usual case, quickly.
     """
     if budget.bounds("calls") or budget.bounds("money"):
         return None
     even = prompt.path if whole and budget.bounds("tokens") else None
-    lease = budget.purse("tokens").at_once(tokens, even=even)
-    return None if lease is None else {"tokens": lease}
+    return budget.purse("tokens").at_once(tokens, even=even)
 
 
-async def leases_for(
+async def lease_for(
     budget: Budget, prompt: Prompt, tokens: int, *, whole: bool, price: Price | None
-) -> dict[Kind, Lease] | None:
+) -> Lease | None:
     """The right to make one call that may generate `tokens`; None if a limit forbids it.
 
-    A `whole` solution gets an equal share where not all fit. Raises RecipeError where money is
-    limited and the price is not known.
+    It is a lease of tokens; those of other kinds stand `beside` it. A `whole` solution gets an
+    equal share where not all fit. Raises RecipeError where money is limited and the price is not
+    known.
     """
     leases: dict[Kind, Lease] = {}
     try:
@@ -58,16 +56,32 @@ async def leases_for(
                 purse, lease = budget.purse(kind), None
                 purse.exhausted = True
             if lease is None:
-                give_back(leases)
+                _give_back(leases)
                 return None
     except BaseException:
-        give_back(leases)
+        _give_back(leases)
         raise
-    return leases
+    tokens_lease = leases["tokens"]
+    if len(leases) > 1:
+        tokens_lease.beside = leases
+    return tokens_lease
 
 
-def give_back(leases: dict[Kind, Lease], time: int = 0) -> None:
-    """Settle all of them, the last one first; `time` is when the call ended, in serial tokens."""
+def settle(lease: Lease, time: int, money: int) -> None:
+    """Give back what a call did not use; it ended at `time`, in serial tokens, and cost `money`."""
+    leases = lease.beside
+    if leases is None:
+        lease.settle(time)
+        return
+    if "calls" in leases:
+        leases["calls"].used = 1
+    if "money" in leases:
+        leases["money"].used = money
+    _give_back(leases, time)
+
+
+def _give_back(leases: dict[Kind, Lease], time: int = 0) -> None:
+    """Settle all of them, the last one first."""
     for lease in reversed(leases.values()):
         lease.settle(time)
 

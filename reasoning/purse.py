@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reasoning.budget import Parts
+    from reasoning.budget import Kind, Parts
 
 
 class Lease:
@@ -21,10 +21,10 @@ class Lease:
 
     `short` tells that it is less than was asked for, because no more was left. `even` leases are
     shares of a round: another may follow; `after` is the time, in serial tokens, at which the
-    round began.
+    round began. `beside` it stand all leases of the same call, where it needs several kinds.
     """
 
-    __slots__ = ("_outer", "_purse", "after", "amount", "capped", "even", "short", "used")
+    __slots__ = ("_outer", "_purse", "after", "amount", "beside", "capped", "even", "short", "used")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Lease:
         self.capped = False  # by another kind of limit
         self.after = after
         self.used = 0
+        self.beside: dict[Kind, Lease] | None = None
 
     def meter(self, count: int) -> None:
         self.used += count
@@ -132,11 +133,6 @@ class Purse:
         outer = None if self.within is None else self.within.left
         own = None if self.limit is None else max(0, self.limit - self.spent)
         return own if outer is None else outer if own is None else min(own, outer)
-
-    @property
-    def bounded(self) -> bool:
-        """Whether there is a limit here or further out."""
-        return self.limit is not None or (self.within is not None and self.within.bounded)
 
     @property
     def waiting(self) -> bool:

@@ -126,7 +126,7 @@ class Run:
         self.clock = VirtualClock()
         self.toy.clock = self._clock_of  # type: ignore[method-assign]
         self.verifier = verifier or ToyVerifier(case.model, delay=delay, clock=self._clock_of)
-        budget = Budget()
+        budget = Budget(tokens, verifier_calls)
         budget._purses["tokens"] = WatchedPurse(tokens)
         budget._purses["verifier_calls"] = WatchedPurse(verifier_calls)
         self.search = Search(

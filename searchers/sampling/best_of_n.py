@@ -20,7 +20,7 @@ async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)], hedge: bo
     arXiv:2206.02336). With `hedge` the first sample is greedy; pass@k leaves it out.
     """
 
-    limited = search.budget.verifier_calls.bounded
+    limited = search.budget.bounds("verifier_calls")
 
     async def land(node: Node) -> None:
         search.emit(node)

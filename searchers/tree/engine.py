@@ -60,7 +60,7 @@ async def grow(
     ones must not depend on who is there first, so then all wait for all and are judged in the
     order of the wishes. `land` is called when a child is there, and again once it is judged.
     """
-    at_once = judge is not None and not search.budget.verifier_calls.bounded
+    at_once = judge is not None and not search.budget.bounds("verifier_calls")
     options: dict[str, Any] = {"until": until}
     if temperature is not None:
         options["temperature"] = temperature
