@@ -70,6 +70,8 @@ class Ground:
         self.tree = RolloutTree(problem.id, seed)
         self.given: list[Candidate] = []
         """The candidates of the stage before this one."""
+        self.measures: dict[str, float] = {}
+        """What a strategy says of its own work, by name: see `Search.measure`."""
         self._caller = Caller(
             self.tree, seed=seed, retry=retry or _RETRY, clock=self.clock, prices=prices or {}
         )

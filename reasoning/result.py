@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reasoning.aggregators import Candidate
@@ -17,6 +18,7 @@ class Result:
     """What came of a search. `answer` is None if no candidate had one, or none was chosen.
 
     `chosen` is the winner, with its node; `confidence` in it, in [0, 1], None if nobody can say.
+    `measures` are numbers that the strategy tells of its own work, by name.
     """
 
     answer: str | None
@@ -27,6 +29,7 @@ class Result:
     failures: list[str] = field(default_factory=list)
     chosen: Candidate | None = field(default=None, repr=False)
     confidence: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def node(self) -> Node | None:
@@ -57,6 +60,7 @@ async def run_search(search: Search, strategy: Chain, seconds: float | None = No
         failures=search.failures,
         chosen=chosen,
         confidence=found.choice.confidence,
+        measures=search.measures,
     )
     path = None if chosen is None else chosen.path
     search.tell(lambda: Chosen(path, result.answer, result.text, result.confidence))

@@ -64,6 +64,14 @@ class Search(Drawing, Judging):
         if (watch := self._caller.watch) is not None:
             watch(Emitted(node.path, _text(self.answer(node)), float(weight)))
 
+    def measure(self, **numbers: float) -> None:
+        """Keep numbers that tell how the search itself went, by name; the last of a name stays.
+
+        They are in `Result.measures`, and as means over problems in a run's summary and report. A
+        number that is not finite says nothing and is not kept.
+        """
+        self.measures.update({k: float(v) for k, v in numbers.items() if math.isfinite(v)})
+
     @property
     def candidates(self) -> list[Candidate]:
         """What has been emitted, ordered by path; answers by their spelling."""

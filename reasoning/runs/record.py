@@ -20,9 +20,9 @@ class Record:
     """Plain values only. `correct` is None where nobody can tell, `question` where it is withheld.
 
     `node` is the path of the chosen candidate, `text` the end of its text, `confidence` in [0, 1]
-    where the strategy has one, `measures` what else there is to say of its answer, by name (see
-    `Answers.measures`). `error` is the traceback of a search that failed (stop reason
-    "failed"): it has no answer, and what it had put forward is in its tree.
+    where the strategy has one, `measures` what else there is to say of its work and its answer, by
+    name (see `Search.measure`, `Answers.measures`). `error` is the traceback of a search that
+    failed (stop reason "failed"): it has no answer, and what it had put forward is in its tree.
     """
 
     problem: str
@@ -133,7 +133,7 @@ async def recorded(
         text=None if result.text is None else result.text[-_TEXT:],
         node=None if chosen is None else list(chosen.path),
         confidence=result.confidence,
-        measures=await _measured(problem, chosen.answer if chosen else None, failures),
+        measures=await _measured(problem, result, failures),
         error=error,
     )
 
@@ -145,13 +145,18 @@ def _told_by(problem: Problem, answer: Any) -> str | None:
     return str(answer.key if problem.answers.same_grade else answer.text)
 
 
-async def _measured(problem: Problem, answer: Any, failures: list[str]) -> dict[str, float] | None:
-    """What the kind of answers says beside right and wrong, None if nothing."""
+async def _measured(
+    problem: Problem, result: Result, failures: list[str]
+) -> dict[str, float] | None:
+    """What the strategy says of its work, and the kind of answers beside right and wrong; None if
+    nothing."""
+    found = dict(result.measures)
     try:
-        return dict(await problem.answers.measures(answer)) or None
+        answer = result.chosen.answer if result.chosen else None
+        found |= await problem.answers.measures(answer)
     except Exception as error:  # whatever a task's own kind raises
         failures.append(f"measuring: {type(error).__name__}: {error}")
-        return None
+    return found or None
 
 
 async def _graded(

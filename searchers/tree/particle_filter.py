@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field
 
 from reasoning.search import Search
+from searchers.kernels.potentials import Potential, log_evidence, log_potential
 from searchers.kernels.resample import (
     Annealing,
     Floats,
     Scheme,
     annealed_temperature,
     log_softmax,
-    logit,
     shared_counts,
     softmax,
 )
@@ -39,6 +39,7 @@ async def particle_filter(
     search: Search,
     *,
     n: Positive,
+    potential: Potential = "odds",
     tau: Temperature = 1.0,
     weights: Literal["absolute", "incremental"] = "absolute",
     resampling: Scheme = "multinomial",
@@ -59,6 +60,10 @@ async def particle_filter(
     lets one saturated score take all). A particle that has ended keeps competing with its last
     score, or with `freeze` keeps its place while the others resample among themselves.
 
+    Other potentials take the place of the odds: the score itself, 0 or more (`score`), or
+    exp(score), for scores of any sign (`exp`). With `incremental` weights log Zhat, a lower bound
+    on the log of their mean over all solutions in expectation, is measured as `log_z_lower`.
+
     `annealing` is entropic particle filtering (Giannone et al., 2025, arXiv:2510.05825): while the
     effective sample size is below ess_threshold * n and less than `early_phase` of max_steps have
     been taken, resample at a higher temperature (`ess` as published; `entropy`, `base`: its_hub).
@@ -70,7 +75,7 @@ async def particle_filter(
     resampling has dropped them. `best` chooses among all by score, whatever the weights; `majority`
     lets the last population vote; `weighted_majority` would count scores twice.
     """
-    log_weights = partial(log_odds, tau=tau, clip=clip)
+    log_weights = partial(log_potentials, potential=potential, tau=tau, clip=clip)
     temper = partial(
         annealed_temperature, method=annealing, ess_threshold=ess_threshold, early_phase=early_phase
     )
@@ -95,9 +100,13 @@ async def particle_filter(
 
     rounds = partial(grow_in_rounds, max_steps=max_steps, lookahead=lookahead, weigh=weigh)
     with at_least_partial(search):
-        await rounds(search, n, allocate)
+        leaves = await rounds(search, n, allocate)
+        if weights == "incremental" and not search.budget.exhausted:
+            search.measure(log_z_lower=log_evidence(log_weights(leaves), slots(leaves), n))
 
 
-def log_odds(leaves: Sequence[Leaf], *, tau: float, clip: float) -> Floats:
-    """The log-weights of particles [P]: the odds of their scores, by what they carry."""
-    return logit(values(leaves), clip) / tau + carries(leaves)
+def log_potentials(
+    leaves: Sequence[Leaf], *, potential: Potential, tau: float, clip: float
+) -> Floats:
+    """The log-weights of particles [P]: the potentials of their scores, by what they carry."""
+    return log_potential(values(leaves), potential, tau=tau, clip=clip) + carries(leaves)

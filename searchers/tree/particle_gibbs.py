@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
+from math import fsum
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,10 +13,11 @@ from pydantic import Field
 
 from reasoning.search import Search
 from reasoning.tree import Node
+from searchers.kernels.potentials import Potential, log_evidence
 from searchers.kernels.resample import log_softmax, shared_counts
 from searchers.tree.engine import Positive, Temperature, at_least_partial, grow_in_rounds
 from searchers.tree.leaf import Leaf, carries, set_carries, slots
-from searchers.tree.particle_filter import log_odds
+from searchers.tree.particle_filter import log_potentials
 
 AGGREGATOR = "best"
 STEPS = True
@@ -25,6 +27,7 @@ async def particle_gibbs(
     search: Search,
     *,
     n: Annotated[int, Field(ge=2)],
+    potential: Potential = "odds",
     sweeps: Positive = 2,
     tau: Temperature = 1.0,
     weights: Literal["absolute", "incremental"] = "absolute",
@@ -33,11 +36,12 @@ async def particle_gibbs(
 ) -> None:
     """Repeat a particle filter of n particles, each time around a path kept from the time before.
 
-    The first sweep is particle_filter (`tau`, `weights`, `clip` mean the same). Every later one
-    keeps a reference path, drawn from the last population by its weights, that no resampling can
-    drop: the reference and n - 1 other particles grow step by step, and after t steps its first t
-    steps compete like any particle's, with their own score, so that particles may branch off it
-    (the paper's code scores the reference one step ahead of the others; its_hub does not).
+    The first sweep is particle_filter (`potential`, `tau`, `weights`, `clip` mean the same). Every
+    later one keeps a reference path, drawn from the last population by its weights, that no
+    resampling can drop: the reference and n - 1 other particles grow step by step, and after t
+    steps its first t steps compete like any particle's, with their own score, so that particles may
+    branch off it (the paper's code scores the reference one step ahead of the others; its_hub does
+    not).
     Resampling is multinomial, under which keeping one place for the reference is exact: with
     `incremental` weights a sweep leaves their target distribution unchanged.
 
@@ -48,7 +52,8 @@ async def particle_gibbs(
     """
     reference: list[Node] = []
     shares: defaultdict[Node, float] = defaultdict(float)  # summed over sweeps
-    log_weights = partial(log_odds, tau=tau, clip=clip)
+    evidence: list[float] = []  # log Zhat of each sweep
+    log_weights = partial(log_potentials, potential=potential, tau=tau, clip=clip)
 
     def allocate(leaves: list[Leaf], step: int) -> Iterable[int]:
         logs, copies = log_weights(leaves), slots(leaves)
@@ -68,6 +73,7 @@ async def particle_gibbs(
             leaves = await rounds(n - bool(reference), spine=reference)
             if not leaves or (sweep and search.budget.exhausted):
                 return
+            evidence.append(log_evidence(log_weights(leaves), slots(leaves), n))
             chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))
             for leaf, chance in zip(leaves, chances, strict=True):
                 shares[leaf.node] += float(chance)
@@ -75,3 +81,7 @@ async def particle_gibbs(
                     search.emit(leaf.node, shares[leaf.node])
             kept = search.rng("particle_gibbs", sweep).choice(len(leaves), p=chances)
             reference = leaves[kept].node.lineage()
+            if weights == "incremental" and not search.budget.exhausted:
+                search.measure(log_z_lower=evidence[0])
+                if sweep:
+                    search.measure(log_z_upper=fsum(evidence[1:]) / sweep)

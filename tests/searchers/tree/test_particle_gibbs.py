@@ -12,6 +12,7 @@ from reasoning.budget import Budget
 from reasoning.errors import VerificationError
 from reasoning.generate import Sampling
 from reasoning.search import Search
+from reasoning.testing.smc_contract import Enumerated
 from reasoning.testing.toys import (
     Choices,
     Steps,
@@ -37,23 +38,6 @@ SHORT = markov({"": {"1": 0.4, "a": 0.6}, "a": {"2": 1.0}})
 
 def score(steps: Steps) -> float:
     return SCORES[steps[-1]]
-
-
-class Enumerated:
-    """Random numbers whose every outcome is tried."""
-
-    def __init__(self, choices: Choices) -> None:
-        self.choices = choices
-
-    def multinomial(self, n: int, p: np.ndarray) -> np.ndarray:
-        counts = np.zeros(len(p), dtype=np.int64)
-        for _ in range(n):
-            counts[self.choices(list(p))] += 1
-        return counts
-
-    def choice(self, n: int, p: np.ndarray) -> int:
-        assert n == len(p)
-        return self.choices(list(p))
 
 
 def make(
