@@ -9,6 +9,7 @@ from pydantic import Field
 from reasoning.search import Search
 from reasoning.tree import Node
 from searchers.kernels.digits import expected_digit, first_digit
+from searchers.models.routing import Hold, route
 
 AGGREGATOR = "first"
 MODELS = ("small", "large")
@@ -40,19 +41,14 @@ async def spec_reason(
     `small` and `large` are names of the recipe's `models`, "" is its generator. threshold=0 is the
     small model alone, and nothing is graded; at 10 the large one writes everything.
     """
-    node = search.root
-    try:
-        for _ in range(max_steps):
-            kept, draft = node, await search.draw(node, model=small)
-            if draft is None:
-                break
-            node = draft  # until it is rejected: time may be up first
-            if threshold and await _grade(search, draft, large, ask, expected) < threshold:
-                node = await search.draw(kept, model=large) or draft
-            if node.finished or node.sample.text in ("", kept.sample.text):
-                break
-    finally:
-        search.emit(node)
+
+    async def write(node: Node, hold: Hold) -> Node | None:
+        draft = await search.draw(node, model=small, land=hold)  # stands until it is rejected
+        if draft and threshold and await _grade(search, draft, large, ask, expected) < threshold:
+            return await search.draw(node, model=large) or draft
+        return draft
+
+    await route(search, write, max_steps=max_steps)
 
 
 async def _grade(search: Search, step: Node, model: str, ask: str | None, expected: bool) -> float:

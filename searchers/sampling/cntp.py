@@ -6,11 +6,11 @@ import math
 from functools import partial
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from reasoning.search import Search
 from reasoning.tree import Node, TopLogprobs
+from searchers.kernels.uncertainty import entropies
 
 AGGREGATOR = "majority"
 STEPS = True
@@ -64,11 +64,7 @@ def tries(entropy: float, trials: int, low: float, high: float) -> int:
 
 def entropy(tops: TopLogprobs | None) -> float:
     """The entropy in nats of the first position's likeliest tokens, renormalised; 0 if unknown."""
-    if tops is None or not len(tops.logprobs):
-        return 0.0
-    p = np.exp(tops.logprobs[0][np.isfinite(tops.logprobs[0])].astype(float))
-    p = p[p > 0] / p.sum()
-    return float(-(p * np.log(p)).sum())
+    return next(iter(entropies(tops)), 0.0)
 
 
 def _mean(node: Node) -> float:

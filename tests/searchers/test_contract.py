@@ -48,6 +48,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "debate": {"seats": ("", "other", "other"), "rounds": 2},
     "model_switch": {"order": ("", "other"), "k": 4},
     "spec_reason": {"small": "other", "threshold": 1.0, "expected": False},
+    "glimp_router": {"small": "other", "threshold": 0.5, "end": "\\boxed"},
+    "arbitrage": {"small": "other", "by": "gain"},
+    "foreal": {"small": "other", "n": 2, "p": 0.5, "stop": ("\n\n",)},
+    "entropy_switch": {"small": "other", "every": 2, "window": 4, "least": 2, "threshold": 0.5},
     "python_tool": {"n": 3},
 }
 MODELS = ("other",)
