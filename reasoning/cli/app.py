@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.cli import endpoint, planning, stored
+from reasoning.cli import endpoint, export, planning, stored
 from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
@@ -228,6 +228,8 @@ for _command in (
     stored.compare,
     stored.replay,
     stored.merge,
+    export.export,
+    export.publish,
 ):
     app.command()(_command)
 
