@@ -20,6 +20,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "short_m_at_k": {"k": 5, "m": 3},
     "beam_search": {"width": 2, "expansions": 2, "lookahead": 1},
     "dvts": {"subtrees": 2, "expansions": 2},
+    "diverse_beam": {"groups": 2, "width": 2, "expansions": 2},
+    "lattice": {"expansions": 6, "merge": "suffix", "suffix": 1},
     "rebase": {"width": 6},
     "particle_filter": {"n": 4},
     "particle_gibbs": {"n": 3, "sweeps": 2},
