@@ -54,6 +54,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "arbitrage": {"small": "other", "by": "gain"},
     "foreal": {"small": "other", "n": 2, "p": 0.5, "stop": ("\n\n",)},
     "entropy_switch": {"small": "other", "every": 2, "window": 4, "least": 2, "threshold": 0.5},
+    "pdr": {"drafts": (3, 2, 1), "workspace": 6},
+    "rsa": {"n": 3, "k": 2, "rounds": 2},
+    "pacore": {"widths": (3, 2, 1)},
+    "refine": {"rounds": 2, "critic": "other", "threshold": 0.9},
+    "feedback": {"rounds": 3, "threshold": 0.9, "teacher": "other"},
+    "progressive_hints": {"n": 2, "rounds": 4},
+    "hint_marginalization": {"n": 4, "m": 2, "rounds": 2},
     "python_tool": {"n": 3},
 }
 MODELS = ("other",)
