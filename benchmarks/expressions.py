@@ -1,6 +1,6 @@
 """Pairs of generated formulas that are equal, or different, by construction; does grading know?
 
-    python benchmarks/expressions.py 20000
+    python benchmarks/expressions.py 20000 [SEED]
 
 Equal pairs are one formula rewritten (terms in another order, brackets multiplied out, something
 added and taken away again) and written in another notation. Different pairs have one number, sign,
@@ -11,16 +11,22 @@ wrongly: of the different ones none may be, of the equal ones a few are beyond t
 
 from __future__ import annotations
 
-import os
 import random
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import mpmath
+
+from reasoning.answers import canonical
+from reasoning.answers.pool import ComparisonError, default_pool, shutdown
+from reasoning.answers.rules import decide
+
+SECONDS = 5.0
+"""Of processor time for one comparison, as grading has by default."""
 
 Node = tuple[Any, ...]
 NAMES = "abnxyzRr"
@@ -54,7 +60,7 @@ def pairs(count: int, seed: int = 0) -> Iterator[Pair]:
                     raise AssertionError(f"a rule of rewriting is wrong: {node} is not {other}")
         except (ZeroDivisionError, ValueError, OverflowError):
             continue
-        a, b = (_written(n, rng, program=rng.random() < 0.3) for n in (node, other))
+        a, b = (_text(n, rng, program=rng.random() < 0.3)[0] for n in (node, other))
         if len(a) > 300 or len(b) > 300:
             continue
         made += 1
@@ -154,7 +160,7 @@ def _rewritten(node: Node, rng: random.Random) -> Node:
 
 
 def _commuted(n: Node) -> Node | None:
-    return (n[0], n[2], n[1]) if n[0] in "+*" and len(n) == 3 else None
+    return (n[0], n[2], n[1]) if n[0] in "+*" else None
 
 
 def _multiplied_out(n: Node) -> Node | None:
@@ -180,10 +186,9 @@ def _squared_out(n: Node) -> Node | None:
 
 
 def _as_quotient(n: Node) -> Node | None:
-    one: Node = ("n", Fraction(1))
     if n[0] == "^" and n[2][0] == "n" and n[2][1] < 0:
-        return ("/", one, ("^", n[1], ("n", -n[2][1])))
-    return ("*", n[1], ("/", one, n[2])) if n[0] == "/" else None
+        return ("/", ("n", Fraction(1)), ("^", n[1], ("n", -n[2][1])))
+    return ("*", n[1], ("/", ("n", Fraction(1)), n[2])) if n[0] == "/" else None
 
 
 def _split_number(n: Node) -> Node | None:
@@ -205,7 +210,7 @@ def _padded(n: Node) -> Node | None:
 
 
 def _scaled(n: Node) -> Node | None:
-    three: Node = ("n", Fraction(3))
+    three = ("n", Fraction(3))
     return ("/", ("*", three, n[1]), ("*", three, n[2])) if n[0] == "/" else None
 
 
@@ -242,15 +247,10 @@ _POINTS = tuple(
 )
 
 
-def _values(node: Node) -> list[Any]:
-    with mpmath.workdps(400):
-        return [_value(node, point) for point in _POINTS]
-
-
 def _distance(a: Node, b: Node) -> float | None:
     """log10 of the largest share by which values differ; None where they agree in 200 digits."""
-    x, y = _values(a), _values(b)
     with mpmath.workdps(400):
+        x, y = ([_value(node, point) for point in _POINTS] for node in (a, b))
         gaps = [abs(p - q) / max(abs(p), abs(q)) for p, q in zip(x, y, strict=True) if p != q]
         largest = max(gaps, default=mpmath.mpf(0))
         return float(mpmath.log10(largest)) if largest > mpmath.mpf(10) ** -200 else None
@@ -282,11 +282,6 @@ def _value(node: Node, at: Mapping[str, Any]) -> Any:
 
 
 # -------------------------------------------------------------------------------- writing
-
-
-def _written(node: Node, rng: random.Random, *, program: bool) -> str:
-    text, _ = _text(node, rng, program)
-    return text
 
 
 def _text(node: Node, rng: random.Random, program: bool) -> tuple[str, int]:
@@ -346,61 +341,51 @@ def _number(value: Fraction, rng: random.Random, program: bool) -> tuple[str, in
 
 
 def judge(
-    found: Iterator[Pair], same: Callable[[str, str], bool]
+    found: Iterable[Pair], same: Callable[[str, str], bool | None], every: int = 1000
 ) -> tuple[Counter[str], list[Pair]]:
-    """How many pairs of each kind were judged how, and those judged wrongly."""
+    """How many pairs of each kind were judged how, and those judged wrongly.
+
+    `same` is asked both ways; None is a comparison that was given up, which grading calls
+    different. Says on stderr how far it is after `every` so many pairs.
+    """
     counts: Counter[str] = Counter()
     wrong = []
+    start = time.perf_counter()
     for pair in found:
         got = same(pair.a, pair.b), same(pair.b, pair.a)
         counts["equal" if pair.same else "different"] += 1
-        if got != (pair.same, pair.same):
+        if any(bool(x) != pair.same for x in got):
             counts["equal, called different" if pair.same else "different, called equal"] += 1
             wrong.append(pair)
-        if got[0] != got[1]:
-            counts["not symmetric"] += 1
-    return counts, wrong
+        counts["given up"] += None in got
+        counts["not symmetric"] += got[0] != got[1]
+        if (done := counts["equal"] + counts["different"]) % every == 0:
+            took = time.perf_counter() - start
+            print(f"{done} pairs, {len(wrong)} wrong, {took:.0f} s", file=sys.stderr, flush=True)
+    return +counts, wrong
 
 
-def same(a: str, b: str) -> bool:
-    """What grading decides, all of it in this process."""
-    from reasoning.answers import canonical
-    from reasoning.answers.algebra import same as by_algebra
-    from reasoning.answers.rules import decide
-
-    return bool(decide(canonical(a), canonical(b), by_algebra))
-
-
-def share(count: int, seed: int) -> tuple[Counter[str], list[Pair], float]:
-    """The judgement of `count` pairs, and how near the nearest different pair is."""
-    from reasoning.answers.library import load
-
-    load()
-    nearest = [0.0]
-
-    def watched() -> Iterator[Pair]:
-        for pair in pairs(count, seed):
-            nearest.append(pair.distance)
-            yield pair
-
-    return (*judge(watched(), same), min(nearest))
+def same(a: str, b: str) -> bool | None:
+    """What grading decides, as it does: in a worker with a limit of time; None if that is over."""
+    a, b = canonical(a), canonical(b)
+    if (quick := decide(a, b)) is not None:
+        return quick
+    try:
+        return default_pool().submit(a, b, SECONDS).result()
+    except ComparisonError:
+        return None
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    parts = os.cpu_count() or 1
-    counts: Counter[str] = Counter()
-    nearest = 0.0
-    with ProcessPoolExecutor(parts) as pool:
-        sizes = [count // parts + (i < count % parts) for i in range(parts)]
-        for found, wrong, near in pool.map(share, sizes, range(seed, seed + parts)):
-            counts += found
-            nearest = min(nearest, near)
-            for pair in wrong:
-                print(f"{pair.a!r} / {pair.b!r} are {'equal' if pair.same else 'different'}")
+    made = list(pairs(count, seed))
+    counts, wrong = judge(made, same)
+    shutdown()
+    for pair in wrong:
+        print(f"{pair.a!r} / {pair.b!r} are {'equal' if pair.same else 'different'}")
     print(*(f"{name}: {n}" for name, n in counts.items()), sep="\n")
-    print(f"nearest different pair: apart by 10^{nearest:.0f} of its size")
+    print(f"nearest different pair: apart by 10^{min(p.distance for p in made):.0f} of its size")
     sys.exit(1 if counts["different, called equal"] else 0)
 
 

@@ -74,7 +74,7 @@ def same_by_digits(a: str, b: str) -> bool | None:
     if x is None or y is None:
         return None
     places = [place[0] for text in (a, b) if (place := last_place(text))]
-    allowed = 0.0 if places else tolerance(a, b)
+    allowed = Fraction(0) if places else tolerance(a, b)
     agreeing = 0
     limits = _limits(x) | _limits(y)
     for at in _points(sorted(variables(x) | variables(y)), both_cases(a, b), limits):
@@ -128,7 +128,10 @@ def _limits(tree: Tree, inside: bool = False) -> frozenset[str]:
 
 
 def _vanishes(
-    tree: Tree, at: Mapping[str, Any], allowed: float = 0.0, places: Sequence[Any] = ()
+    tree: Tree,
+    at: Mapping[str, Any],
+    allowed: Fraction = Fraction(0),
+    places: Sequence[Fraction] = (),
 ) -> bool:
     """Whether a difference is zero at a point, or no larger than is allowed.
 
@@ -150,8 +153,8 @@ def _vanishes(
             place = max(places)
             return bool(abs(fine) < mpmath.mpf(place.numerator) / place.denominator)
         if allowed:
-            left, _ = _evaluate(tree[1], at, _DIGITS)
-            return bool(abs(fine) <= allowed * abs(left))
+            sides = (_evaluate(side, at, 3 * few)[0] for side in (tree[1], tree[2]))
+            return bool(abs(fine) * allowed.denominator < allowed.numerator * max(map(abs, sides)))
     return False
 
 

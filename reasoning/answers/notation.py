@@ -12,6 +12,13 @@ from functools import lru_cache
 
 _ROOT_OR_EXP = re.compile(r"\\?(?<![A-Za-z])(sqrt|exp|abs)\s*(?=[({])")
 _POWER = re.compile(r"\^\s*(?=\()")
+_CALL = re.compile(
+    r"\\?(?<![A-Za-z])(?:(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|abs)\s*(?=\()"
+)
+_OPERAND = r"(?:[A-Za-z0-9.]+|\([^()]*\))"
+_TOWER = re.compile(
+    rf"\*\*\s*({_OPERAND}\s*\*\*\s*-?(?:{_OPERAND}|\([^()]*\([^()]*\)\)))(?![\w.]|\s*\*\*)"
+)
 _INSIDE = r"((?:[^{}]|\{[^{}]*\})*)"
 _CHOOSE = re.compile(rf"\{{{_INSIDE}\\choose(?![A-Za-z]){_INSIDE}\}}")
 _CHOOSE_ALL = re.compile(rf"{_INSIDE}\\choose(?![A-Za-z]){_INSIDE}\Z")  # the braces are off
@@ -47,7 +54,7 @@ _PLAIN = (
     (re.compile(r"(?<=[0-9)}A-Za-z])\+\s*-\s*(?=[0-9A-Za-z(\\])"), "-"),
     (re.compile(r"(?<=[0-9)}A-Za-z])-\s*-\s*(?=[0-9A-Za-z(\\])"), "+"),
 )
-_VECTOR = re.compile(r"\\(?:vec|overrightarrow|boldsymbol)(?![A-Za-z])")
+_VECTOR = re.compile(r"\\(?:vec|(?:wide)?hat|overrightarrow|boldsymbol)(?![A-Za-z])")
 _PROGRAM = re.compile(r"(?<=[0-9*])\s*\bI\b|(?<=[0-9])j\Z")
 
 
@@ -60,6 +67,8 @@ def respelled(text: str) -> str:
         text = _PROGRAM.sub("i", text)
     if "\\times" in text and _VECTOR.search(text):
         return text.replace("*", "\\times ")  # a cross product is no other one
+    if "**" in text:
+        text = _program(text)
     for pattern, spelling in _PLAIN:
         text = pattern.sub(spelling, text)
     text = _DOTS.sub(r"\\ldots", text)
@@ -75,6 +84,23 @@ def respelled(text: str) -> str:
             text = _DEGREES.sub(r"(\\frac{\g<of>\\pi}{180})", text)
     text = _bracketed(_ROOT_OR_EXP, text, _called)
     return _bracketed(_POWER, text, lambda _, inside: f"^{{{inside}}}")
+
+
+def _program(text: str) -> str:
+    """Powers of a program, which say one thing where those of a formula say two.
+
+    sin(x)**2 is (sin(x))**2, and 2**3**2 is 2**(3**2).
+    """
+    at = 0
+    while found := _CALL.search(text, at):
+        at, end = found.end(), _closing(text, found.end())
+        if end >= 0 and text.startswith("**", end + 1):
+            start = found.start()
+            text = f"{text[:start]}({text[start : end + 1]}){text[end + 1 :]}"
+            at += 1
+    while (towers := _TOWER.sub(r"**(\1)", text)) != text:
+        text = towers
+    return text
 
 
 def _called(found: re.Match[str], inside: str) -> str:

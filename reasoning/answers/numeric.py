@@ -69,29 +69,33 @@ def same_by_value(a: str, b: str) -> bool | None:
         if left is None or right is None:
             sure = False
         elif isinstance(left, Fraction) and isinstance(right, Fraction):
-            if abs(left - right) > Fraction(allowed) * max(abs(left), abs(right)):
+            apart = abs(left - right)
+            if apart and apart >= allowed * max(abs(left), abs(right)):
                 return False
         else:
             (p, e), (q, f) = _ball(left), _ball(right)
-            if abs(p - q) > 4 * (e + f) + allowed * max(abs(p), abs(q)):
+            if abs(p - q) > 4 * (e + f) + float(allowed) * max(abs(p), abs(q)):
                 return False
             sure = False
     return True if sure else None
 
 
 _DECIMAL = re.compile(r"([0-9]+)\.([0-9]+)")
+_ARITHMETIC = Fraction(1, 2**50)
+"""What the arithmetic of programs may lose, which print 16 or 17 digits."""
 
 
-def tolerance(*texts: str) -> float:
-    """How far two formulas may be apart, as a share of the larger: 0 without long decimals."""
-    digits = [
-        len((m[1] + m[2]).lstrip("0"))
-        for text in texts
-        if "." in text
-        for m in _DECIMAL.finditer(text)
-    ]
-    long = [count for count in digits if count >= LONG]
-    return 10.0 ** (1 - min(*long, 16)) if long else 0.0
+def tolerance(*texts: str) -> Fraction:
+    """What two formulas are less far apart than, as a share of the larger, if they are the same.
+
+    One unit in the last place of the coarsest long decimal; 0 without long decimals, where nothing
+    is allowed.
+    """
+    digits = [m[1] + m[2] for text in texts if "." in text for m in _DECIMAL.finditer(text)]
+    long = [bare for text in digits if len(bare := text.lstrip("0")) >= LONG]
+    shares = [Fraction(1, int(bare)) for bare in long]
+    lost = [_ARITHMETIC for bare in long if len(bare) in (16, 17)]
+    return max(shares + lost, default=Fraction(0))
 
 
 @lru_cache(maxsize=8192)

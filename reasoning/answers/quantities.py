@@ -38,7 +38,9 @@ _SCALES = {
 }  # fmt: skip
 _TELLING = {
     "half", "halve", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
-    "hundredth", "thousandth", "millionth", "squared", "cubed", "factorial", "below", *_SCALES,
+    "hundredth", "thousandth", "millionth", "squared", "cubed", "factorial", "below", "late",
+    "later", "early", "earlier", "ago", "before", "after", "ahead", "behind", "fast", "slow",
+    *_SCALES,
 }  # fmt: skip
 """Words that make another number of the one before them, so that they are never forgiven."""
 _SAYING_NOTHING = re.compile(

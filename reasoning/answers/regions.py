@@ -116,18 +116,32 @@ def _joined(parts: Sequence[Reading | None], how: str) -> Reading | None:
 def _inequality(text: str, number: Number) -> Reading | None:
     signs = _SIGN.findall(text)
     sides = [side.strip() for side in _SIGN.split(text)]
-    if len(sides) == 2 and not _VARIABLE.match(sides[0]):
+    if len(sides) == 2 and not (_VARIABLE.match(sides[0]) or _SIZE.match(sides[0])):
         sides.reverse()
-        signs = [{"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}.get(s, s) for s in signs]
+        signs = [_TURNED.get(s, s) for s in signs]
     if len(sides) == 2 and _VARIABLE.match(sides[0]):
         ray = _ray(signs[0], number(sides[1]) if sides[1] not in _ENDS else _ENDS[sides[1]])
         return Reading(sides[0], ray) if ray is not None else None
+    if len(sides) == 2 and (size := _SIZE.match(sides[0])) and signs[0] in _TURNED:
+        return _around(size, signs[0], sides[1], number)
     if len(sides) == 3 and _VARIABLE.match(sides[1]) and "\\ne" not in signs:
         first = read_region(f"{sides[0]}{signs[0]} {sides[1]}", number)
         second = read_region(f"{sides[1]}{signs[1]} {sides[2]}", number)
         if first and second and any(set(signs) <= same for same in _SAME_WAY):
             return Reading(sides[1], _meet(first.region, second.region))
     return None
+
+
+_SIZE = re.compile(r"\|(?P<name>[A-Za-z](?:_[A-Za-z0-9])?)(?P<shift>[-+][^|]+)?\|\Z")
+_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+
+
+def _around(size: re.Match[str], sign: str, radius: str, number: Number) -> Reading | None:
+    """The region of |x - a| < r and the like."""
+    name, centre = size["name"], f"-(0{size['shift'] or ''})"
+    sides = (f"{name}{sign} {centre}+({radius})", f"{name}{_TURNED[sign]} {centre}-({radius})")
+    how = "and" if sign in ("<", "\\le") else "or"
+    return _joined([read_region(side, number) for side in sides], how)
 
 
 _SAME_WAY = ({"<", "\\le"}, {">", "\\ge"})

@@ -143,7 +143,7 @@ def _same_elements(a: tuple[str, ...], b: tuple[str, ...], leaf: Leaf) -> bool |
 def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
     if (timed := _times(a, b)) is not None:
         return timed
-    if _DATE.match(a) or _DATE.match(b) or _CROSS.search(a) or _CROSS.search(b):
+    if any(_DATE.match(x) or _years(x) or _CROSS.search(x) for x in (a, b)):
         return False  # equal in spelling only
     first, second = measure(a), measure(b)
     if not first.agrees(second):
@@ -168,11 +168,20 @@ def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
     return leaf(a, b) if value is None else value
 
 
-_DATE = re.compile(
-    r"[0-9]{4}-[0-1][0-9]-[0-3][0-9]\Z|[0-9]{1,2}([-/])[0-9]{1,2}\1[0-9]{4}\Z"  # no difference
+_DATE = re.compile(  # and numbers to be called, neither of which is a difference
+    r"[0-9]{4}-[0-1][0-9]-[0-3][0-9]\Z|[0-9]{1,2}([-/])[0-9]{1,2}\1[0-9]{4}\Z"
+    r"|(?:[0-9]{3}-)?[0-9]{3}-[0-9]{4}\Z"
 )
-_CROSS = re.compile(r"\\(?:vec|overrightarrow|boldsymbol)\b.*\\times")
+_YEARS = re.compile(r"(1[0-9]|20)([0-9]{2})-(1[0-9]|20)?([0-9]{2})\Z")
+_CROSS = re.compile(r"\\(?:vec|hat|widehat|overrightarrow|overline|boldsymbol)\b.*\\times")
 _MATRICES = re.compile(r"[A-Z]\^(?:\{-1\}|-1|T|\{T\})")
+
+
+def _years(text: str) -> bool:
+    """From one year to a later one: 2023-24, 1999-00, 1914-1918."""
+    if not (found := _YEARS.match(text)):
+        return False
+    return found[4] == "00" or found[1] + found[2] < (found[3] or found[1]) + found[4]
 
 
 def _spelled(text: str, value: Fraction | None) -> str:

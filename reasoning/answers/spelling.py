@@ -16,7 +16,7 @@ _SYMBOLS = {
     "≠": r"\ne ", "≈": r"\approx ", "°": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ", "±": r"\pm ",
     "∈": r"\in ", "∅": r"\emptyset ", "θ": r"\theta ", "λ": r"\lambda ", "α": r"\alpha ",
     "β": r"\beta ", "½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4",
-    "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "、": ",", "。": ".",
+    "、": ",", "。": ".",
     "\u200b": "", "\u200d": "", "\ufeff": "", "\u2061": "", "\u2062": "",
 }  # fmt: skip
 
@@ -40,6 +40,7 @@ class _Ascii(dict[int, str]):
 
 
 _ASCII = _Ascii()
+_SCRIPT = re.compile(r"[⁺⁻⁰¹²³⁴-⁹ⁿ]+|[₀-₋ₐ-ₜ]+")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _COMMANDS = re.compile(
     r"(?P<row>\\\\)|\\(?:(?P<drop>!)|(?P<pct>%)|(?P<space>[,;: ])|(?:(?P<frac>[dtc]frac)"
@@ -49,6 +50,7 @@ _COMMANDS = re.compile(
     r"|(?P<lt>lt)|(?P<gt>gt)|(?P<deg>degree)|(?P<lbrace>lbrace)|(?P<rbrace>rbrace)"
     r"|(?P<empty>varnothing))(?![A-Za-z]))"
 )
+_BOLD = re.compile(r"\\(?:mathbf|textbf|boldsymbol|bm|pmb|mathbfit|underline)\s*\{?([A-Za-z])\b\}?")
 _COMMAND = {
     "row": r"\\", "drop": "", "none": "", "gap": " ", "frac": r"\frac",
     "text": r"\text", "space": " ", "le": r"\le", "ge": r"\ge",
@@ -144,7 +146,7 @@ def plain_number(text: str) -> str | None:
 
 def _normalise(text: str) -> str:
     if not text.isascii() or not text.isprintable():
-        text = text.translate(_ASCII)
+        text = _SCRIPT.sub(_script, text).translate(_ASCII)
     text = unwrapped(text)
     if (number := plain_number(text)) is not None:
         return number
@@ -186,6 +188,13 @@ def _normalise(text: str) -> str:
     return text
 
 
+def _script(found: re.Match[str]) -> str:
+    """x₁² as x_{1}^{2}."""
+    sign = "_" if found[0][0] >= "₀" else "^"
+    text = unicodedata.normalize("NFKC", found[0]).replace("−", "-")
+    return f"{sign}{{{re.sub('^[+](?=.)', '', text)}}}"
+
+
 def unwrapped(text: str) -> str:
     """Without outer delimiters, boxes, braces, emphasis, a whole `\\text` and a final period."""
     while True:
@@ -217,6 +226,8 @@ def _closes(text: str, start: int) -> int:
 
 
 def _commands(text: str) -> str:
+    if "\\times" in text and len(_BOLD.findall(text)) > 1:
+        text = _BOLD.sub(r"\\vec{\1}", text)  # letters of a cross product, whose order counts
     if "\\\\" in text and "\\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # an escape too many
     text = _BOXED.sub("", text)
