@@ -64,9 +64,9 @@ class Budget:
             self._purses[kind] = purse
         return purse
 
-    def bounds(self, kind: Kind) -> bool:
-        """Whether spending of this kind has a limit, here or further out."""
-        return kind in self._bounded
+    def bounds(self, *kinds: Kind) -> bool:
+        """Whether spending of one of these kinds has a limit, here or further out."""
+        return not self._bounded.isdisjoint(kinds)
 
     @property
     def tokens(self) -> Purse:

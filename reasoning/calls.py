@@ -84,6 +84,8 @@ class Caller:
         self.watch: Watch | None = None
         self.pieces = False
         """Whether who watches is told of the text of calls under way, too."""
+        self.entire = False
+        """Whether nobody will leave a call before its end."""
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 

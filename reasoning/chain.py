@@ -107,7 +107,7 @@ class Chain:
     def refuse(self, search: Search) -> None:
         """Raise RecipeError for what the chain needs and this search lacks, before it is spent."""
         self.refuse_models(search.models)
-        self.refuse_sizes(any(search.budget.bounds(kind) for kind in ("tokens", "calls", "money")))
+        self.refuse_sizes(search.budget.bounds("tokens", "calls", "money"))
         voters, judges, confident = self._needs
         for name in voters:
             refuse_votes(name, [search.problem])
@@ -152,6 +152,7 @@ class Chain:
         happened in.
         """
         self.refuse(search)
+        search.unhurried = self.independent and seconds is None
         course = _Course(search)
         try:
             async with Deadline(search.clock, seconds) as deadline:

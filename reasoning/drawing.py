@@ -197,7 +197,12 @@ class Drawing(Ground):
         land: Land | None = None,
     ) -> Node | None:
         generator = self._model(model)
-        prompt = Prompt(self.problem, node, slot, turn, None, suffix or "", model, urgency)
+        whole = until == "end" and suffix is None
+        # What a limit may end is worth knowing before it ends.
+        entire = whole and self._caller.entire and not self.budget.bounds("tokens", "money")
+        prompt = Prompt(
+            self.problem, node, slot, turn, None, suffix or "", model, urgency, None, entire
+        )
         params = self._params(generator, prompt, until, sampling, suffix is not None)
         found = None
         if params is not None:
@@ -208,7 +213,7 @@ class Drawing(Ground):
                 self.budget,
                 sources=tuple([source.path for source in sources]) if sources else (),
                 finish=None if suffix is None else "probe",
-                whole=until == "end" and suffix is None,
+                whole=whole,
             )
         if found is None:
             await asyncio.sleep(0)  # who asks in a loop hears all the same that time is up

@@ -39,6 +39,8 @@ class Prompt:
     call alone (a probe). `model` is the name of who is asked: tokens of others reach it as text.
 
     `hear` is told the text of the answer, piece by piece, by backends that have it before the end.
+    `entire`: nobody will leave the call before its end, or has to know how far it is, so that the
+    answer may come in one piece, which is much less work to read.
 
     `urgency` is for engines that schedule by priority: the higher runs first. None leaves it to
     the backend, which then puts deeper paths first.
@@ -53,6 +55,7 @@ class Prompt:
     model: str = ""
     urgency: float | None = None
     hear: Callable[[str], None] | None = None
+    entire: bool = False
 
     @property
     def path(self) -> Path:

@@ -113,6 +113,15 @@ class Ground:
     def pieces(self, pieces: bool) -> None:
         self._caller.pieces = pieces
 
+    @property
+    def unhurried(self) -> bool:
+        """Whether nobody will leave a call before its end: see `reasoning.generate.Prompt`."""
+        return self._caller.entire
+
+    @unhurried.setter
+    def unhurried(self, unhurried: bool) -> None:
+        self._caller.entire = unhurried
+
     def rng(self, *key: str | int) -> np.random.Generator:
         """Random numbers for this problem and `key`, the same in every run with this seed."""
         return numpy_generator(self.seed, self.problem.id, "rng", *key)

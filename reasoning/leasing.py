@@ -20,7 +20,7 @@ def lease_at_once(budget: Budget, prompt: Prompt, tokens: int, *, whole: bool) -
 
     The usual case, quickly.
     """
-    if budget.bounds("calls") or budget.bounds("money"):
+    if budget.bounds("calls", "money"):
         return None
     even = prompt.path if whole and budget.bounds("tokens") else None
     return budget.purse("tokens").at_once(tokens, even=even)

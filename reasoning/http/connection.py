@@ -32,12 +32,12 @@ class Reply:
     """What a server answers: filled as it comes in, `finished` once it is whole.
 
     `finished` raises ConnectionError if the connection breaks, TimeoutError if it falls silent.
-    `watch`, if given, is called after every piece of the body; if it says True the rest is not
+    `watch`, if given, is called whenever more of the body has come; if it says True the rest is not
     wanted, and the connection is closed. It does not see what a server says about an error. It may
-    drop from the body what it has read.
+    drop from the body what it has read. `streamed`: it comes as events, a line each.
     """
 
-    __slots__ = ("body", "enough", "finished", "headers", "status", "watch", "whole")
+    __slots__ = ("body", "enough", "finished", "headers", "status", "streamed", "watch", "whole")
 
     def __init__(self, watch: Callable[[Reply], bool] | None = None) -> None:
         self.watch = watch
@@ -50,12 +50,8 @@ class Reply:
         self.body = bytearray()
         self.whole = False
         self.enough = False
+        self.streamed = False
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def streamed(self) -> bool:
-        """It comes as events, a line each."""
-        return b"event-stream" in self.headers.get(b"content-type", b"")
 
     @property
     def most(self) -> int:
@@ -85,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._until_closed = True
         self._head = 0
         self._portion = 0
+        self._seen = 0
 
     def send(self, data: bytes, reply: Reply) -> None:
         """Send a request; `reply` is filled from now on."""
@@ -92,7 +89,7 @@ class Connection(asyncio.Protocol):
         assert self._reply is None, "a connection carries one request at a time"
         self.heard = self.now()
         self._reply = reply
-        self._head = self._portion = 0
+        self._head = self._portion = self._seen = 0
         self._transport.write(data)
 
     def fail(self, error: OSError) -> None:
@@ -122,7 +119,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.fail(ConnectionError(f"the answer is not HTTP ({error})"))
-        if self._reply is not None and not self._reply.status:
+        if self._reply is not None and self._reply.status:
+            self._look(self._reply)
+        elif self._reply is not None:
             self._head += len(data)
             if self._head > HEAD:
                 self.fail(ConnectionError(f"more than {HEAD:,} bytes of headers came"))
@@ -155,39 +154,43 @@ class Connection(asyncio.Protocol):
         if self._reply is None or status < 200:  # hints ahead of the answer
             return
         self._reply.status = status
+        self._reply.streamed = b"event-stream" in self._reply.headers.get(b"content-type", b"")
         self.heard = self.now()
         if self.begun is not None:
             self.begun(status)
 
     def on_body(self, data: bytes) -> None:
-        reply = self._reply
-        if reply is None:
+        if self._reply is not None:
+            self._reply.body += data
+
+    def _look(self, reply: Reply) -> None:
+        """Look at what has come of the body, all pieces of it together."""
+        if len(reply.body) == self._seen:
             return
-        reply.body += data
-        self._hear(reply, data)
+        self._hear(reply)
         if reply.status >= 300:
             if len(reply.body) > ERROR:
                 self._leave(reply)
-            return
-        if reply.watch is not None and reply.watch(reply):
+        elif reply.watch is not None and reply.watch(reply):
             self._leave(reply)
         elif len(reply.body) > reply.most:
             what = "in one event" if reply.streamed else "of an answer"
             self.fail(ConnectionError(f"more than {reply.most:,} bytes {what} came"))
+        self._seen = len(reply.body)
 
-    def _hear(self, reply: Reply, data: bytes) -> None:
+    def _hear(self, reply: Reply) -> None:
         """Note when the server has said something: comments and empty lines are nothing."""
+        body = reply.body
         if not reply.streamed:
-            self._portion += len(data)
+            self._portion += len(body) - self._seen
             if self._portion < PORTION:
                 return
             self._portion = 0
         else:
-            end = reply.body.rfind(b"\n") if b"\n" in data else -1
-            while end > 0 and reply.body[end - 1] in b"\r\n":
+            end = body.rfind(b"\n", self._seen)
+            while end > 0 and body[end - 1] in b"\r\n":
                 end -= 1
-            begin = reply.body.rfind(b"\n", 0, end) + 1
-            if end < 0 or reply.body[begin : begin + 5] != b"data:":
+            if end < 0 or not body.startswith(b"data:", body.rfind(b"\n", 0, end) + 1):
                 return
         self.heard = self.now()
 
@@ -200,6 +203,8 @@ class Connection(asyncio.Protocol):
             reply.finished.set_result(None)
 
     def on_message_complete(self) -> None:
+        if self._reply is not None and self._reply.status:
+            self._look(self._reply)
         reply, self._reply = self._reply, None
         if reply is None or not reply.status:
             self._reply = reply

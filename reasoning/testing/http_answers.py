@@ -126,6 +126,15 @@ class Answer:
         usage = {"usage": self._usage()} if self.flavour.usage else {}
         return {"choices": [choice], **usage}
 
+    async def half(self) -> AsyncIterator[bytes]:
+        """The whole answer as far as it comes before the server breaks off, or falls silent."""
+        said = json.dumps(self.whole()).encode()
+        yield said[: len(said) // 2]
+        if self.fault == "hold":
+            self.server.count("holding")
+            await asyncio.get_running_loop().create_future()
+        raise BrokenError
+
     async def stream(self) -> AsyncIterator[bytes]:
         writing, sent = self.writing, 0
         lag = 0 if writing.keep_stop else max((len(s) - 1 for s in writing.stop), default=0)

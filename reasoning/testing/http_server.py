@@ -201,6 +201,8 @@ class HttpServer:
         if body.get("stream"):
             stream = answer.stream()
             return 200, "text/event-stream", drip(stream) if fault == "drip" else stream
+        if fault in ("half", "stop short", "hold"):
+            return 200, "application/json", answer.half()
         return _json(answer.whole())
 
     def cached(self, prompt: tuple[int, ...]) -> int:

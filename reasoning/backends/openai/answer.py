@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from reasoning.backends.openai import native
 from reasoning.backends.openai.said import ToolCalls, once, spoken
@@ -22,6 +22,7 @@ from reasoning.http.reading import count, number, shown, string, unreadable
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
+_DONE = b"[DONE]"
 _EVENT = 8
 """Characters of an event, on average, that are more than a token."""
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -159,43 +160,46 @@ class Answer:
             self.read(reply)
         return self.over or not self.done
 
-    def _events(self, reply: Reply) -> Iterator[dict[str, Any]]:
+    def _events(self, reply: Reply) -> Iterable[dict[str, Any]]:
         end = reply.body.rfind(b"\n") + 1
         lines = bytes(reply.body[self._at : end]).split(b"\n")
         self._at = max(self._at, end)
-        for line in lines:
-            if line.startswith(b"data:"):
-                data = line[5:].strip()
-                if data == b"[DONE]":
-                    self.done = True
-                elif data:
-                    yield json.loads(data)
+        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        if _DONE in events:
+            self.done = True
+        events = [event for event in events if event and event != _DONE]
+        with suppress(ValueError, RecursionError):  # one by one they show which is at fault
+            found = json.loads(b"[%b]" % b",".join(events))
+            if len(found) == len(events):
+                return cast(list[dict[str, Any]], found)
+        return map(json.loads, events)
 
     def _take(self, event: Mapping[str, Any]) -> None:
-        if "meta_info" in event and "choices" not in event:
+        if "choices" not in event and "meta_info" in event:
             event = self._native.event(event)
         error = event.get("error") or (event if event.get("object") == "error" else None)
         if error:
             message = error.get("message") if isinstance(error, dict) else error
             raise TransientError(f"the server broke off: {told(str(message))}")
-        usage = event.get("usage") or {}
-        if isinstance(usage, dict):
-            self.usage = usage or self.usage
-        self.fingerprint = self.fingerprint or str(event.get("system_fingerprint") or "")
+        usage = event.get("usage")
+        if usage and isinstance(usage, dict):
+            self.usage = usage
+        if not self.fingerprint and (build := event.get("system_fingerprint")):
+            self.fingerprint = str(build)
         for choice in event.get("choices") or ():
             self.extra = self.extra or choice
             self._choice(choice)
-        if not isinstance(usage, dict):
+        if usage and not isinstance(usage, dict):
             raise TypeError(f"usage is {shown(usage)}")
 
     def _choice(self, choice: dict[str, Any]) -> None:
         said: Mapping[str, Any] = choice.get("delta") or choice.get("message") or choice
-        ids = choice.get("token_ids") or []
         before = len(self.strings)
         # Tokens first: they are paid for, also where the rest cannot be read.
-        if not isinstance(ids, list) or any(count(i) is None for i in ids):
-            raise TypeError(f"token_ids is {shown(ids)}")
-        self.ids += ids
+        if ids := choice.get("token_ids"):
+            if not isinstance(ids, list) or any(count(i) is None for i in ids):
+                raise TypeError(f"token_ids is {shown(ids)}")
+            self.ids += ids
         size = self._size
         if said is not choice:
             for thought, text in spoken(said):

@@ -29,6 +29,7 @@ class Call:
 
     session: the name of the header that is the same for all calls of a tree; empty for none.
     priority: more urgent calls are to run first.
+    entire: the answer is wanted in one piece.
     dropped: the fields that the server has refused, and that an answer could do without.
     """
 
@@ -41,6 +42,7 @@ class Call:
         body: Mapping[str, Any],
         session: bytes,
         priority: bool,
+        entire: bool,
         clock: Clock,
     ) -> None:
         self.dropped: frozenset[str] = frozenset()
@@ -50,6 +52,7 @@ class Call:
         self._extra = dict(body)
         self._model = str(self._extra.pop("model"))
         self._priority = priority and able.extended
+        self._entire = entire
         self._clock = clock
         # Routers keep together what has the same value.
         key = fold(0, "tree", prompt.problem.id)
@@ -112,6 +115,8 @@ class Call:
             body = fields.body(
                 self._able, params, seed=seed, model=self._model, prompt=held, extra=self._extra
             )
+            if self._entire:
+                del body["stream"], body["stream_options"]
             if self._priority:
                 body["priority"] = _priority(prompt)
             try:

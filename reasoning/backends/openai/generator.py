@@ -16,6 +16,7 @@ from reasoning.backends.openai import fields, native, reports, request, scoring
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.asking import Questions, in_words_of, path_of
 from reasoning.backends.openai.calling import Call
+from reasoning.backends.openai.pace import Pace
 from reasoning.backends.openai.probe import Api, find_out, served
 from reasoning.backends.openai.probe_more import with_answer
 from reasoning.backends.openai.request import NEEDS, Abilities, Need
@@ -84,6 +85,7 @@ class OpenAI(Generator):
         self._expected: frozenset[Need] | None = None
         self._build = ""
         self._broken = False
+        self._pace = Pace()
         self._questions: dict[Question, list[int]] = {}
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
@@ -169,6 +171,7 @@ class OpenAI(Generator):
             self._marks,
             before if able.repeats else "",
         )
+        entire = self._in_one_piece(prompt, params, able)
         call = Call(
             self._here().pool,
             able,
@@ -176,17 +179,32 @@ class OpenAI(Generator):
             body={"model": self.model, **self._extra},
             session=self._session_header,
             priority=self._priority,
+            entire=entire,
             clock=self._clock,
         )
+        begun = self._clock.now()
         try:
             await call.into(answer, held, params, seed)
         finally:
-            meter(min(answer.tokens, params.max_tokens))
+            took = self._clock.now() - begun
+            tokens = answer.tokens
+            if answer.over:
+                self._pace.met(tokens, took)
+            elif entire:
+                tokens = self._pace.given_up(took, params.max_tokens)
+            meter(min(tokens, params.max_tokens))
             self._broken |= any(replica.breaks for replica in self.pool.replicas)
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint
         return await sample_of(answer, held, params, able, self._tokenizer(able))
+
+    def _in_one_piece(self, prompt: Prompt, params: Sampling, able: Abilities) -> bool:
+        """Whether the answer need not be streamed: nobody looks at it before its end, and that
+        will surely have come before the server counts as silent."""
+        wanted = prompt.entire and prompt.hear is None and able.streams
+        there = not params.stop or fields.stops_there(able, params)
+        return wanted and there and self._pace.within(self.limits.timeout, params.max_tokens)
 
     async def _knowing(self, needs: frozenset[Need], prompt: Prompt) -> Abilities:
         """What the server can do, as far as this call needs to know."""

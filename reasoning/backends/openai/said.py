@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from reasoning.http.reading import number, shown, string
@@ -12,16 +13,18 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields in which servers set thoughts apart."""
 
 
-def spoken(said: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
+def spoken(said: Mapping[str, Any]) -> Iterable[tuple[bool, str]]:
     """The pieces of a message or of what comes to one, in order; True stands for a thought.
 
     Raises TypeError for what is none.
     """
+    content = said.get("content")
     for field in _THOUGHTS:
         if thought := said.get(field):
-            yield from ((True, text) for _, text in _parts(thought))
-            break
-    yield from _parts(said.get("content"))
+            return chain(((True, text) for _, text in _parts(thought)), _parts(content))
+    if isinstance(content, str):  # the usual case, quickly
+        return ((False, content),) if content else ()
+    return _parts(content)
 
 
 def _parts(content: Any) -> Iterator[tuple[bool, str]]:
@@ -51,6 +54,8 @@ class ToolCalls:
 
         Raises TypeError for what is none.
         """
+        if "tool_calls" not in said and "function_call" not in said:
+            return 0
         given = said.get("tool_calls") or ()
         if old := said.get("function_call"):
             given = [*given, {"index": 0, "function": old}]
