@@ -159,8 +159,16 @@ def test_damage_is_said_and_worked_around(small_run: Path, tmp_path: Path) -> No
     assert len(data["problems"][0]["r"][2]["tree"]["t"]) == 4
 
 
-@pytest.mark.parametrize("manifest", ["{", "[]", '{"run": [1]}', '{"packages": 3}', "\\xff"])
-@pytest.mark.parametrize("summary", ["[]", '{"strategies": 5}', '{"notes": "x"}'])
+@pytest.mark.parametrize(
+    ("manifest", "summary"),
+    [
+        ("{", "[]"),
+        ("[]", '{"strategies": 5}'),
+        ('{"run": [1]}', '{"notes": "x"}'),
+        ('{"packages": 3}', "{"),
+        ("\\xff", "null"),
+    ],
+)
 def test_a_manifest_or_summary_may_be_broken(
     small_run: Path, tmp_path: Path, manifest: str, summary: str
 ) -> None:
@@ -172,26 +180,25 @@ def test_a_manifest_or_summary_may_be_broken(
         assert any(f"{name}.json is damaged" in note for note in written.notes)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "null",
-        '{"strategy": 3, "problem": "p0", "usage": {}}',
-        '{"strategy": "s", "problem": "p0", "usage": "x"}',
-        '{"strategy": "s", "problem": "p0", "usage": {}, "candidates": [5]}',
-        '{"strategy": "s", "problem": "p0", "usage": {}, "candidates": [{"path": null}]}',
-        '{"strategy": "s", "problem": "p", "usage": {}, "candidates": [{"path": [0], "steps": 1}]}',
-        '{"strategy": "s", "problem": "p0", "usage": {}, "meta": 4}',
-        "\x00\x01",
-        "[" * 100_000,
-    ],
-)
-def test_lines_that_no_run_writes_are_counted(small_run: Path, tmp_path: Path, line: str) -> None:
+LINES = [
+    "null",
+    '{"strategy": 3, "problem": "p0", "usage": {}}',
+    '{"strategy": "s", "problem": "p0", "usage": "x"}',
+    '{"strategy": "s", "problem": "p0", "usage": {}, "candidates": [5]}',
+    '{"strategy": "s", "problem": "p0", "usage": {}, "candidates": [{"path": null}]}',
+    '{"strategy": "s", "problem": "p", "usage": {}, "candidates": [{"path": [0], "steps": 1}]}',
+    '{"strategy": "s", "problem": "p0", "usage": {}, "meta": 4}',
+    "\x00\x01",
+    "[" * 100_000,
+]
+
+
+def test_lines_that_no_run_writes_are_counted(small_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(small_run, tmp_path / "run"))
     with (run / "results.jsonl").open("a") as file:
-        file.write(line + "\n")
+        file.writelines(line + "\n" for line in LINES)
     written = write([run], tmp_path / "r.html")
-    assert "damaged lines of results.jsonl, left out: 1" in written.notes
+    assert f"damaged lines of results.jsonl, left out: {len(LINES)}" in written.notes
     assert written.strategies == 3
 
 
