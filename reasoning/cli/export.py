@@ -18,7 +18,7 @@ Strategies = Annotated[
 def export(
     run: Run,
     to: Annotated[
-        Format, typer.Option(help="dataframe is a .feather file, dataset a folder.")
+        Format, typer.Option(help="dataframe is a .feather file; dataset and inspect are folders.")
     ] = "parquet",
     table: Annotated[
         Table, typer.Option(help="One row a sample, or one a problem and strategy.")
@@ -31,11 +31,11 @@ def export(
         Path | None, typer.Option(help="The file or folder to write [in RUN/export].")
     ] = None,
 ) -> None:
-    """Write a run as a table of samples: Parquet, CSV, Arrow, or a data set.
+    """Write a run as a table of samples: Parquet, CSV, Arrow, a data set, logs of inspect_ai.
 
     Every column is in docs/integrations/export.md; what is not known is empty. A data set is a
-    folder for `datasets.load_dataset`, with both tables. An unfinished run is exported as far as it
-    is.
+    folder for `datasets.load_dataset`, with both tables; inspect_ai gets a log for each strategy,
+    which `inspect view` shows. An unfinished run is exported as far as it is.
 
     Example: reasoning export runs/quickstart --to csv --table results
     """

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from reasoning.errors import RecipeError
 
 Table: TypeAlias = Literal["samples", "results"]
-Format: TypeAlias = Literal["parquet", "csv", "dataset", "dataframe"]
+Format: TypeAlias = Literal["parquet", "csv", "dataset", "dataframe", "inspect"]
 Scale: TypeAlias = Literal["percent", "fraction"]
 
 

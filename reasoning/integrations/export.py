@@ -39,13 +39,17 @@ def export(
     """Write a run to `out`; the files. Raises StoreError where that cannot be written."""
     if to == "dataset":
         return _dataset(run, out, logprobs)
+    if to == "inspect":
+        from reasoning.integrations import inspect_export
+
+        return inspect_export.export(run, out)
     columns = _columns(table, logprobs)
     writers: dict[str, Callable[[Path, Sequence[Column], Iterable[Row]], None]] = {
         "parquet": _parquet,
         "csv": _csv,
         "dataframe": _feather,
     }
-    with _drafted(out) as draft:
+    with drafted(out) as draft:
         writers[to](draft, columns, _rows(run, table, logprobs))
     return [out]
 
@@ -61,7 +65,7 @@ def _rows(run: StoredRun, table: Table, logprobs: bool) -> Iterator[Row]:
 
 
 @contextmanager
-def _drafted(out: Path) -> Iterator[Path]:
+def drafted(out: Path) -> Iterator[Path]:
     """A file to write in the place of `out`, which gets there once it is whole."""
     draft = out.with_name(f".{out.name}.tmp")
     try:
@@ -165,7 +169,7 @@ def _dataset(run: StoredRun, out: Path, logprobs: bool) -> list[Path]:
         path = out / "data" / f"{table}.parquet"
         files += export(run, "parquet", path, table=table, logprobs=logprobs)
     card = out / "README.md"
-    with _drafted(card) as draft:
+    with drafted(card) as draft:
         draft.write_text(_card(run), encoding="utf-8")
     return [card, *files]
 
