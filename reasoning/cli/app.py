@@ -60,6 +60,10 @@ def run(
         str | None,
         typer.Option(metavar="INDEX/OF", help="Every OF-th problem only; see `reasoning merge`."),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Tell wandb, mlflow or trackio, too; on this machine."),
+    ] = None,
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
@@ -81,6 +85,7 @@ def run(
     """
     from reasoning.cli.consent import trusted
     from reasoning.cli.show import ProgressLine, show_summary
+    from reasoning.cli.tracking import tracked
     from reasoning.runs import run as runner
     from reasoning.runs.shard import Shard
 
@@ -88,12 +93,11 @@ def run(
     with trusted(recipe, sets or (), trust) as loaded:
         folder = out or Path("runs") / loaded.name
         folder = folder / part.folder if part else folder
-        with ProgressLine(loaded.name) as line:
+        with ProgressLine(loaded.name) as line, tracked(loaded, track, folder, line.update) as told:
             summary = awaited(
-                runner.run(
-                    loaded, folder, limit=limit, shard=part, watch=line.update, command=sys.argv
-                )
+                runner.run(loaded, folder, limit=limit, shard=part, watch=told, command=sys.argv)
             )
+            told.summary(summary)
     show_summary(summary, folder)
 
 

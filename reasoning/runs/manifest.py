@@ -32,7 +32,7 @@ PACKAGES = (
 
 def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
     """The manifest: what is needed to repeat a run, and to judge whether it repeats."""
-    recipe = todo.recipe.model_dump(exclude={"concurrency", "description"})
+    recipe = todo.recipe.model_dump(exclude={"concurrency", "description", "track"})
     return {
         "run": {
             **recipe,

@@ -82,6 +82,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "there are several, none has a limit in seconds and no model is a recording",
         "seed": "of everything that is drawn at random",
         "sweep": "dotted keys with lists of values: every strategy under each combination",
+        "track": "whom the command line tells how far a run is: wandb, mlflow, trackio",
         "searcher": "short for one strategy, in place of `strategies`",
         "stages": "the same, for a chain of stages",
         "aggregator": "of that one strategy",

@@ -114,6 +114,7 @@ class Recipe(BaseModel):
     share_samples: bool | None = None
     seed: int = 0
     sweep: dict[str, list[Any]] = {}
+    track: list[str] = []
 
     @field_validator("name")
     @classmethod
