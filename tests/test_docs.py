@@ -239,8 +239,13 @@ def test_commands_are_commands(page: str, line: str) -> None:
 
 # ------------------------------------------------------------------------------------ names
 
-SHOWN = frozenset({"searchers/my_search.py", "recipes/my_search.yaml", "verifiers/brevity.py"})
-"""Files that a page tells its reader to make."""
+SHOWN = frozenset(
+    {
+        *("searchers/my_search.py", "recipes/my_search.yaml", "verifiers/brevity.py"),
+        *("reasoning/best_of_n", "reasoning/quickstart/self_consistency-n", "reasoning/reasoning"),
+    }
+)
+"""Files that a page tells its reader to make, and what inspect_ai calls our models and solver."""
 
 
 def resolves(dotted: str) -> bool:
