@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from evals.tasks.nano_think import nano_think
+from reasoning.backends import nano as nano_backend
 from reasoning.backends.nano import Nano
 from reasoning.backends.openai import Limits, OpenAI
 from reasoning.backends.openai.fields import OFF
@@ -18,6 +20,7 @@ from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.testing.contracts import GENERATOR_CHECKS, GeneratorCase
+from reasoning.thinking import Thinking
 from reasoning.tree import Node, RolloutTree, Sample
 
 T = TypeVar("T")
@@ -247,3 +250,29 @@ def test_metering_adds_up_with_the_servers_own_count(
         assert sum(call.result().generated_tokens for call in calls) == after - before
 
     run(work())
+
+
+def test_the_server_s_bound_on_thinking(serve: Callable[..., Any]) -> None:
+    config = '{"reasoning_start_str": "<think>", "reasoning_end_str": "</think>"}'
+    server = serve("--reasoning-config", config, model=nano_backend.WEIGHTS.parent / "think")
+    problems = nano_think(n=4).problems
+
+    async def main(bound: int) -> list[Search]:
+        generator = OpenAI([f"{server.url}/v1"], "nano", thinking=Thinking(bound))
+        await generator.astart()
+        assert generator.facts["bound on thinking"] == "the server's"
+        sampling = Sampling(max_tokens=300, temperature=0.0)
+        searches = [Search(problem, generator, sampling=sampling) for problem in problems]
+        for search in searches:
+            await search.draw(search.root, until="end")
+        await generator.aclose()
+        return searches
+
+    for short, free in zip(run(main(10)), run(main(290)), strict=True):
+        assert len(short.tree) == short.usage.calls == 1
+        (cut,), (whole,) = short.tree, free.tree
+        thought, end, answer = cut.text.partition("</think>")
+        assert whole.text.startswith(thought)
+        assert len(thought) < len(whole.text.partition("</think>")[0])
+        assert end
+        assert "boxed" in answer

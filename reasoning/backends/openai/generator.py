@@ -19,7 +19,7 @@ from reasoning.backends.openai.calling import Call
 from reasoning.backends.openai.pace import Pace
 from reasoning.backends.openai.probe import Api, find_out, served
 from reasoning.backends.openai.probe_more import with_answer
-from reasoning.backends.openai.request import NEEDS, Abilities, Need
+from reasoning.backends.openai.request import BUDGET, NEEDS, Abilities, Need
 from reasoning.backends.openai.sampled import sample as sample_of
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock
@@ -104,7 +104,17 @@ class OpenAI(Generator):
 
     @property
     def thinking(self) -> Thinking | None:
+        if self._budget:
+            return replace(self._thinking, tokens=None) if self._thinking else None
         return self._thinking
+
+    @property
+    def _budget(self) -> int | None:
+        """Tokens after which the server itself ends a thought; None where that is done here."""
+        able = self._able
+        # An open thought in a chat is the server's to render: there it is cut here, if it can be.
+        there = able is not None and able.budgets and (able.mode == "tokens" or not able.continues)
+        return self._thinking.tokens if self._thinking and there else None
 
     @property
     def resumes(self) -> bool:
@@ -142,7 +152,7 @@ class OpenAI(Generator):
         retry = Retry()
         wanted = NEEDS if self._expected is None else self._expected
         if self._thinking and self._thinking.tokens:
-            wanted = frozenset((*wanted, "steps"))
+            wanted = frozenset((*wanted, "steps", "budget"))
         for attempt in range(retry.attempts):
             try:
                 await self.abilities(wanted)
@@ -172,11 +182,13 @@ class OpenAI(Generator):
             before if able.repeats else "",
         )
         entire = self._in_one_piece(prompt, params, able)
+        probing = prompt.suffix or params.top_logprobs
+        bound = {BUDGET: self._budget} if self._budget and not probing else {}
         call = Call(
             self._here().pool,
             able,
             prompt,
-            body={"model": self.model, **self._extra},
+            body={"model": self.model, **self._extra, **bound},
             session=self._session_header,
             priority=self._priority,
             entire=entire,
@@ -267,7 +279,8 @@ class OpenAI(Generator):
                     templated = self._template is not None
                     self._able = await find_out(here.ask, api=self._api, templated=templated)
                 for need in NEEDS:
-                    if need in needs and need not in self._able.found:
+                    unasked = need == "budget" and not (self._thinking and self._thinking.tokens)
+                    if need in needs and need not in self._able.found and not unasked:
                         before = self.notes
                         self._able = await with_answer(need, here.ask, self._able)
                         for note in self.notes:
@@ -277,7 +290,7 @@ class OpenAI(Generator):
                 self._thinking
                 and self._thinking.tokens
                 and "steps" in self._able.found
-                and not self._able.continues
+                and not (self._able.continues or self._able.budgets)
             ):
                 raise RecipeError(
                     "generator.thinking_tokens is set, and this server starts every chat "

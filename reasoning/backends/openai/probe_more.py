@@ -18,7 +18,14 @@ from reasoning.backends.openai.asking import (
     question,
 )
 from reasoning.backends.openai.probe_fields import with_fields
-from reasoning.backends.openai.request import CONTINUE, Abilities, Need, Seeds, logprobs
+from reasoning.backends.openai.request import (
+    BUDGET,
+    CONTINUE,
+    Abilities,
+    Need,
+    Seeds,
+    logprobs,
+)
 from reasoning.errors import TransientError
 from reasoning.generate import Sampling
 
@@ -28,6 +35,9 @@ _CUT, _MORE = 4, 8
 """Tokens of an answer that is continued, and of the same answer in one go."""
 _END = 48
 """Tokens in which a short answer should have come to its end."""
+_THOUGHT, _LONG_THOUGHT = 4, 96
+"""Tokens of a thought that is cut, and of the answer without."""
+_PUZZLE = "Start with 7. Add 5. Multiply by 3. Subtract 4. What is the result?"
 _SEEDS = (1_203_117, 77_203_119)
 _HOT = (2.0, 1.0)
 """Temperatures at which seeds are told apart: some servers allow no more than 1."""
@@ -210,6 +220,28 @@ def _has_end(answer: Answer) -> bool:
     return len(answer.logprobs) >= answer.told
 
 
+async def with_budget(ask: Questions, able: Abilities) -> Abilities:
+    """Whether the server's own bound on thinking holds: the thought it cuts is the beginning of the
+    one without it, has no more tokens than it may, and is followed by an answer.
+
+    There are servers that take the field and think on.
+    """
+    if not (able.template and able.tokenizes):
+        return able
+    thoughts, messages = [], [{"role": "user", "content": _PUZZLE}]
+    for bound in ({}, {BUDGET: _THOUGHT}):
+        asked = {"messages": messages, able.limit: _LONG_THOUGHT, **bound}
+        answer = await ask.answer("chat/completions", asked, streams=able.streams, marks=ask.marks)
+        if answer is None:
+            return able
+        thoughts.append(answer.said().removeprefix(ask.marks[0]).partition(ask.marks[1]))
+    (free, _, _), (bound_one, end, said) = thoughts
+    size = await ask.tokens({"prompt": bound_one, "add_special_tokens": False})
+    cut = len(bound_one) < len(free) and free.startswith(bound_one.rstrip())
+    held = cut and end and said.strip() and size is not None and len(size) <= _THOUGHT + 1
+    return replace(able, budgets=bool(held))
+
+
 async def _with_fields(ask: Questions, able: Abilities) -> Abilities:
     return await with_fields(able, partial(ask.said, able))
 
@@ -219,6 +251,7 @@ _LEARN: Mapping[Need, Callable[[Questions, Abilities], Awaitable[Abilities]]] = 
     "likelihood": with_likelihood,
     "fields": _with_fields,
     "seeds": with_seeds,
+    "budget": with_budget,
 }
 
 

@@ -35,6 +35,10 @@ def facts(able: Abilities, urls: Sequence[str], model: str, build: str) -> dict[
         "tokens generated": "counted" if able.counts or able.logprobs else "estimated here",
         "streams": "yes" if able.streams else "no: cancelled calls cannot be metered",
     }
+    if "budget" in found:
+        out["bound on thinking"] = (
+            "the server's" if able.budgets else "kept here: the end is written"
+        )
     if "fields" in found:
         out["fields of sampling"] = fields.in_words(able)
         out["not known there"] = fields.not_in_words(able)

@@ -47,6 +47,7 @@ _CURES = {
     "sampling_seed": "set the recipe's seed",
     "model": "set generator.model",
     "priority": "set generator.priority: true",
+    "thinking_token_budget": "set generator.thinking_tokens",
 }
 """Fields that say what a search counts on, and where they are set instead."""
 _OWN = frozenset(
@@ -84,14 +85,16 @@ def checked_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
 """The wish that an answer be continued."""
-Need: TypeAlias = Literal["steps", "likelihood", "fields", "seeds"]
+BUDGET: Final = "thinking_token_budget"
+"""vLLM's name for the tokens after which it ends a thought."""
+Need: TypeAlias = Literal["steps", "likelihood", "fields", "seeds", "budget"]
 """What is found out only if something needs it."""
-NEEDS: Final[tuple[Need, ...]] = ("steps", "likelihood", "fields", "seeds")
+NEEDS: Final[tuple[Need, ...]] = ("steps", "likelihood", "fields", "seeds", "budget")
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a server can do, found out once. The last six only if something needs them: `found`.
+    """What a server can do, found out once. The last seven only if something needs them: `found`.
 
     mode: how a path is handed over.
     native: paths go to /generate, SGLang's own door.
@@ -119,6 +122,7 @@ class Abilities:
     knows: the fields of `Sampling` that it does what they say, besides temperature and stop.
     bounds: its name for bounds on the text: structured_outputs, guided, regex; or empty.
     seeds: what different seeds, and the same one, come to; see `Seeds`.
+    budgets: it ends a thought where it is told to.
     """
 
     mode: Mode
@@ -148,6 +152,7 @@ class Abilities:
     knows: frozenset[str] = frozenset()
     bounds: str = ""
     seeds: Seeds | None = None
+    budgets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
