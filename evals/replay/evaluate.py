@@ -17,7 +17,7 @@ import numpy as np
 from evals.replay.processes import Task, each, wanted
 from evals.replay.samples import REDUCTIONS, Recording, Stored
 from evals.replay.sources import Watch
-from evals.replay.strategies import DRAWS, SIZES, STRATEGIES, Chosen, Ints, Need, Offline, bound
+from evals.replay.strategies import DRAWS, SIZES, STRATEGIES, Chosen, Need, Offline, bound
 from evals.statistics.calibration import auroc_interval, brier, ece, reliability
 from evals.statistics.compute import pareto
 from evals.statistics.curves import (
@@ -29,6 +29,7 @@ from evals.statistics.curves import (
 )
 from evals.statistics.equal_compute import Points, at_equal_cost
 from evals.statistics.intervals import Floats, column_means
+from reasoning.aggregators.ballots import Ints
 from reasoning.chain import Stage, asks
 from reasoning.errors import RecipeError, unknown
 from reasoning.runs import names
@@ -241,12 +242,12 @@ def replayed(problem: Stored, strategies: Sequence[Chosen], task: Task) -> list[
     """One problem: for each strategy whether it is right, then samples, tokens and serial tokens,
     [4, 1 + orders, budgets], the stored order first."""
     places = permutations(problem, task.orders, task.seed)
-    samples, grades = problem.ordered(places), problem.grades()[places]
+    samples, grades = problem.ordered(places), np.append(problem.grades(), 0.0)
     found = []
     for strategy, budgets in zip(strategies, task.sizes, strict=True):
         table = np.zeros((4, len(places), len(budgets)))
         for j, outcome in enumerate(strategy(samples, budgets)):
-            right = _right(outcome.chosen, grades)
+            right = grades[outcome.chosen]  # the last stands for no answer
             table[:, :, j] = right, outcome.samples, outcome.tokens, outcome.serial
         found.append(table)
     return found
@@ -257,11 +258,6 @@ def permutations(problem: Stored, orders: int, seed: int) -> Ints:
     places = np.arange(len(problem.samples))
     rng = generator(seed, problem.id, "replay")
     return np.array([places, *(rng.permutation(places) for _ in range(orders))])
-
-
-def _right(chosen: Ints, grades: Floats) -> Floats:
-    picked = np.take_along_axis(grades, np.maximum(chosen, 0)[:, None], axis=1)[:, 0]
-    return np.where(chosen < 0, 0.0, picked)
 
 
 # -------------------------------------------------------------------------------------- report

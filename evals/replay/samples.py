@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evals.replay.strategies import Ints, Order, Ordered
+from evals.replay.strategies import Ordered, Orders
 from evals.statistics.intervals import Floats
 from reasoning.aggregators import Candidate
+from reasoning.aggregators.ballots import Ints
 from reasoning.aggregators.certainty import MEASURES, WINDOW, group_means
 from reasoning.answers import Answer
 from reasoning.tree import RolloutTree, Sample
@@ -76,21 +77,17 @@ class Stored:
         ]
         answers = [None if s.key < 0 else Answer(str(s.key), str(s.key)) for s in self.samples]
         facts = [s.facts() for s in self.samples]
-        tokens = [s.tokens or 0.0 for s in self.samples]
-        paths = [(i,) for i in range(len(self.samples))]
+        tokens = np.array([s.tokens or 0.0 for s in self.samples], dtype=float)
+        keys = np.array([s.key for s in self.samples], dtype=np.int64)
 
-        def make(reduction: Reduction) -> list[Order]:
+        def make(reduction: Reduction) -> Orders:
             scores = [s.score(reduction) for s in self.samples]
-            return [
-                Order(
-                    [
-                        Candidate(at, answers[p], 1.0, 0.0, (), scores[p], nodes[p], facts[p])
-                        for at, p in zip(paths, order, strict=True)
-                    ],
-                    [tokens[p] for p in order],
-                )
-                for order in orders.tolist()
+            alike = zip(answers, scores, nodes, facts, strict=True)
+            candidates = [
+                Candidate((i,), answer, 1.0, 0.0, (), score, node, known)
+                for i, (answer, score, node, known) in enumerate(alike)
             ]
+            return Orders(candidates, orders, tokens, keys)
 
         return Ordered(make)
 

@@ -3,35 +3,32 @@
 The answers come from the very aggregators, applied to candidates made of what is stored, and the
 stops from the very rules of the searchers (`searchers.kernels.stopping`). What stands here is the
 bookkeeping alone: which samples a searcher would have drawn in an order, and what they cost. Tests
-hold it to the searchers themselves.
+hold it to the searchers themselves. Everything is worked out for all orders and budgets at once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evals.statistics.intervals import Floats
 from reasoning.aggregators import Candidate, Pure
-from reasoning.chain import decide
+from reasoning.aggregators.ballots import Ballots, Ints, Picks
+from reasoning.chain import Stage, decide
 from reasoning.verify import Reduction
 from searchers.kernels.stopping import lead_is_safe, unanimous
 
-Ints: TypeAlias = NDArray[np.int64]
 Need: TypeAlias = Literal["tokens", "score", "logprob", "confidence"]
 
 
 class Outcome(NamedTuple):
     """What came of each order, arrays [orders].
 
-    `chosen` is the place of the chosen sample, -1 for no answer. `samples` were started, `tokens`
+    `chosen` is the number of the chosen sample, -1 for no answer. `samples` were started, `tokens`
     paid for, cancelled ones included; `serial` tokens passed one after another until the answer was
     there, if what runs side by side is equally fast.
     """
@@ -42,101 +39,125 @@ class Outcome(NamedTuple):
     serial: Floats
 
 
-class Order:
-    """The samples of one problem in one order, as candidates whose path is their place in it.
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The samples of one problem, as candidates, in several orders.
 
-    `tokens` are generated tokens, `cost` [n + 1] what the first so many cost together and `longest`
-    [n + 1] the longest of them. A candidate that did not end by itself cannot win a race.
+    `places` [orders, n] says which comes when; `tokens` [n] are those generated and `keys` [n]
+    number the answers, -1 for none.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], tokens: Sequence[float]) -> None:
-        self.candidates = list(candidates)
-        self._finished = [
-            c.answer is not None and c.node is not None and c.node.finished for c in candidates
-        ]
-        self.tokens = list(tokens)
-        self.cost = list(accumulate(self.tokens, initial=0.0))
-        self.longest = list(accumulate(self.tokens, max, initial=0.0))
+    candidates: Sequence[Candidate]
+    places: Ints
+    tokens: Floats
+    keys: Ints
 
-    def keys(self) -> list[str | None]:
-        return [c.answer.key if c.answer else None for c in self.candidates]
+    @property
+    def costs(self) -> Floats:
+        """Tokens [orders, n] in each order."""
+        return np.asarray(self.tokens[self.places])
 
-    def finished(self, place: int) -> bool:
-        """Whether the sample ended by itself, with an answer."""
-        return self._finished[place]
+    @property
+    def finished(self) -> Ints:
+        """Whether each [n] ended by itself, with an answer."""
+        ended = [c.answer is not None and bool(c.node and c.node.finished) for c in self.candidates]
+        return np.array(ended)
+
+    def drawing(self, used: Ints, tokens: Floats, serial: Floats) -> Drawing:
+        """The first `used` [budgets, orders] of each order, which cost so much."""
+        n = self.places.shape[1]
+        drawn = np.arange(n) < used[:, :, None]
+        places = np.where(drawn, self.places, -1).reshape(-1, n)
+        emitted = Ballots(self.candidates, places, np.ones(places.shape), self.keys)
+        return Drawing(emitted, used.astype(float), tokens, serial)
 
 
 class Drawing(NamedTuple):
-    """What a searcher would have emitted, and paid, with one budget in one order."""
+    """What a searcher would have emitted, a row for each budget and order, and what it would have
+    started and paid, arrays [budgets, orders]."""
 
-    emitted: Sequence[Candidate]
-    samples: int
-    tokens: float
-    serial: float
-
-
-Draw: TypeAlias = Callable[..., list[Drawing]]
+    emitted: Ballots
+    samples: Floats
+    tokens: Floats
+    serial: Floats
 
 
-def everything(order: Order, budgets: Sequence[int]) -> list[Drawing]:
+Draw: TypeAlias = Callable[..., Drawing]
+
+
+def everything(orders: Orders, budgets: Sequence[int]) -> Drawing:
     """All n samples side by side to their end."""
-    return [Drawing(order.candidates[:n], n, order.cost[n], order.longest[n]) for n in budgets]
+    costs = orders.costs
+    used = _used(budgets, np.full(len(costs), costs.shape[1]))
+    last = np.array(budgets) - 1
+    paid, longest = np.cumsum(costs, axis=1), np.maximum.accumulate(costs, axis=1)
+    return orders.drawing(used, paid[:, last].T, longest[:, last].T)
 
 
 def adaptive_consistency(
-    order: Order, budgets: Sequence[int], *, confidence: float, window: int
-) -> list[Drawing]:
+    orders: Orders, budgets: Sequence[int], *, confidence: float, window: int
+) -> Drawing:
     """Windows until the leading answer is a safe majority."""
-    votes: Counter[str] = Counter()
-    keys = order.keys()
-    stop = len(keys)
-    for start in range(0, len(keys), window):
-        votes.update(key for key in keys[start : start + window] if key is not None)
-        if lead_is_safe(votes.values(), confidence):
-            stop = min(start + window, len(keys))
-            break
-    return [_sequential(order, min(stop, n), window) for n in budgets]
+    keys = orders.keys[orders.places]
+    n = keys.shape[1]
+    ends = np.minimum(np.arange(window, n + window, window), n)
+    said = keys[:, :, None] == np.arange(max(2, keys.max(initial=-1) + 1))
+    top = np.sort(np.cumsum(said, axis=1)[:, ends - 1], axis=2)[:, :, :-3:-1]
+    leads, which = np.unique(top.reshape(-1, 2), axis=0, return_inverse=True)
+    safe = np.array([lead_is_safe(lead, confidence) for lead in leads.tolist()])
+    settled = safe[which.reshape(top.shape[:2])]
+    stop = np.where(settled.any(axis=1), ends[settled.argmax(axis=1)], n)
+    return _sequential(orders, _used(budgets, stop), window)
 
 
-def esc(order: Order, budgets: Sequence[int], *, window: int) -> list[Drawing]:
+def esc(orders: Orders, budgets: Sequence[int], *, window: int) -> Drawing:
     """Windows until all samples of one agree; those before it have no vote then."""
-    keys = order.keys()
-    starts = range(0, len(keys) - window + 1, window)
-    agreed = next((i for i in starts if unanimous(keys[i : i + window])), len(keys))
-    found = []
-    for n in budgets:
-        used = min(agreed + window, n)
-        drawing = _sequential(order, used, window)
-        if agreed + window <= n:
-            earlier = [_changed(c, 0.0, c.rank) for c in drawing.emitted[:agreed]]
-            drawing = drawing._replace(emitted=[*earlier, *drawing.emitted[agreed:]])
-        found.append(drawing)
-    return found
+    keys = orders.keys[orders.places]
+    n = keys.shape[1]
+    agreed = np.array([_agreed(row, window) for row in keys.tolist()])
+    used = _used(budgets, agreed + window)
+    drawing = _sequential(orders, used, window)
+    ended = (agreed + window <= np.array(budgets)[:, None])[:, :, None]
+    early = ended & (np.arange(n) < agreed[:, None])
+    emitted = drawing.emitted
+    weight = np.where(early.reshape(emitted.weight.shape), 0.0, emitted.weight)
+    return drawing._replace(emitted=replace(emitted, weight=weight))
 
 
-def race(order: Order, budgets: Sequence[int], *, m: int = 1) -> list[Drawing]:
-    """The first m that end, ranked by their length; whoever still runs then is cancelled."""
-    found = []
-    for n in budgets:
-        ended = sorted((order.tokens[i], i) for i in range(n) if order.finished(i))[:m]
-        end = ended[-1][0] if len(ended) == m else np.inf
-        paid = [min(tokens, end) for tokens in order.tokens[:n]]
-        chosen = [(order.candidates[i], tokens) for tokens, i in ended]
-        winners = [_changed(c, c.weight, tokens) for c, tokens in chosen]
-        found.append(Drawing(winners, n, sum(paid), max(paid)))
-    return found
+def _agreed(keys: Sequence[int], window: int) -> int:
+    """Where the first window begins whose answers are one."""
+    said = [None if key < 0 else key for key in keys]
+    starts = range(0, len(said) - window + 1, window)
+    return next((i for i in starts if unanimous(said[i : i + window])), len(said))
 
 
-def _changed(c: Candidate, weight: float, rank: float) -> Candidate:
-    """What `dataclasses.replace` makes, in a fifth of its time."""
-    return Candidate(c.path, c.answer, weight, rank, c.steps, c.score, c.node, c.facts)
+def race(orders: Orders, budgets: Sequence[int], *, m: int = 1) -> Drawing:
+    """The first m that end, by their length; whoever still runs then is cancelled."""
+    costs, n = orders.costs, orders.places.shape[1]
+    started = (np.arange(n) < np.array(budgets)[:, None])[:, None]
+    ends = np.where(started & orders.finished[orders.places], costs, np.inf)
+    first = np.argsort(ends, axis=2, kind="stable")[:, :, :m]
+    at = np.take_along_axis(ends, first, axis=2)
+    end = at[:, :, -1:] if first.shape[2] == m else np.full((*ends.shape[:2], 1), np.inf)
+    paid = np.where(started, np.minimum(costs, end), 0.0)
+    ranked = np.take_along_axis(np.broadcast_to(orders.places, ends.shape), first, axis=2)
+    places = np.where(np.isfinite(at), ranked, -1).reshape(-1, first.shape[2])
+    emitted = Ballots(orders.candidates, places, np.ones(places.shape), orders.keys)
+    used = _used(budgets, np.full(len(costs), n))
+    return Drawing(emitted, used.astype(float), paid.sum(axis=2), paid.max(axis=2))
 
 
-def _sequential(order: Order, used: int, window: int) -> Drawing:
+def _used(budgets: Sequence[int], most: Ints) -> Ints:
+    """The samples [budgets, orders] that are drawn where an order stops after `most` [orders]."""
+    return np.asarray(np.minimum(np.array(budgets)[:, None], most), np.int64)
+
+
+def _sequential(orders: Orders, used: Ints, window: int) -> Drawing:
     """The first `used` samples, one window after another."""
-    tokens = order.tokens[:used]
-    serial = sum(max(tokens[i : i + window]) for i in range(0, used, window))
-    return Drawing(order.candidates[:used], used, order.cost[used], serial)
+    costs, n = orders.costs, orders.places.shape[1]
+    paid = np.where(np.arange(n) < used[:, :, None], costs, 0.0)
+    waited = np.maximum.reduceat(paid, np.arange(0, n, window), axis=2).sum(axis=2)
+    return orders.drawing(used, paid.sum(axis=2), waited)
 
 
 DRAWS: Mapping[str, Draw] = {
@@ -190,11 +211,11 @@ STRATEGIES: Mapping[str, Offline] = {
 class Ordered:
     """The samples of one problem in several orders, by the reduction of their step scores."""
 
-    def __init__(self, make: Callable[[Reduction], list[Order]]) -> None:
+    def __init__(self, make: Callable[[Reduction], Orders]) -> None:
         self._make = make
-        self._made: dict[Reduction, list[Order]] = {}
+        self._made: dict[Reduction, Orders] = {}
 
-    def __call__(self, reduction: Reduction) -> list[Order]:
+    def __call__(self, reduction: Reduction) -> Orders:
         if reduction not in self._made:
             self._made[reduction] = self._make(reduction)
         return self._made[reduction]
@@ -227,17 +248,39 @@ class Chosen:
         return [n for n in budgets if n >= least and (most is None or n <= most)]
 
     def __call__(self, samples: Ordered, budgets: Sequence[int]) -> list[Outcome]:
+        if not budgets:
+            return []
         orders = samples(self.params.get("reduction", "last"))
-        rows = [[self._row(d) for d in self.draw(order, budgets)] for order in orders]
-        table = np.array(rows, dtype=float).reshape(len(orders), len(budgets), 4)
-        return [
-            Outcome(part[:, 0].astype(np.int64), *part[:, 1:].T) for part in table.swapaxes(0, 1)
-        ]
+        drawing = self.draw(orders, budgets)
+        chosen = picked(drawing.emitted, self.choose).reshape(drawing.samples.shape)
+        return [Outcome(*rows) for rows in zip(chosen, *drawing[1:], strict=True)]
 
-    def _row(self, drawing: Drawing) -> tuple[int, int, float, float]:
-        chosen = decide(drawing.emitted, *self.choose).candidate
-        place = -1 if chosen is None else chosen.path[0]
-        return place, drawing.samples, drawing.tokens, drawing.serial
+
+def picked(ballots: Ballots, choose: Sequence[Pure]) -> Ints:
+    """The candidate that aggregators, one after another, choose in each row, -1 for none."""
+    for number, aggregator in enumerate(choose):
+        rule = Stage("aggregator", aggregator).says("rule")
+        if rule is None:
+            return one_by_one(ballots, choose[number:])
+        found = rule(ballots, **Stage("aggregator", aggregator).given)
+        if isinstance(found, Picks):
+            return found.place
+        ballots = found
+    return one_by_one(ballots, choose)
+
+
+def one_by_one(ballots: Ballots, choose: Sequence[Pure]) -> Ints:
+    """With aggregators that have no rule for many rows."""
+    found = np.full(len(ballots.places), -1)
+    for number, places in enumerate(ballots.places.tolist()):
+        # The place in the row is the path, so that the earliest is the earliest here, too.
+        there = [at for at, place in enumerate(places) if place >= 0]
+        given = zip(there, ballots.row(number), strict=True)
+        row = [replace(c, path=(at,)) for at, c in given]
+        chosen = decide(row, *choose).candidate
+        if chosen is not None:
+            found[number] = places[chosen.path[0]]
+    return found
 
 
 def bound(draw: Draw, params: Mapping[str, Any]) -> Draw:

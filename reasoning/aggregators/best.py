@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from reasoning.aggregators import Candidate
-from reasoning.aggregators.voting import highest
+from reasoning.aggregators.ballots import Ballots, Picks, highest
+from reasoning.aggregators.voting import ruled
 
 SCORES = True
 
@@ -16,4 +17,10 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
 
     Candidates without a score come last; if none has one, this is `first`.
     """
-    return highest(candidates, attrgetter("score"))
+    choice = ruled(rule, candidates)
+    return None if choice is None else choice.candidate
+
+
+def rule(ballots: Ballots) -> Picks:
+    """`best` in every row."""
+    return highest(ballots, ballots.read(attrgetter("score")))

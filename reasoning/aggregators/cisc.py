@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.ballots import Ballots, Picks, weighed
 from reasoning.aggregators.certainty import probability
-from reasoning.aggregators.voting import in_order, weighed
+from reasoning.aggregators.voting import ruled
 
 VOTES = True
 
@@ -24,11 +25,12 @@ def cisc(
     temperature for every model: towards infinity this is `majority`, towards 0 the likeliest wins.
     Those without log-probabilities do not vote; if none has any, this is `majority`.
     """
-    known = [p for c in in_order(candidates) if (p := probability(c)) is not None]
-    top = max(known, default=0.0)
+    return ruled(rule, candidates, temperature=temperature)
 
-    def weight(candidate: Candidate) -> float | None:
-        p = probability(candidate)
-        return None if p is None else math.exp((p - top) / temperature)
 
-    return weighed(candidates, weight)
+def rule(ballots: Ballots, *, temperature: float = 0.1) -> Picks:
+    """`cisc` in every row."""
+    p = ballots.read(probability)
+    heard = np.where(ballots.answer >= 0, p, np.nan)
+    top = np.max(heard, axis=1, initial=0.0, where=np.isfinite(heard), keepdims=True)
+    return weighed(ballots, np.exp((heard - top) / temperature))

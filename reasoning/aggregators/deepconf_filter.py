@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from reasoning.aggregators import Candidate
+from reasoning.aggregators.ballots import Ballots, Floats
 from reasoning.aggregators.certainty import Measure, confidence
-from reasoning.aggregators.voting import in_order
 
 FILTERS = True
 READS = "confidence"
@@ -31,21 +31,30 @@ def deepconf_filter(
     confident tenth of all windows of so many, or the least confident window. Kept is who reaches
     the (1 - keep)-quantile, linear between values. If nobody has confidences, all stay as they are.
     """
-    ordered = in_order(candidates)
-    values = [confidence(c, measure) for c in ordered]
-    known = sorted(v for v in values if v is not None)
-    if not known:
-        return ordered
-    least = _quantile(known, 1 - keep)
-    return [
-        replace(c, weight=c.weight * value)
-        for c, value in zip(ordered, values, strict=True)
-        if value is not None and value >= least
-    ]
+    return rule(Ballots.of(candidates), measure=measure, keep=keep).row(0)
 
 
-def _quantile(ordered: Sequence[float], q: float) -> float:
-    place = (len(ordered) - 1) * q
-    low = math.floor(place)
+def rule(ballots: Ballots, *, measure: Measure = "tail", keep: float = 0.1) -> Ballots:
+    """`deepconf_filter` in every row."""
+    able = ballots.answer >= 0
+    value = np.where(able, ballots.read(lambda c: confidence(c, measure)), np.nan)
+    known = np.isfinite(value)
+    none = ~known.any(axis=1, keepdims=True)
+    kept = known & (np.nan_to_num(value) >= _quantiles(value, 1 - keep))
+    weighed = replace(ballots, weight=np.where(known, ballots.weight * value, ballots.weight))
+    return weighed.only(np.where(none, able, kept))
+
+
+def _quantiles(values: Floats, q: float) -> Floats:
+    """The quantile of each row's numbers [rows, 1], linear between them; 0 where all are NaN."""
+    if not values.shape[1]:
+        return np.zeros((len(values), 1))
+    ordered = np.sort(values, axis=1)  # NaN comes last
+    last = np.maximum(np.isfinite(ordered).sum(axis=1, keepdims=True) - 1, 0)
+    place = last * q
+    low = np.floor(place).astype(np.int64)
     part = place - low
-    return ordered[low] * (1 - part) + ordered[min(low + 1, len(ordered) - 1)] * part
+    below, above = (
+        np.take_along_axis(ordered, at, axis=1) for at in (low, np.minimum(low + 1, last))
+    )
+    return np.asarray(np.nan_to_num(below * (1 - part) + above * part))

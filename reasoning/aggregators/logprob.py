@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.ballots import Ballots, Picks, weighed
 from reasoning.aggregators.certainty import probability
-from reasoning.aggregators.voting import weighed
+from reasoning.aggregators.voting import ruled
 
 VOTES = True
 
@@ -17,4 +18,9 @@ def logprob(candidates: Sequence[Candidate]) -> Choice | None:
     `cisc` sharpens these weights by a softmax and `rpc` prunes them; this is what both stand on.
     Those without log-probabilities do not vote; if none has any, this is `majority`.
     """
-    return weighed(candidates, probability)
+    return ruled(rule, candidates)
+
+
+def rule(ballots: Ballots) -> Picks:
+    """`logprob` in every row."""
+    return weighed(ballots, ballots.read(probability))

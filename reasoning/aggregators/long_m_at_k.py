@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from reasoning.aggregators import Candidate, Choice
-from reasoning.aggregators.majority import majority
-from reasoning.aggregators.voting import in_order
+from reasoning.aggregators.ballots import Ballots, Picks, vote
+from reasoning.aggregators.voting import ruled
 
 VOTES = True
 
@@ -23,15 +24,22 @@ def long_m_at_k(
     Length is in generated tokens, and the longest wins a tie. A model that is right when it is
     brief loses by this (arXiv:2512.02008).
     """
-    ended = [c for c in in_order(candidates) if c.node is not None and c.node.finished]
-    longest = sorted(ended, key=lambda c: -_tokens(c))[:m]
-    choice = majority([replace(c, rank=float(rank)) for rank, c in enumerate(longest)])
-    if choice is None or choice.candidate is None:
-        return choice
-    place = choice.candidate.path
-    return Choice(next(c for c in longest if c.path == place), choice.confidence)
+    return ruled(rule, candidates, m=m)
 
 
-def _tokens(candidate: Candidate) -> int:
-    assert candidate.node is not None
-    return candidate.node.generated_tokens
+def rule(ballots: Ballots, *, m: int = 3) -> Picks:
+    """`long_m_at_k` in every row."""
+    length = np.where(ballots.answer >= 0, ballots.read(_ended), np.nan)
+    longest = np.argsort(-length, axis=1, kind="stable")[:, :m]  # NaN comes last
+    those = replace(
+        ballots,
+        places=np.take_along_axis(np.where(np.isnan(length), -1, ballots.places), longest, axis=1),
+        weight=np.take_along_axis(ballots.weight, longest, axis=1),
+    )
+    return vote(those, those.weight)
+
+
+def _ended(candidate: Candidate) -> float | None:
+    """The generated tokens of one that ended by itself."""
+    node = candidate.node
+    return float(node.generated_tokens) if node is not None and node.finished else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasoning.aggregators import Candidate, Choice
-from reasoning.aggregators.voting import count, in_order
+from reasoning.aggregators.ballots import Ballots, Picks, vote
+from reasoning.aggregators.voting import ruled
 
 VOTES = True
 
@@ -16,5 +17,9 @@ def majority(candidates: Sequence[Candidate]) -> Choice | None:
     Candidates count by their weight, which is 1 unless the searcher, or a stage before this one,
     says otherwise.
     """
-    voters = in_order(candidates)
-    return count(voters, [c.weight for c in voters])
+    return ruled(rule, candidates)
+
+
+def rule(ballots: Ballots) -> Picks:
+    """`majority` in every row."""
+    return vote(ballots, ballots.weight)

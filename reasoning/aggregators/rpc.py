@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasoning.aggregators import Candidate, Choice
+from reasoning.aggregators.ballots import Ballots, Floats, Ints, Picks, tally, weighed
 from reasoning.aggregators.certainty import probability
-from reasoning.aggregators.voting import in_order, weighed
-
-Floats: TypeAlias = NDArray[np.float64]
 
 VOTES = True
 
@@ -29,26 +27,24 @@ def rpc(candidates: Sequence[Candidate]) -> Choice | None:
     alike in answer, length and c are one text, which counts once. Ties go to the earliest (the
     released code shares them). Without log-probabilities this is `majority`.
     """
-    known = sorted(p for c in candidates if (p := probability(c)) is not None)
-    weights: dict[int, float | None] = {}
-    seen: set[tuple[str, int, float]] = set()
-    ordered = in_order(candidates)
-    for c in ordered:
-        assert c.answer is not None
-        p = weights[id(c)] = probability(c)
-        if p is None:
-            continue
-        text = (c.answer.key, c.node.generated_tokens if c.node else 0, p)
-        if text in seen:
-            weights[id(c)] = 0.0
-        seen.add(text)
+    one = Ballots.of(candidates)
+    p, weights = _weights(one)
+    settled = int(_settled(one, p, weights)[0])
 
     def vote() -> Choice | None:
-        out = _pruned(tuple(known))
-        return weighed(candidates, lambda c: 0.0 if probability(c) in out else weights[id(c)])
+        return _unpruned(one, p, weights).choice(one)
 
-    winner = _settled(ordered, weights, known)
-    return vote() if winner is None else _Settled(winner, vote)
+    return vote() if settled < 0 else _Settled(one.candidates[settled], vote)
+
+
+def rule(ballots: Ballots) -> Picks:
+    """`rpc` in every row; a share where the choice needed one."""
+    p, weights = _weights(ballots)
+    place = _settled(ballots, p, weights)
+    share = np.full(len(place), np.nan)
+    if len(rows := np.flatnonzero(place < 0)):
+        place[rows], share[rows] = _unpruned(ballots.some(rows), p[rows], weights[rows])
+    return Picks(place, share)
 
 
 class _Settled(Choice):
@@ -66,32 +62,60 @@ class _Settled(Choice):
         return None if choice is None else choice.confidence
 
 
-def _settled(
-    ordered: Sequence[Candidate], weights: Mapping[int, float | None], known: Sequence[float]
-) -> Candidate | None:
-    """Who wins whatever is pruned, which is never what is at least as likely as the mean.
+def _weights(ballots: Ballots) -> tuple[Floats, Floats]:
+    """c of each, and what it weighs: 0 for a text that stands before it; both [rows, n]."""
+    p = ballots.read(probability)
+    known: dict[tuple[str, int, float], int] = {}
+    texts = [
+        -1 if t is None else known.setdefault(t, len(known)) for t in map(_text, ballots.candidates)
+    ]
+    if len(known) == len(texts):
+        return p, p.copy()
+    text = ballots.taken(np.array(texts, dtype=np.int64), -1)
+    _, first = tally(text, p, text >= 0)
+    n = text.shape[1]
+    again = (text >= 0) & (np.take_along_axis(first, np.maximum(text, 0), axis=1) < np.arange(n))
+    return p, np.where(again, 0.0, p)
 
-    That is most votes, and a fit of the mixture costs more than a hundred of them.
-    """
-    surely: dict[str, float] = {}
-    most: dict[str, float] = {}
-    first: dict[str, Candidate] = {}
-    mean = sum(known) / len(known) * (1 + 1e-9) if known else 0.0
-    for c in ordered:
-        p = weights[id(c)]
-        if p is None:
-            continue
-        if not c.weight >= 0 or c.answer is None:
-            return None
-        key, vote = c.answer.key, p * c.weight
-        first.setdefault(key, c)
-        most[key] = most.get(key, 0.0) + vote
-        surely[key] = surely.get(key, 0.0) + (vote if p > mean else 0.0)
-    if not most:
+
+def _text(c: Candidate) -> tuple[str, int, float] | None:
+    p = probability(c)
+    if p is None or c.answer is None:
         return None
-    winner = max(surely, key=surely.__getitem__)
-    others = max((total for key, total in most.items() if key != winner), default=-1.0)
-    return first[winner] if surely[winner] > others * (1 + 1e-9) else None
+    return c.answer.key, c.node.generated_tokens if c.node else 0, p
+
+
+def _settled(ballots: Ballots, p: Floats, weights: Floats) -> Ints:
+    """Who wins whatever is pruned [rows], -1 where that counts.
+
+    What is at least as likely as the mean never is. That is most votes, and a fit of the mixture
+    costs more than a hundred of them.
+    """
+    answer, known = ballots.answer, np.isfinite(p)
+    voters = known & (answer >= 0)
+    many = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    mean = np.where(known, p, 0.0).sum(axis=1, keepdims=True) / many * (1 + 1e-9)
+    votes = np.where(voters, weights * ballots.weight, 0.0)
+    most, first = tally(answer, votes, voters)
+    surely, _ = tally(answer, np.where(weights > mean, votes, 0.0), voters)
+    cast = first < answer.shape[1]
+    top = np.where(cast, surely, -np.inf).argmax(axis=1)[:, None]
+    other = np.where(cast & (np.arange(cast.shape[1]) != top), most, -1.0).max(axis=1)
+    clear = np.take_along_axis(surely, top, axis=1)[:, 0] > other * (1 + 1e-9)
+    clear &= cast.any(axis=1) & ~(voters & ~(ballots.weight >= 0)).any(axis=1)
+    found = np.full(len(answer), -1)
+    at = np.take_along_axis(first, top, axis=1)[clear, 0]
+    found[clear] = ballots.places[clear, at]
+    return found
+
+
+def _unpruned(ballots: Ballots, p: Floats, weights: Floats) -> Picks:
+    """The vote without those that are pruned."""
+    weights = weights.copy()
+    for row, values in enumerate(p):
+        out = _pruned(tuple(sorted(values[np.isfinite(values)].tolist())))
+        weights[row, np.isin(values, list(out))] = 0.0
+    return weighed(ballots, weights)
 
 
 @lru_cache(maxsize=4096)

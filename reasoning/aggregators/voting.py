@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
+from typing import Any
 
-from reasoning.aggregators import Candidate, Choice
+import numpy as np
+
+from reasoning.aggregators import Candidate, Choice, ballots
+from reasoning.aggregators.ballots import Ballots
 
 _ORDER = attrgetter("rank", "path")
 
@@ -21,17 +25,20 @@ def usable(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
+def ruled(
+    rule: Callable[..., ballots.Picks], candidates: Sequence[Candidate], **params: Any
+) -> Choice | None:
+    """What a rule of `Ballots` chooses from one set of candidates; None for nobody."""
+    one = Ballots.of(candidates)
+    return rule(one, **params).choice(one)
+
+
 def highest(
     candidates: Sequence[Candidate], worth: Callable[[Candidate], float | None]
 ) -> Candidate | None:
     """The earliest of those worth most; candidates without a usable worth come last."""
-    top, most = None, -math.inf
-    for candidate in in_order(candidates):
-        value = worth(candidate)
-        value = value if value is not None and math.isfinite(value) else -math.inf
-        if top is None or value > most:
-            top, most = candidate, value
-    return top
+    choice = ruled(lambda one: ballots.highest(one, one.read(worth)), candidates)
+    return None if choice is None else choice.candidate
 
 
 def count(voters: Iterable[Candidate], weights: Iterable[float]) -> Choice | None:
@@ -39,21 +46,9 @@ def count(voters: Iterable[Candidate], weights: Iterable[float]) -> Choice | Non
 
     `voters` have an answer each and come earliest first. Confidence is the winner's share.
     """
-    totals: dict[str, float] = {}
-    first: dict[str, Candidate] = {}
-    for candidate, weight in zip(voters, weights, strict=True):
-        key = candidate.answer.key  # type: ignore[union-attr]  # they have one each
-        if key in totals:
-            totals[key] += weight
-        else:
-            totals[key] = 0.0 + weight
-            first[key] = candidate
-    if not totals:
-        return None
-    # max() keeps the first of equals, and the keys stand in order of first appearance.
-    winner = max(totals, key=totals.__getitem__)
-    cast = sum(totals.values())
-    return Choice(first[winner], totals[winner] / cast if cast > 0 else None)
+    those, cast = list(voters), np.array([list(weights)], dtype=float)
+    one = Ballots(those, np.arange(len(those))[None], cast, ballots.numbered(those))
+    return ballots.vote(one, cast).choice(one)
 
 
 def weighed(
@@ -63,10 +58,4 @@ def weighed(
 
     Those without a usable weight do not vote; if none has one, all have the same.
     """
-    ordered = in_order(candidates)
-    weights = [weight(c) for c in ordered]
-    known = [i for i, w in enumerate(weights) if usable(w)]
-    if not known:
-        return count(ordered, [c.weight for c in ordered])
-    voters = [ordered[i] for i in known]
-    return count(voters, [(weights[i] or 0.0) * ordered[i].weight for i in known])
+    return ruled(lambda one: ballots.weighed(one, one.read(weight)), candidates)

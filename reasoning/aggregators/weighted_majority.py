@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
 from reasoning.aggregators import Candidate, Choice
-from reasoning.aggregators.voting import highest, in_order, usable, weighed
+from reasoning.aggregators.ballots import Ballots, Bools, Floats, Picks, highest, weighed
+from reasoning.aggregators.voting import ruled
 from reasoning.errors import ChoiceError
 
 SCORES = True
@@ -35,30 +35,39 @@ def weighted_majority(
     Candidates without a score do not vote; if none has one, this is `majority`. Raises ChoiceError
     for a score below 0 without a scale: sums of logarithms would favour rare answers.
     """
-    scored = [c for c in in_order(candidates) if usable(c.score)]
-    values = [c.score for c in scored if c.score is not None]
-    low, high = min(values, default=0.0), max(values, default=0.0)
+    return ruled(rule, candidates, scale=scale, temperature=temperature)
+
+
+def rule(
+    ballots: Ballots,
+    *,
+    scale: Literal["none", "minmax", "softmax"] = "none",
+    temperature: float = 1.0,
+) -> Picks:
+    """`weighted_majority` in every row."""
+    score = ballots.read(attrgetter("score"))
+    scored = np.isfinite(score) & (ballots.answer >= 0)
+    low = score.min(axis=1, initial=np.inf, where=scored, keepdims=True)
+    high = score.max(axis=1, initial=-np.inf, where=scored, keepdims=True)
     if scale == "none":
-        if low < 0:
-            bad = next(c for c in scored if c.score == low)
-            raise ChoiceError(
-                f"weighted_majority adds up scores of 0 or more, and candidate {bad.path} has "
-                f"{low:g}; set scale: minmax, use aggregator best, or a verifier that maps its "
-                "scores to [0, 1]"
-            )
-        return weighed(candidates, attrgetter("score"))
-
-    def weight(candidate: Candidate) -> float | None:
-        if candidate.score is None or not math.isfinite(candidate.score):
-            return None
+        if (low < 0).any():
+            raise _below(ballots, score, scored)
+        return weighed(ballots, score)
+    with np.errstate(all="ignore"):
         if scale == "softmax":
-            return math.exp((candidate.score - high) / temperature)
-        return (candidate.score - low) / (high - low) if high > low else 1.0
+            return weighed(ballots, np.exp((score - high) / temperature))
+        spread = np.where(high > low, (score - low) / (high - low), 1.0)
+    voted = weighed(ballots, np.where(scored, spread, np.nan))
+    won = np.append(ballots.keys, -1)[voted.place]
+    top = highest(ballots, score, scored & (ballots.answer == won[:, None]))
+    return voted._replace(place=np.where(top.place < 0, voted.place, top.place))
 
-    choice = weighed(candidates, weight)
-    if scale == "softmax" or choice is None or choice.candidate is None:
-        return choice
-    assert choice.candidate.answer is not None
-    key = choice.candidate.answer.key
-    same = [c for c in scored if c.answer is not None and c.answer.key == key]
-    return replace(choice, candidate=highest(same, attrgetter("score")) or choice.candidate)
+
+def _below(ballots: Ballots, score: Floats, scored: Bools) -> ChoiceError:
+    row, at = divmod(int(np.where(scored, score, np.inf).argmin()), score.shape[1])
+    bad = ballots.candidates[ballots.places[row, at]]
+    return ChoiceError(
+        f"weighted_majority adds up scores of 0 or more, and candidate {bad.path} has "
+        f"{score[row, at]:g}; set scale: minmax, use aggregator best, or a verifier that maps its "
+        "scores to [0, 1]"
+    )

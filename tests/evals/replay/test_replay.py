@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from evals.replay import strategies
 from evals.replay.evaluate import (
     choose,
     default_labels,
@@ -396,12 +397,28 @@ def test_a_vote_that_needs_no_fit_is_what_it_would_be(drawn: list[Any]) -> None:
     ]
     quick = rpc.rpc(candidates)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rpc, "_settled", lambda *_: None)
+        patch.setattr(rpc, "_settled", lambda *_: np.array([-1]))
         whole = rpc.rpc(candidates)
     assert (quick is None) == (whole is None)
     if quick is not None and whole is not None:
         assert quick.candidate is whole.candidate
         assert quick.confidence == whole.confidence
+
+
+@given(st.lists(SAMPLE, min_size=1, max_size=8), st.sampled_from(sorted(LIVE)))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_many_rows_at_once_choose_as_the_aggregators_do_one_by_one(
+    samples: list[dict[str, Any]], label: str
+) -> None:
+    problem = stored(
+        [{**s, "confidence": s["sure"] and {"tail": s["sure"]}, "finish": "stop"} for s in samples]
+    )
+    budgets = range(1, len(samples) + 1)
+    strategy = choose([label])[0]
+    orders = problem.ordered(permutations(problem, 3, 0))("last")
+    emitted = strategy.draw(orders, strategy.budgets(budgets) or [len(samples)]).emitted
+    at_once = strategies.picked(emitted, strategy.choose)
+    assert at_once.tolist() == strategies.one_by_one(emitted, strategy.choose).tolist()
 
 
 def test_orders_are_seeded_by_problem() -> None:
