@@ -82,7 +82,7 @@ def forecast(pilot: Pilot, *, gpus: int | None = None, seed: int = 0) -> Forecas
     total, seen = len(pilot.todo.problems), len(ids)
     weights = counts(seen, total, RESAMPLES, seed)
     pace, tables = Pace.of(pilot), _strategies(pilot, ids)
-    slots = min(pilot.todo.recipe.concurrency, total)
+    slots = min(pace.problems_at_once(pilot.todo.recipe.concurrency), total)
     if not pilot.virtual and not pilot.todo.shared:
         slower = pace.table(slots)[:, -1] / np.maximum(pace.spans, 1e-12)
         for table in tables.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -54,6 +55,10 @@ class Pace:
             0.0 if pilot.virtual else pilot.start,
             pilot.virtual,
         )
+
+    def problems_at_once(self, calls: int) -> int:
+        """How many problems it takes to have so many calls in flight; each makes one at least."""
+        return math.ceil(calls / max(1.0, self.width))
 
     def table(self, slots: int, replicas: int = 1) -> Floats:
         """Seconds of each problem with 1 to `slots` problems in flight [problems, slots].

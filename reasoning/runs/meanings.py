@@ -77,7 +77,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "step": "what ends a step, see below",
         "limits": "for each problem and strategy, see below",
         "run_limits": "for all problems and strategies together",
-        "concurrency": "problems in flight at once; calls may be more, a strategy may make many",
+        "concurrency": "calls of models in flight at once; as many problems are in progress as it "
+        "takes",
         "share_samples": "whether strategies share what is drawn, in virtual time; left out: if "
         "there are several, none has a limit in seconds and no model is a recording",
         "seed": "of everything that is drawn at random",

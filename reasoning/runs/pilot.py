@@ -112,8 +112,7 @@ async def pilot(
             stack.push_async_callback(part.aclose)
         begin = asyncio.get_running_loop().time()
         for wave in seen.waves:
-            changed = todo.recipe.model_copy(update={"concurrency": len(wave)})
-            run = Stopwatch(replace(todo, problems=wave, recipe=changed), seen.store, watch)
+            run = Stopwatch(replace(todo, problems=wave), seen.store, watch)
             run.spans = seen.spans
             await run.finish()
         seen.start = min(start for start, _ in seen.spans.values()) - begin

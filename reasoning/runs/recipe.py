@@ -110,7 +110,7 @@ class Recipe(BaseModel):
     step: Spec = {}
     limits: Spec = {}
     run_limits: Spec = {}
-    concurrency: Annotated[int, Field(ge=1)] = 32
+    concurrency: Annotated[int, Field(ge=1)] = 256
     share_samples: bool | None = None
     seed: int = 0
     sweep: dict[str, list[Any]] = {}

@@ -13,11 +13,13 @@ from typing import Any, TypeAlias
 
 from reasoning.backends.journal import Journal
 from reasoning.backends.ledger import of_folder
+from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
 from reasoning.result import Result, failed, run_search
 from reasoning.runs import names
+from reasoning.runs.gate import Gate, Gated
 from reasoning.runs.manifest import (
     describe,
     met,
@@ -117,15 +119,17 @@ class Running:
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
         self.budget = made(Limits, plan.recipe.run_limits, Limits()).budget()
+        self.gate = Gate(plan.recipe.concurrency)
+        places = {problem.id: place for place, problem in enumerate(plan.problems)}
         for part in plan.plugins:
             if isinstance(part, Generator) and not part.replays:
                 kept = of_folder(store.journal(len(self.journals)))
-                self.journals[id(part)] = Journal(part, kept=kept, shared=plan.shared)
+                live = Gated(part, self.gate, places)
+                self.journals[id(part)] = Journal(live, kept=kept, shared=plan.shared)
 
     async def finish(self) -> None:
         """Run whatever is not stored yet."""
         done = {(r["strategy"], r["problem"]): r for r in self._stored()}
-        waiting = iter(self.plan.problems)
         self.watch(self.progress)
         wanted = {(a.strategy.name, p.id) for a in self.plan.arms for p in self.plan.problems}
         if wanted - done.keys():
@@ -138,14 +142,15 @@ class Running:
             refuse_steps(self.plan)
             tell_engines(self.plan, self.store)
 
-        async def work() -> None:
-            for problem in waiting:
-                await self.solve(problem, done)
-
         try:
             async with TaskGroup() as group:
-                for _ in range(min(self.plan.recipe.concurrency, len(self.plan.problems))):
-                    group.create_task(work())
+                for problem in self.plan.problems:
+                    if all((arm.strategy.name, problem.id) in done for arm in self.plan.arms):
+                        await self.solve(problem, done)
+                        continue
+                    await self.gate.room()
+                    self.gate.begin()
+                    group.create_task(self._open(problem, done))
             if self.barren and not (done or self.kept):
                 raise EngineError(f"every call failed, {self._last()}")
             await self.keep_all()
@@ -161,15 +166,32 @@ class Running:
             self.budget.spend(Usage.from_json(result.get("usage") or {}))
             yield {k: result.get(k) for k in ("strategy", "problem", "correct")}
 
+    async def _open(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
+        try:
+            await self.solve(problem, done)
+        finally:
+            self.gate.end()
+
     async def solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
-        fresh = False
-        for arm in self.plan.arms:
-            stored = done.get((arm.strategy.name, problem.id))
-            if stored is None:
-                for journal in () if fresh else self.journals.values():
-                    await journal.known(problem)
-                fresh = True
-                stored = await self._search(problem, arm)
+        kept = {
+            arm.strategy.name: done.get((arm.strategy.name, problem.id)) for arm in self.plan.arms
+        }
+        left = [arm for arm in self.plan.arms if kept[arm.strategy.name] is None]
+        fresh = bool(left)
+        for journal in self.journals.values() if fresh else ():
+            await journal.known(problem)
+
+        async def search(arm: Arm) -> None:
+            kept[arm.strategy.name] = await self._search(problem, arm)
+
+        if self._apart(problem):
+            async with TaskGroup() as group:
+                for arm in left:
+                    group.create_task(search(arm))
+        else:
+            for arm in left:
+                await search(arm)
+        for stored in filter(None, kept.values()):
             self.progress.graded += stored["correct"] is not None
             self.progress.correct += stored["correct"] is True
         self.over.append(problem)
@@ -178,6 +200,13 @@ class Running:
         self.progress.done += 1
         self.progress.new_done += fresh
         self.watch(self.progress)
+
+    def _apart(self, problem: Problem) -> bool:
+        """Whether strategies have nothing in common, no samples and no virtual time."""
+        models = (model for arm in self.plan.arms for model in arm.models.values())
+        return not self.plan.shared and not any(
+            isinstance(model.clock(problem), VirtualClock) for model in models
+        )
 
     def _forget(self) -> None:
         memories: list[Journal | Cached] = [*self.journals.values(), *self.caches.values()]

@@ -57,7 +57,7 @@ def test_types_in_words(kind: Any, words: str) -> None:
 def test_the_terminal_shows_them() -> None:
     with console.capture() as shown:
         show_fields()
-    for words in ("concurrency: whole number, 1 or more [32]", "share_samples: true or false"):
+    for words in ("concurrency: whole number, 1 or more [256]", "share_samples: true or false"):
         assert words in shown.get()
 
 
