@@ -176,9 +176,9 @@ def test_equal_lengths_are_foretold_exactly(tmp_path: Path) -> None:
     assert row["money"].value == pytest.approx(40 * 4 * 8 * 2e-6)
     assert found.run["calls"].value == 160
     assert found.run["seconds"].value == pytest.approx(20 * 0.26)  # of 40, 2 make 4 calls at once
-    assert found.run["gpu_hours"].value == pytest.approx(2 * 2.6 / 3600)
+    assert found.run["gpu_hours"].value == pytest.approx(2 * 5.2 / 3600)
     assert found.law.seconds(8, 0) == pytest.approx(0.26)
-    assert found.otherwise["twice as many problems at once"] == pytest.approx(5 * 0.26)
+    assert found.otherwise["twice as many problems at once"] == pytest.approx(10 * 0.26)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["live", "shared"])

@@ -49,7 +49,7 @@ def recipe(questions: Path, *urls: str, **change: Any) -> Any:
         "strategies": [{"searcher": "self_consistency", "n": N}],
         "sampling": {"max_tokens": MAX_TOKENS},
         "share_samples": False,
-        "concurrency": 3,
+        "concurrency": 3 * N,
     }
     return parse({**data, **change})
 
