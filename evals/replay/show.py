@@ -53,11 +53,11 @@ def main(
 
         recording = load(
             source,
-            where=_pairs(where),
+            where=pairs_of(where),
             strategy=samples_of,
             max_tokens=max_tokens,
             logit=logit,
-            answers=_kind(answers),
+            answers=kind_of(answers),
             grades=Grades(folder / "grades.jsonl"),
             watch=watch,
         )
@@ -77,14 +77,14 @@ def main(
     return found
 
 
-def _pairs(where: Sequence[str]) -> dict[str, str]:
+def pairs_of(where: Sequence[str]) -> dict[str, str]:
     for item in where:
         if "=" not in item:
             raise RecipeError(f"--where takes FIELD=VALUE, for example run=data/n16, not {item!r}")
     return dict(item.split("=", 1) for item in where)
 
 
-def _kind(answers: str | None) -> object:
+def kind_of(answers: str | None) -> object:
     """The kind of answers as a recipe has it: a name, or a mapping in YAML."""
     try:
         return None if answers is None else yaml.safe_load(answers)

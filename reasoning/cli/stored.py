@@ -114,6 +114,20 @@ def replay(
     logit: Annotated[
         bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
     ] = (False),
+    cascade: Annotated[
+        str | None,
+        typer.Option(help="A recording of a larger model, asked where SOURCE's is not sure."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="What tells how sure: agreement, logprob, score, tokens, gain."),
+    ] = None,
+    votes: Annotated[
+        int, typer.Option(min=1, help="Samples that vote on each answer of a cascade.")
+    ] = 1,
+    prices: Annotated[
+        str, typer.Option(metavar="SMALL,LARGE", help="Prices of a token in a cascade.")
+    ] = "1,1",
 ) -> None:
     """Try other strategies on samples that are stored already: no model, no new tokens.
 
@@ -122,8 +136,26 @@ def replay(
     adaptive_consistency, esc, and, where log-probabilities are stored, perplexity, cisc, deepconf.
     The folder gets `replay.json`, `replay.png` and `grades.jsonl`, which saves grading twice.
 
+    With --cascade: every threshold of a cascade of two models at once, accuracy against cost.
+
     Example: reasoning replay runs/math500 --strategy self_consistency --strategy esc-window=4
+    Example: reasoning replay runs/small --cascade runs/large --by logprob --prices 1,5
     """
+    if cascade is not None:
+        _evals("replay.cascading").main(
+            source,
+            cascade,
+            by=by,
+            votes=votes,
+            prices=prices,
+            out=out,
+            where=where or (),
+            max_tokens=max_tokens,
+            logit=logit,
+            answers=answers,
+            seed=seed,
+        )
+        return
     _evals("replay.show").main(
         source,
         strategies=strategy or (),

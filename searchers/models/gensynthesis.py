@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reasoning.aggregators.judging import listed, shuffled
+from reasoning.aggregators.judging import shuffled
 from reasoning.search import Search
 from reasoning.tree import Turn
+from searchers.models.critique import criticised, critiques
 
 AGGREGATOR = "majority"
 MODELS = ("model",)
@@ -34,7 +35,8 @@ async def gensynthesis(
     """Have a model read up to `window` candidates in a drawn order and write a solution, n times.
 
     The candidates are those of the stage before it, or else `drafts` samples of its own; each
-    reading sees another draw of them, and `sources` name whom. The vote is over the new solutions;
+    reading sees another draw of them, with what `critique` has had said of them, and `sources` name
+    whom. The vote is over the new solutions;
     where there are none, over what they would have read. Their answers may be nobody's before.
     """
     given = search.given
@@ -46,8 +48,9 @@ async def gensynthesis(
     async def write(view: Search, i: int) -> bool:
         shown = shuffled([c for c, _ in read], view, "gensynthesis", i)[:window]
         question = view.problem.question
-        text = _ASK.format(question=question, n=len(shown), solutions=listed(shown))
-        turn, sources = Turn.user(text, afresh=True), [c.node for c in shown if c.node]
+        text = _ASK.format(question=question, n=len(shown), solutions=criticised(shown))
+        sources = [node for c in shown if c.node for node in (c.node, *critiques(c))]
+        turn = Turn.user(text, afresh=True)
         node = await view.draw(view.root, until="end", turn=turn, sources=sources, model=model)
         if node is not None:
             view.emit(node)

@@ -33,6 +33,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "long_m_at_k": {"m": 2},
     "mbr": {"utility": "judge", "evidence": 1},
     "permutation": {"m": 2},
+    "rank_filter": {"top": 2},
     "tournament": {"form": "pivots", "criteria": ["rigour", "style"]},
     "weighted_majority": {"scale": "minmax"},
 }
