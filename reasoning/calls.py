@@ -17,7 +17,7 @@ from reasoning.leasing import lease_at_once, lease_for, settle
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
-from reasoning.tree import Finish, FloatArray, Node, Path, RolloutTree, Sample, Turn
+from reasoning.tree import LOST, Finish, FloatArray, Node, Path, RolloutTree, Sample, Turn
 from reasoning.usage import NANO, Price, Share, Usage
 
 if TYPE_CHECKING:
@@ -149,6 +149,10 @@ class Caller:
                 settle(lease, strand.time, call.paid)
             pause = None
             call.begun = sample if call.begun is None else call.begun + sample
+            if sample.finish == "loop":
+                self.usage.wasted_tokens += call.begun.generated_tokens
+                self._file(call, call.begun)
+                return None
             cut = lease.short and sample.finish == "length" and lease.used >= lease.amount
             if not cut or not whole:
                 budget.purse("money").exhausted |= cut and lease.capped
@@ -249,7 +253,7 @@ class Caller:
 
     def _file(self, call: _Call, sample: Sample) -> Node:
         prompt = call.prompt
-        if call.finish is not None and sample.finish not in ("failed", "cancelled"):
+        if call.finish is not None and sample.finish not in LOST:
             info = {**(sample.info or {}), "suffix": prompt.suffix, "ended": sample.finish}
             sample = replace(sample, finish=call.finish, info=info)
         return self.add(prompt.parent, prompt.slot, sample, prompt.turn, call.sources, call.key)

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
-Finish: TypeAlias = Literal["end", "stop", "length", "cancelled", "failed", "written", "probe"]
-"""Why a call ended: the model ended its solution, a step ended, the token limit was met, the call
-was cancelled, the call failed. Or what it is instead: text that the search wrote, a look at what
-would come next."""
+Finish: TypeAlias = Literal[
+    "end", "stop", "length", "loop", "cancelled", "failed", "written", "probe"
+]
+"""Why a call ended: the model ended its solution, a step ended, the token limit was met, the text
+went round in a loop, the call was cancelled, the call failed. Or what it is instead: text that the
+search wrote, a look at what would come next."""
 
-LOST = ("failed", "cancelled")
+LOST = ("failed", "cancelled", "loop")
 """How calls end that were paid for in vain."""
 
 

@@ -204,7 +204,7 @@ class Searcher(Protocol):
 
 
 _NO_CANDIDATE = (*LOST, "probe")
-_ENDED = {"failed": "failed", "cancelled": "was cancelled"}
+_ENDED = {"failed": "failed", "cancelled": "was cancelled", "loop": "went round in a loop"}
 
 _OLD = {
     "extend": "search.draw(node)",

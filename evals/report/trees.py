@@ -32,7 +32,7 @@ STATES: Mapping[State, str] = {
     "ended": "ended, but not a candidate",
     "cut": "cut: not continued by the search",
     "limit": "stopped by a token limit",
-    "cancelled": "cancelled while it was written",
+    "cancelled": "cut off while it was written: cancelled, or in a loop",
     "failed": "the call failed",
     "written": "written by the search, not by a model",
     "probe": "a look at what would come next, beside the path",
@@ -190,7 +190,7 @@ def _mark(nodes: Iterable[TreeNode], result: Mapping[str, Any]) -> None:
 
 
 def _state(node: TreeNode, grown: bool, chosen: str | None) -> State:
-    if node.finish == "cancelled":
+    if node.finish in ("cancelled", "loop"):
         return "cancelled"
     if node.finish == "failed":
         return "failed"

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 Path: TypeAlias = tuple[int, ...]
 
-LOST = ("failed", "cancelled")
+LOST = ("failed", "cancelled", "loop")
 
 
 class Call(NamedTuple):

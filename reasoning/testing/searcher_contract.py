@@ -37,7 +37,7 @@ from reasoning.testing.toys import (
     random_tree,
     shuffled_delays,
 )
-from reasoning.tree import Node, RolloutTree
+from reasoning.tree import LOST, Node, RolloutTree
 from reasoning.verify import Verifier
 
 MOST_REQUESTS = 20_000
@@ -202,7 +202,7 @@ def check_accounts(search: Search) -> None:
     assert usage.generated_tokens == spent, (
         f"usage has {usage.generated_tokens} generated tokens, the budget {spent}"
     )
-    lost = [n for n in nodes if n.sample.finish in ("cancelled", "failed")]
+    lost = [n for n in nodes if n.sample.finish in LOST]
     filed = sum(n.sample.generated_tokens for n in nodes)
     retried = usage.wasted_tokens - sum(n.sample.generated_tokens for n in lost)
     assert retried >= 0, f"wasted tokens in the tree are missing from usage: {usage}"

@@ -60,7 +60,7 @@ def solutions(
     for node in tree.root.children:
         candidate = candidates.get(node.path)
         if candidate is None:
-            if node.sample.finish == "failed":
+            if node.sample.finish in ("failed", "loop"):
                 yield node, None
         elif not (candidate.get("hedge") or candidate.get("written")):
             yield node, candidate

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from reasoning.backends.journal import Journal
+from reasoning.backends.loop_guard import loop_guard
 from reasoning.backends.nano import WEIGHTS, nano
 from reasoning.backends.nano.text import Vocabulary
 from reasoning.backends.openai import openai
@@ -60,6 +61,14 @@ ROWS: dict[str, tuple[Callable[[Path], Generator], dict[str, Any]]] = {
     "journal, on disk": (
         lambda folder: Journal(scripted(), path=folder / "j.jsonl"),
         {"streams": False},
+    ),
+    "loop_guard": (
+        lambda _: loop_guard(generator={"name": "scripted", "delay": 1.0, "token_seconds": 0.1}),
+        {"fixed": True},
+    ),
+    "nano, guarded": (
+        lambda _: loop_guard(generator="nano"),
+        {"sampling": Sampling(max_tokens=20), "slots": 3},
     ),
     "nano": (
         lambda _: nano(),
