@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -274,9 +274,13 @@ class Caller:
         return node
 
     async def score(
-        self, verifier: Verifier, problem: Problem, node: Node, budget: Budget
-    ) -> tuple[float, ...] | None:
-        """The scores of the node's steps, none if scoring failed; None if it was not allowed."""
+        self, verifier: Verifier, problem: Problem, nodes: Sequence[Node], budget: Budget
+    ) -> list[tuple[float, ...]] | None:
+        """The scores of the steps of each node, one or siblings, by one call.
+
+        None of a node if its scoring failed; None at all if it was not allowed.
+        """
+        where, meter = nodes[0].path, self._count_verifier
         for attempt in range(self.retry.attempts):
             purse = budget.verifier_calls
             lease = purse.at_once(1) or await purse.lease(1)
@@ -285,21 +289,30 @@ class Caller:
             lease.used = 1
             self.usage.verifier_calls += 1
             try:
-                found = await verifier.score(problem, node, meter=self._count_verifier)
-                steps = tuple(map(float, found))
-                if not all(map(math.isfinite, steps)):
-                    raise VerificationError(f"a score is not a finite number: {steps}")
-                return steps
+                if len(nodes) == 1:
+                    return [_steps(await verifier.score(problem, nodes[0], meter=meter))]
+                many = await verifier.score_siblings(problem, nodes, meter=meter)
+                return [self._told(*pair) for pair in zip(nodes, many, strict=True)]
             except Exception as raised:
                 error = self.own_failure(raised)
-                pause = self.pause(attempt, error, "score", *node.path)
+                pause = self.pause(attempt, error, "score", *where)
                 if pause is None:
-                    self.note(f"scoring {node.path}", error)
+                    self.note(f"scoring {where}", error)
                     break
             finally:
                 lease.settle()
             await self.clock.sleep(pause)
-        return ()
+        return [()] * len(nodes)
+
+    def _told(self, node: Node, found: Sequence[float] | Exception) -> tuple[float, ...]:
+        """What a call said of one of several nodes."""
+        try:
+            if isinstance(found, Exception):
+                raise found
+            return _steps(found)
+        except VerificationError as error:
+            self.note(f"scoring {node.path}", error)
+            return ()
 
     async def read(
         self, generator: Generator, problem: Problem, node: Node, question: bool, model: str
@@ -353,6 +366,14 @@ class Caller:
         self.usage.failed_calls += 1
         self.failures.append(f"{what}: {type(error).__name__}: {error}")
         log.info("problem %s, %s failed: %s", self.tree.problem_id, what, error)
+
+
+def _steps(found: Sequence[float]) -> tuple[float, ...]:
+    """Scores as they are kept. Raises VerificationError for one that is none."""
+    steps = tuple(map(float, found))
+    if not all(map(math.isfinite, steps)):
+        raise VerificationError(f"a score is not a finite number: {steps}")
+    return steps
 
 
 def _guessed(sample: Sample, generated: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,12 +29,13 @@ class Judging(Ground):
         for node in nodes:
             node_of("score", node)
         todo = [node for node in nodes if node.scored(judge.name) is None]
-        if len(todo) == 1:
-            await self._score_once(todo[0], judge)
-        elif todo:
+        sets = families(todo, judge.together)
+        if len(sets) == 1:
+            await self._score_once(sets[0], judge)
+        elif sets:
             async with TaskGroup() as group:
-                for node in todo:
-                    group.create_task(self._score_once(node, judge))
+                for siblings in sets:
+                    group.create_task(self._score_once(siblings, judge))
 
     def reward(self, node: Node, verifier: str | None = None) -> float | None:
         """The one score of the path that ends in `node`, reduced as its verifier says.
@@ -97,22 +99,34 @@ class Judging(Ground):
             )
         return self.verifier
 
-    async def _score_once(self, node: Node, verifier: Verifier) -> None:
-        key = (node, verifier.name)
-        while pending := self._scoring.get(key):
-            await asyncio.wait([pending])
-            if node.scored(verifier.name) is not None:
-                return
-        done = self._scoring[key] = asyncio.get_running_loop().create_future()
+    async def _score_once(self, nodes: Sequence[Node], verifier: Verifier) -> None:
+        """Have `nodes` scored in one call, but for those that others have scored by then."""
+        name = verifier.name
+        while pending := [self._scoring[n, name] for n in nodes if (n, name) in self._scoring]:
+            await asyncio.wait(pending)
+            nodes = [node for node in nodes if node.scored(name) is None]
+        if not nodes:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._scoring.update(((node, name), done) for node in nodes)
         try:
-            steps = await self._caller.score(verifier, self.problem, node, self.budget)
-            if steps is not None:
-                node.scores[verifier.name] = steps
+            found = await self._caller.score(verifier, self.problem, nodes, self.budget)
+            for node, steps in zip(nodes, found or (), strict=bool(found)):
+                node.scores[name] = steps
                 if self.watch is not None:
-                    self.watch(Scored(node.path, verifier.name, steps))
+                    self.watch(Scored(node.path, name, steps))
         finally:
-            del self._scoring[key]
+            for node in nodes:
+                del self._scoring[node, name]
             done.set_result(None)
+
+
+def families(nodes: Sequence[Node], most: int) -> list[list[Node]]:
+    """The nodes in sets of siblings, at most so many each, in the order in which they stand."""
+    by_parent: dict[object, list[Node]] = defaultdict(list)
+    for i, node in enumerate(nodes):
+        by_parent[i if most == 1 else node.parent].append(node)
+    return [row[i : i + most] for row in by_parent.values() for i in range(0, len(row), most)]
 
 
 def answering(candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> list[Candidate]:

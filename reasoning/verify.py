@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from reasoning.errors import RecipeError, VerificationError
@@ -37,10 +37,13 @@ class Verifier(Plugin):
     chooses by them.
     text_only: scores depend on the text of the path and nothing else of it, so that equal texts
     are scored once.
+    together: so many nodes below one parent may be scored by one call, `score_siblings`; whoever
+    searches then waits for siblings that are drawn at once, and asks for them together.
     """
 
     name: str
     reduction: Reduction = "last"
+    together: int = 1
 
     def reduced_by(self, reduction: Reduction) -> Self:
         """This verifier, whose step scores become one number in that way."""
@@ -58,6 +61,16 @@ class Verifier(Plugin):
         `meter` is told the tokens that the verifier reads and writes, none where it reads no text,
         and before the call is over: of a failed or cancelled call too, as far as they are known.
         """
+
+    async def score_siblings(
+        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
+    ) -> Sequence[Scores | Exception]:
+        """The scores of `nodes`, which have one parent, in their order: up to `together` of them.
+
+        It is one call, and counted as one. An exception stands in place of the scores of a node
+        that cannot be scored; what is raised fails all.
+        """
+        raise NotImplementedError(f"{self.name} scores one node at a time")
 
     def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:
         """Raise RecipeError for a recipe under which it could score nothing."""
@@ -245,11 +258,12 @@ class Cached(Verifier):
     ) -> None:
         self.name = verifier.name
         self.reduction = verifier.reduction
+        self.together = verifier.together
         self._verifier = verifier
         self._text_only = verifier.text_only
         self._pause = pause or (lambda _: nullcontext())
         self._places = Places(by_text)
-        self._known: dict[str, dict[tuple[str, str, str | int], _Memory]] = {}
+        self._known: dict[str, dict[tuple[object, ...], _Memory]] = {}
 
     def of(self, strategy: str) -> Verifier:
         """The same verifier with a memory of the strategy's own: it pays for all its scores."""
@@ -258,25 +272,56 @@ class Cached(Verifier):
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         return await self.score_of("", problem, node, meter)
 
+    async def score_siblings(
+        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
+    ) -> Sequence[Scores | Exception]:
+        return await self.siblings_of("", problem, nodes, meter)
+
     async def score_of(self, who: str, problem: Problem, node: Node, meter: Meter) -> Scores:
         """What `score` gives, from the memory of `who`."""
+        ask = partial(self._verifier.score, problem, node)
+        found: Scores = await self._remembered(who, problem, (node,), ask, meter)
+        return found
+
+    async def siblings_of(
+        self, who: str, problem: Problem, nodes: Sequence[Node], meter: Meter
+    ) -> Sequence[Scores | Exception]:
+        """What `score_siblings` gives; the same nodes in other company are scored anew."""
+        ask = partial(self._verifier.score_siblings, problem, nodes)
+        found: Sequence[Scores | Exception] = await self._remembered(
+            who, problem, ("siblings", *nodes), ask, meter
+        )
+        return found
+
+    async def _remembered(
+        self,
+        who: str,
+        problem: Problem,
+        what: Sequence[Node | str],
+        ask: Callable[..., Awaitable[Any]],
+        meter: Meter,
+    ) -> Any:
+        """What `ask` gave about `what`, or gives now."""
         known = self._known.setdefault(problem.id, {})
-        sample = node.sample
-        before = self._places(node.parent) if node.parent and node.turn is None else ""
-        key = (who, before, sample.text if self._text_only else id(sample))
-        memory = known.setdefault(key, _Memory(node.sample))
+        samples = tuple(part.sample for part in what if isinstance(part, Node))
+        key = (who, *(part if isinstance(part, str) else self._key(part) for part in what))
+        memory = known.setdefault(key, _Memory(samples))
         async with memory.turn:
-            if memory.scores is None:
+            if memory.found is None:
                 told: list[int] = []
                 try:
                     with self._pause(problem):
-                        scores = await self._verifier.score(problem, node, meter=told.append)
+                        found = await ask(meter=told.append)
                 finally:
                     meter(sum(told))
-                memory.scores, memory.tokens = scores, sum(told)
-                return scores
+                memory.found, memory.tokens = found, sum(told)
+                return found
         meter(memory.tokens)
-        return memory.scores
+        return memory.found
+
+    def _key(self, node: Node) -> tuple[str, str | int]:
+        before = self._places(node.parent) if node.parent and node.turn is None else ""
+        return before, node.sample.text if self._text_only else id(node.sample)
 
     def forget(self, problem: Problem) -> None:
         """Drop what is known of a problem that is done."""
@@ -289,18 +334,24 @@ class _Own(Verifier):
     def __init__(self, cached: Cached, strategy: str) -> None:
         self.name = cached.name
         self.reduction = cached.reduction
+        self.together = cached.together
         self._cached = cached
         self._strategy = strategy
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         return await self._cached.score_of(self._strategy, problem, node, meter)
 
+    async def score_siblings(
+        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
+    ) -> Sequence[Scores | Exception]:
+        return await self._cached.siblings_of(self._strategy, problem, nodes, meter)
+
 
 @dataclass(slots=True)
 class _Memory:
-    """What is known of a sample, which is kept so that its identity stays its own."""
+    """What is known of samples, which are kept so that their identity stays their own."""
 
-    sample: Sample
-    scores: Scores | None = None
+    samples: tuple[Sample, ...]
+    found: Any = None
     tokens: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)

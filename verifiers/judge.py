@@ -2,7 +2,9 @@
 
 Zheng et al., 2023 (arXiv:2306.05685) use models as judges; generative verifiers (Zhang et al.,
 2024, arXiv:2408.15240) score by the probability of the verdict's token, averaged over several
-verdicts with thoughts before them.
+verdicts with thoughts before them. With `together` siblings are compared in one prompt, and marked:
+one call in place of many (as multifurcation reward models do for tokens, Qiu et al., 2025,
+arXiv:2506.06444).
 """
 
 from __future__ import annotations
@@ -10,21 +12,24 @@ from __future__ import annotations
 import math
 import re
 from asyncio import TaskGroup
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from reasoning.answers import after_thoughts
 from reasoning.errors import RecipeError, VerificationError, cause
 from reasoning.generate import Generator, Meter, Sampling
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.search import Retry, Search
 from reasoning.seeds import fold
+from reasoning.seeds import generator as numpy_generator
 from reasoning.session import start
 from reasoning.tree import Node, Sample
 from reasoning.verify import Reduction, Scores, Verifier
+from verifiers.engines import listwise
 
 PROMPT = """\
 Judge a proposed solution of a problem.
@@ -68,6 +73,7 @@ def judge(
     think: Annotated[int, Field(ge=0)] = 0,
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None,
     both: bool = False,
+    together: Annotated[int, Field(ge=1)] = 1,
     seed: int = 0,
     reduction: Reduction = "last",
 ) -> Judge:
@@ -82,8 +88,17 @@ def judge(
     both: read the probabilities of both words, instead of that of the word it says. Costs two more
     readings of the prompt, and needs a generator that tells how likely given text is: nano, vllm,
     or openai with a server that does.
+    together: up to so many siblings are shown side by side, in an order drawn by lot for each
+    verdict, and each gets a mark from 0 to 100: one call for all. A node without siblings is marked
+    alone. `yes`, `no` and `both` mean nothing then; `think` is what it may write beside the marks.
     """
-    prompt = PROMPT if prompt is None else prompt
+    if prompt is None:
+        prompt = PROMPT if together == 1 else listwise.PROMPT
+    if both and together > 1:
+        raise RecipeError(
+            f"judge: together is {together}, for which the judge writes marks, and both reads the "
+            "probabilities of two words; leave one of them out"
+        )
     for needed in ("{question}", "{solution}"):
         if needed not in prompt:
             raise RecipeError(f"judge: the prompt has no {needed}; put it where that belongs")
@@ -98,7 +113,7 @@ def judge(
     if temperature is None:
         temperature = 0.0 if verdicts == 1 and not think else 1.0
     return Judge(
-        source, prompt, system, (yes, no), verdicts, think, temperature, both, seed
+        source, prompt, system, (yes, no), verdicts, think, temperature, both, seed, together
     ).reduced_by(reduction)
 
 
@@ -123,6 +138,7 @@ class Judge(Verifier):
     temperature: float
     both: bool
     seed: int
+    together: int
 
     name = "judge"
     text_only = True
@@ -145,10 +161,16 @@ class Judge(Verifier):
 
         RecipeError if the judging model cannot do what is asked of it.
         """
+        if self.together > 1:
+            (steps,) = await self.score_siblings(problem, [node], meter=meter)
+            if isinstance(steps, Exception):
+                raise steps
+            return steps
         if not node.text.strip():
             raise VerificationError(f"problem {problem.id!r}: a node without text cannot be judged")
         goes_on = await self._goes_on()
-        asked = self._case(problem, node.text)
+        tokens, seed = self.think + _VERDICT_TOKENS, fold(self.seed, "judge", problem.id, node.text)
+        asked = self._case(problem, [node.text], tokens, seed)
         try:
             async with TaskGroup() as group:
                 tasks = [group.create_task(self._one(asked, goes_on)) for _ in range(self.verdicts)]
@@ -163,14 +185,43 @@ class Judge(Verifier):
             raise VerificationError(f"problem {problem.id!r}: the judge gave no verdict: {why}")
         return (math.fsum(found) / len(found),)
 
-    def _case(self, problem: Problem, text: str) -> Search:
-        """The judging model's own search: one candidate before the judge, a branch a verdict."""
-        message = self._message(problem.question, text)
+    async def score_siblings(
+        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
+    ) -> Sequence[Scores | Exception]:
+        """Marks for all, averaged over the verdicts that give one; VerificationError for none."""
+        texts = [node.text for node in nodes]
+        tokens = self.think + listwise.LINE_TOKENS * len(texts)
+        cases, orders = [], []
+        for i in range(self.verdicts):
+            seed = fold(self.seed, "together", problem.id, *texts, i)
+            orders.append(numpy_generator(seed).permutation(len(texts)))
+            cases.append(self._case(problem, [texts[place] for place in orders[-1]], tokens, seed))
+        try:
+            async with TaskGroup() as group:
+                tasks = [
+                    group.create_task(case.draw(case.root, until="end", max_tokens=tokens))
+                    for case in cases
+                ]
+        except BaseExceptionGroup as errors:
+            raise cause(errors) from errors
+        finally:
+            meter(sum(c.usage.generated_tokens + c.usage.prompt_tokens for c in cases))
+        given: list[list[float]] = [[] for _ in texts]
+        for task, order in zip(tasks, orders, strict=True):
+            said = "" if (told := task.result()) is None else after_thoughts(told.sample.text)
+            for place, mark in zip(order, listwise.marks(said, len(texts)), strict=True):
+                given[place].extend([] if mark is None else [mark])
+        wrong = VerificationError(f"problem {problem.id!r}: the judge gave a solution no mark")
+        return [(math.fsum(found) / len(found),) if found else wrong for found in given]
+
+    def _case(self, problem: Problem, texts: Sequence[str], tokens: int, seed: int) -> Search:
+        """The judging model's own search: what is judged before the judge, a branch a verdict."""
+        message = self._message(problem.question, texts)
         return Search(
             Problem(problem.id, problem.question, prompt=message, system=self.system),
             self.generator,
-            sampling=Sampling(self.think + _VERDICT_TOKENS, self.temperature),
-            seed=fold(self.seed, "judge", problem.id, text),
+            sampling=Sampling(tokens, self.temperature),
+            seed=seed,
             retry=Retry(attempts=1, raises=True),  # whoever asked tries again
         )
 
@@ -202,7 +253,7 @@ class Judge(Verifier):
         try:
             self.generator.refuse_steps()
         except RecipeError as error:
-            if self.think:
+            if self.think and self.together == 1:
                 raise RecipeError(
                     f"judge: think is {self.think}, and the judging model's server starts every "
                     "answer afresh, so a verdict cannot follow its thoughts; leave think out, or "
@@ -211,14 +262,20 @@ class Judge(Verifier):
             return False
         return True
 
-    def _message(self, question: str, text: str) -> str:
+    def _message(self, question: str, texts: Sequence[str]) -> str:
         """The prompt filled in, in one pass, so that nothing that is filled in is filled in."""
-        mark = marks_for(question, text, self.seed)
+        mark = marks_for(question, "".join(texts), self.seed)
         yes, no = self.words
         ask = (ASK_THINKING if self.think else ASK).format(yes=yes, no=no)
+        shown = f"[solution {mark}]\n{plain(texts[0])}\n[end of solution {mark}]"
+        if self.together > 1:
+            ask, shown = (
+                listwise.ASK.format(n=len(texts)),
+                listwise.listed([*map(plain, texts)], mark),
+            )
         parts = {
             "{question}": plain(question),
-            "{solution}": f"[solution {mark}]\n{plain(text)}\n[end of solution {mark}]",
+            "{solution}": shown,
             "{mark}": mark,
             "{ask}": ask,
         }

@@ -226,6 +226,7 @@ class ToyVerifier(Verifier):
         *,
         name: str = "toy",
         outcome: bool = False,
+        together: int = 1,
         delay: Callable[[int], float] | None = None,
         clock: Callable[[Problem], Clock] | None = None,
         failure: Callable[[Node], Exception | None] | None = None,
@@ -234,6 +235,7 @@ class ToyVerifier(Verifier):
         self.model = model
         self.value = value or model.value
         self.outcome = outcome
+        self.together = together
         self.delay = delay
         self.clock = clock
         self.failure = failure
@@ -243,22 +245,32 @@ class ToyVerifier(Verifier):
     text_only = True
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
+        (found,) = await self.score_siblings(problem, [node], meter=meter)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def score_siblings(
+        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
+    ) -> Sequence[Scores | Exception]:
         self.calls += 1
         self.live += 1
-        steps, _ = self.model.parse(node.text)
-        meter(len(steps))
+        meter(sum(len(self.model.parse(node.text)[0]) for node in nodes))
         try:
             if self.delay and self.clock:
-                await self.clock(problem).sleep(self.delay(fold(node.key, "verify")))
-            if self.failure and (error := self.failure(node)):
-                raise error
-            before = len(self.model.parse(node.before)[0])
-            ends = range(before + 1, len(steps) + 1)
-            if self.outcome or not ends:
-                ends = range(len(steps), len(steps) + 1)
-            return tuple(self.value(steps[:end]) for end in ends)
+                await self.clock(problem).sleep(self.delay(fold(nodes[0].key, "verify")))
+            return [self._said(node) for node in nodes]
         finally:
             self.live -= 1
+
+    def _said(self, node: Node) -> Scores | Exception:
+        if self.failure and (error := self.failure(node)):
+            return error
+        steps, before = self.model.parse(node.text)[0], len(self.model.parse(node.before)[0])
+        ends = range(before + 1, len(steps) + 1)
+        if self.outcome or not ends:
+            ends = range(len(steps), len(steps) + 1)
+        return tuple(self.value(steps[:end]) for end in ends)
 
 
 def noisy(value: Callable[[Steps], float], *, seed: int, scale: float) -> Callable[[Steps], float]:

@@ -191,12 +191,41 @@ def check_verdicts_in_two_loops(case: VerifierCase) -> None:
         asyncio.run(verdict(case, verifier, case.nodes()[0]))
 
 
+def check_siblings(case: VerifierCase) -> None:
+    """One that scores siblings together gives each its scores or its error, and meters the call."""
+    if case.make().together == 1:
+        return
+
+    async def work() -> None:
+        verifier = case.make()
+        nodes = [node for node in case.nodes() if node.depth == 1][: verifier.together]
+        metered: list[int] = []
+        found = await verifier.score_siblings(case.problem, nodes, meter=metered.append)
+        assert len(found) == len(nodes), f"{len(found)} results for {len(nodes)} nodes"
+        assert all(tokens >= 0 for tokens in metered), f"metered {metered}"
+        for node, steps in zip(nodes, found, strict=True):
+            what = f"{verifier.name} on {node!r} among its siblings"
+            if isinstance(steps, Exception):
+                assert isinstance(steps, VerificationError | TransientError), f"{what}: {steps!r}"
+                continue
+            assert steps, f"{what} gave no score"
+            assert all(case.low <= score <= case.high for score in steps), f"{what}: {steps}"
+        assert any(not isinstance(steps, Exception) for steps in found), "none has a score"
+        again = await case.make().score_siblings(case.problem, nodes, meter=metered.append)
+        same = [a if isinstance(a, tuple) else str(a) for a in again]
+        first = [a if isinstance(a, tuple) else str(a) for a in found]
+        assert not case.stable or same == first, f"{first}, then {same}"
+
+    asyncio.run(no_task_left(work))
+
+
 VERIFIER_CHECKS: tuple[Callable[[VerifierCase], None], ...] = (
     check_verdicts,
     check_stable,
     check_verdicts_together,
     check_verdict_cancellation,
     check_verdicts_in_two_loops,
+    check_siblings,
 )
 
 

@@ -20,12 +20,13 @@ async def best_of_n(search: Search, *, n: Annotated[int, Field(ge=1)], hedge: bo
     arXiv:2206.02336). With `hedge` the first sample is greedy; pass@k leaves it out.
     """
 
-    limited = search.budget.bounds("verifier_calls")
+    together = search.verifier is not None and search.verifier.together > 1
+    wait = together or search.budget.bounds("verifier_calls")
 
     async def land(node: Node) -> None:
         search.emit(node)
-        if not limited:
+        if not wait:
             await search.score(node)
 
     nodes = await search.draws(search.root, n, until="end", hedge=hedge, land=land)
-    await search.score(*nodes)  # if limited: who is scored must not depend on who lands first
+    await search.score(*nodes)  # if they wait: who is scored must not depend on who lands first

@@ -49,26 +49,30 @@ async def grow(
     search: Search,
     wishes: Iterable[Growth],
     *,
-    judge: Callable[[Node], Awaitable[None]] | None,
+    judge: Callable[..., Awaitable[None]] | None,
     land: Callable[[Node], None] = lambda _: None,
     until: Until = "step",
     temperature: float | None = None,
 ) -> list[list[Node]]:
     """Grow all wishes side by side: the children of each, in slot order, fewer if tokens run out.
 
-    A child is judged as soon as it is there, unless verifier calls are limited: who gets the last
-    ones must not depend on who is there first, so then all wait for all and are judged in the
-    order of the wishes. `land` is called when a child is there, and again once it is judged.
+    A child is judged as soon as it is there, unless the verifier scores siblings together, or
+    verifier calls are limited: who gets the last ones must not depend on who is there first, so
+    then all wait for all and are judged in the order of the wishes. `land` is called when a child
+    is there, and again once it is judged.
     """
-    at_once = judge is not None and not search.budget.bounds("verifier_calls")
+    scorer = search.verifier if judge == search.score else None
+    together = scorer is not None and scorer.together > 1
+    at_once = not (together or judge is None or search.budget.bounds("verifier_calls"))
     options: dict[str, Any] = {"until": until}
     if temperature is not None:
         options["temperature"] = temperature
 
-    async def verdict(child: Node) -> None:
+    async def verdict(*children: Node) -> None:
         assert judge is not None
-        await judge(child)
-        land(child)
+        await judge(*children)
+        for child in children:
+            land(child)
 
     def landed(row: list[Node], child: Node) -> Awaitable[None] | None:
         row.append(child)
@@ -89,8 +93,8 @@ async def grow(
         row.sort(key=attrgetter("slot"))
     if judge is not None and not at_once:
         async with TaskGroup() as group:
-            for child in (child for row in grown for child in row):
-                group.create_task(verdict(child))
+            for children in grown if together else ([child] for row in grown for child in row):
+                group.create_task(verdict(*children))
     return grown
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
-from reasoning.testing.searcher_contract import check_other_process
+from reasoning.testing.searcher_contract import Run, check_other_process
+from reasoning.testing.toys import ToyVerifier
 
 ROWS: dict[str, dict[str, Any]] = {
     "sample": {},
@@ -98,6 +99,27 @@ def _quiet() -> Iterator[None]:
 @pytest.mark.parametrize("name", ROWS)
 def test_contract(name: str, check: Callable[[Case], None]) -> None:
     check(case(name))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_siblings_scored_together(name: str) -> None:
+    """Whoever scores siblings in one call changes nothing but the number of calls."""
+
+    def run(together: int, delays: int | None = None, calls: int | None = None) -> Run:
+        row = case(name)
+        verifier = ToyVerifier(row.model, together=together)
+        return Run(row, verifier=verifier, delays=delays, verifier_calls=calls)()
+
+    def told(run: Run) -> list[Any]:
+        return [(n.path, n.text, dict(n.scores), n.emitted) for n in run.search.tree]
+
+    alone, together = run(1), run(3)
+    if name not in RACES:
+        assert told(together) == told(alone)
+        assert told(run(3, delays=5)) == told(alone)
+    assert together.search.usage.verifier_calls <= alone.search.usage.verifier_calls
+    calls = together.search.usage.verifier_calls // 2
+    assert run(3, delays=6, calls=calls).search.usage.verifier_calls <= calls
 
 
 def test_every_searcher_has_a_row() -> None:

@@ -35,6 +35,9 @@ def over_http(name: str, server: Any, **options: Any) -> Verifier:
     return build(name, base_url=server.url, model="nano", **options)
 
 
+MARKS = "Solution 1: 90\nSolution 2: 20\nSolution 3: 55"
+
+
 def yes() -> Scripted:
     return Scripted([Sample("Yes", logprobs=np.array([-0.1], np.float32), generated_tokens=1)])
 
@@ -58,6 +61,12 @@ ROWS: dict[str, tuple[Callable[[Any], Verifier], dict[str, Any]]] = {
     ),
     "reward_model": (lambda server: over_http("reward_model", server), {"longest": 20_000}),
     "judge": (lambda _: build("judge", generator=yes(), verdicts=2), {"longest": 20_000}),
+    "toy, together": (lambda _: ToyVerifier(MODEL, together=4), {}),
+    "cached, together": (lambda _: Cached(ToyVerifier(MODEL, together=4)), {}),
+    "judge, together": (
+        lambda _: build("judge", generator=Scripted([MARKS]), together=3, verdicts=2),
+        {"longest": 20_000},
+    ),
     "judge, both": (
         lambda _: build("judge", generator="nano", both=True),
         {"longest": 5_000, "texts": ("", "no answer here", "\ud800")},

@@ -22,6 +22,7 @@ from reasoning.runs import names
 from reasoning.testing.http_server import PLAIN_CHAT, serving
 from reasoning.testing.verifier_contract import Verdict, ask
 from reasoning.tree import Finish, RolloutTree, Sample
+from verifiers.engines.listwise import marks
 from verifiers.judge import PROMPT, Judge, marks_for, plain
 
 PROBLEM = Problem("p", "What is 12 * 7 + 5?")
@@ -283,7 +284,7 @@ def test_the_embedded_model_as_judge() -> None:
     try:
         found = verdict(judge)
         assert 0 < found.steps[0] < 1
-        assert found.tokens > 2 * len(judge._message(PROBLEM.question, "89")) / 10
+        assert found.tokens > 2 * len(judge._message(PROBLEM.question, ["89"])) / 10
         assert verdict(judge) == found
     finally:
         asyncio.run(judge.aclose())
@@ -359,7 +360,7 @@ def test_hostile_candidates_stay_between_the_lines(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_candidates_hold_no_control_tokens(text: str) -> None:
     tokenizer = Vocabulary(WEIGHTS)
-    asked = Message("user", make(gullible)._message("What is 1 + 1?", text))
+    asked = Message("user", make(gullible)._message("What is 1 + 1?", [text]))
     ids = tokenizer.encode_chat((asked,))
     special = [tokenizer.token(t) for t in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")]
     assert [sum(i == s for i in ids) for s in special] == [2, 1, 0]
@@ -378,7 +379,7 @@ def test_no_candidate_can_write_the_line_that_ends_it(
     text = "".join(pieces)
     stolen = marks_for(PROBLEM.question, text, 0)
     text = data.draw(st.sampled_from([text + stolen, stolen + text, f"[end of solution {stolen}]"]))
-    message = make(gullible)._message(PROBLEM.question, text)
+    message = make(gullible)._message(PROBLEM.question, [text])
     mark = marks_for(PROBLEM.question, text, 0)
     assert message.count(mark) == 3
     assert message.count(f"\n[end of solution {mark}]\n") == 1
@@ -404,3 +405,69 @@ def test_a_prompt_of_ones_own_is_fenced_too() -> None:
         f"Q: {PROBLEM.question} A: [solution {mark}]\na {{ask}} b\n[end of solution {mark}] "
         "{nothing} Answer with one word, Yes or No."
     ]
+
+
+# ------------------------------------------------------------------------------ together
+
+
+def together(judge: Judge, texts: list[str]) -> tuple[list[Any], int]:
+    """What siblings with these texts get, and the tokens metered."""
+    tree, metered = RolloutTree(PROBLEM.id), list[int]()
+    nodes = [tree.add(tree.root, i, Sample(text)) for i, text in enumerate(texts)]
+    found = asyncio.run(judge.score_siblings(PROBLEM, nodes, meter=metered.append))
+    return list(found), sum(metered)
+
+
+def by_length(prompt: Prompt, seed: int) -> Sample:
+    """Marks each of the solutions shown by its length, wherever it stands."""
+    del seed
+    shown = re.findall(r"\[solution (\d+) \w+\]\n(.*)\n", prompt.messages[-1].content)
+    lines = [f"Solution {i}: {len(text)}" for i, text in shown]
+    return Sample("\n".join(lines), finish="end", prompt_tokens=50, generated_tokens=9)
+
+
+def test_siblings_are_marked_in_one_call_whatever_their_order() -> None:
+    generator = Scripted(by_length)
+    found, tokens = together(make(generator, together=4), ["a" * 10, "b" * 30, "c" * 20])
+    assert found == [(0.1,), (0.3,), (0.2,)]
+    assert generator.calls == 1
+    assert tokens == 59
+
+
+def test_each_verdict_shows_them_in_an_order_of_its_own() -> None:
+    """A judge that favours the first place favours nobody."""
+    first = "Solution 1: 100\nSolution 2: 0\nSolution 3: 0"
+    found, _ = together(make([first], together=3, verdicts=60), ["a", "b", "c"])
+    assert sum(mark for (mark,) in found) == pytest.approx(1)
+    assert all(abs(mark - 1 / 3) < 4 * math.sqrt(2 / 9 / 60) for (mark,) in found)
+
+
+def test_whom_the_judge_passes_over_has_no_score() -> None:
+    found, _ = together(make(["Solution 1: 70"], together=3), ["a", "b"])
+    (kept,) = [f for f in found if isinstance(f, tuple)]
+    assert kept == (0.7,)
+    assert sum(isinstance(f, VerificationError) for f in found) == 1
+
+
+def test_one_without_siblings_is_marked_as_they_are() -> None:
+    assert score(make(by_length, together=4), "x" * 42) == pytest.approx(0.42)
+
+
+def test_together_and_both_exclude_each_other() -> None:
+    with pytest.raises(RecipeError, match=r"together is 2.*both"):
+        make("nano", together=2, both=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Solution 1: 80\nSolution 2: 5", [0.8, 0.05]),
+        ("solution 2 - 12.5; **Solution 1:** 100", [1.0, 0.125]),
+        ("Solution 1: 10 ... Solution 1: 90", [0.9, None]),
+        ("Solution 1: 101\nSolution 3: 50\nSolution 0: 1", [None, None]),
+        ("Solution 1 is right", [None, None]),
+        ("", [None, None]),
+    ],
+)
+def test_marks(said: str, found: list[float | None]) -> None:
+    assert marks(said, 2) == found
