@@ -37,7 +37,8 @@ class StoredProblem:
 class Row:
     """One strategy on one problem; `offset` is where its line starts in results.jsonl.
 
-    `models` has the part of `usage` of every model but the one asked by default. `processed` is
+    `confidence` in the answer is in [0, 1], None where the strategy has none. `models` has the part
+    of `usage` of every model but the one asked by default. `processed` is
     what `evals.statistics.compute.processed` finds, once somebody has asked.
     """
 
@@ -49,6 +50,7 @@ class Row:
     offset: int
     models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     processed: dict[str, float] | Literal["not asked"] | None = "not asked"
+    confidence: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -301,6 +303,7 @@ def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
         parts = {str(k): _numbers(v) for k, v in shares.items() if isinstance(v, Mapping)}
     except OverflowError:
         return None
+    sure = line.get("confidence")
     return Row(
         str(line["problem"]),
         correct if isinstance(correct, bool) else None,
@@ -309,6 +312,7 @@ def _row(line: Mapping[str, Any] | None, offset: int) -> Row | None:
         numbers,
         offset,
         parts,
+        confidence=float(sure) if isinstance(sure, int | float) and 0 <= sure <= 1 else None,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from evals.report import charts, numbers, rows, sections
+from evals.report import charts, choosing, numbers, rows, sections
 from evals.report.embed import embed
 from evals.report.html import Html, element, join
 from evals.report.load import Runs, load
@@ -117,6 +117,9 @@ def _sections(
     found["Where the tokens went"] = sections.breakdown(lines)
     if scored := numbers.calibrations(runs.strategies):
         found["Calibration of the verifier"] = sections.calibration(scored)
+    found["Abstaining"] = choosing.abstention(runs)
+    found["Judges and places"] = choosing.judges(runs)
+    found["Who can be believed"] = choosing.believed(runs)
     for key, values in numbers.groupings(runs).items():
         found[f"By {key}"] = sections.groups(runs, key, values)
     parts = []
