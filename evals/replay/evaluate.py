@@ -91,11 +91,16 @@ def supported(
     for s in strategies:
         if lacking := [lacks[need] for need in s.offline.needs if need in lacks]:
             reasons[s.label] = f"needs {'; '.join(lacking)}"
-        elif s.name == "weighted_majority" and least < 0:
+        elif s.name == "weighted_majority" and least < 0 and _sums(s):
             reasons[s.label] = f"adds up scores, and some are below 0 ({least:g}): logits? --logit"
         elif not s.budgets([recording.n]) and not s.offline.most:
             reasons[s.label] = f"needs more samples a problem than the {recording.n} there are"
     return [s for s in strategies if s.label not in reasons], reasons
+
+
+def _sums(strategy: Chosen) -> bool:
+    """Whether a weighted vote adds up the scores as they are."""
+    return bool(strategy.params.get("scale", "none") == "none")
 
 
 def missing(recording: Recording) -> dict[Need, str]:
@@ -166,7 +171,17 @@ def _chosen(label: str) -> Chosen:
 
 
 def _needs(aggregator: Any) -> tuple[Need, ...]:
-    return ("score",) if Stage("aggregator", aggregator).says("SCORES") else ()
+    stage = Stage("aggregator", aggregator)
+    if stage.says("SCORES"):
+        return ("score",)
+    return _READ.get(stage.says("READS"), ())
+
+
+_READ: Mapping[str | None, tuple[Need, ...]] = {
+    "logprobs": ("logprob",),
+    "confidence": ("confidence",),
+}
+"""What samples must have for an aggregator whose file says that it READS so."""
 
 
 def _offline(name: str) -> Offline:
@@ -180,6 +195,11 @@ def _offline(name: str) -> Offline:
     function = names.find("aggregator", name)
     if asks(function):
         raise RecipeError(f"{name} asks models, and stored samples hold no answers of theirs")
+    if Stage("aggregator", function).says("READS") == "text":
+        raise RecipeError(
+            f"{name} reads the texts of samples, which a replay does not keep; draw them again "
+            "with it as the aggregator"
+        )
     return Offline("self_consistency", name, _needs(function))
 
 

@@ -12,6 +12,7 @@ from reasoning.aggregators.majority import majority
 from reasoning.aggregators.voting import in_order
 
 VOTES = True
+READS = "text"
 
 
 def complexity(

@@ -10,6 +10,7 @@ from reasoning.aggregators.certainty import probability
 from reasoning.aggregators.voting import ruled
 
 VOTES = True
+READS = "logprobs"
 
 
 def logprob(candidates: Sequence[Candidate]) -> Choice | None:

@@ -15,6 +15,7 @@ from reasoning.aggregators import Candidate, Choice
 from reasoning.aggregators.voting import in_order, weighed
 
 VOTES = True
+READS = "text"
 
 HEDGES = ("perhaps", "maybe", "might", "possibly", "seems", "not sure", "i think")
 THINKING = ("wait", "hmm", "alternatively", "let me check", "actually")
