@@ -156,6 +156,8 @@ class Sampling:
     `top_logprobs` keeps that many likeliest tokens of each position, `confidence_k` only minus the
     mean of their log-probabilities, for every token.
     `choice` (one of these texts), `regex` and `json_schema` bind what may be said; one at most.
+    `tools` offers tools to a chat by OpenAI's own fields (`tools`, `tool_choice`,
+    `parallel_tool_calls`), sent as they stand; `Sample.info["tool_calls"]` has what is called.
     """
 
     max_tokens: Annotated[int, Field(ge=1)]
@@ -176,6 +178,7 @@ class Sampling:
     choice: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     regex: str | None = None
     json_schema: Mapping[str, Any] | None = None
+    tools: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bound = [name for name in ("choice", "regex", "json_schema") if getattr(self, name)]

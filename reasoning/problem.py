@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from reasoning.answers.thoughts import known, opened
 
@@ -14,27 +14,33 @@ if TYPE_CHECKING:
     from reasoning.generate import Generator
     from reasoning.tree import Node
 
-Role: TypeAlias = Literal["system", "user", "assistant"]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+_SPEAKERS: Final = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, as chat templates and servers know them."""
+    """One message of a conversation, as chat templates and servers know them.
+
+    `more` are the fields that only conversations with tools have: `tool_calls` of an assistant,
+    `tool_call_id` of what a tool gave back.
+    """
 
     role: Role
     content: str
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def to_json(self) -> dict[str, str]:
-        return {"role": self.role, "content": self.content}
+    def to_json(self) -> dict[str, Any]:
+        return {"role": self.role, "content": self.content, **self.more}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
-        """The inverse of `to_json`. Raises ValueError for another role or no text."""
+        """A message of texts alone. Raises ValueError for another role or no text."""
         if not isinstance(data, Mapping):
             raise ValueError(f"{data!r} is no message: a mapping with a role and its content")
         role: Any = data.get("role")
         content = data.get("content")
-        if role not in get_args(Role) or not isinstance(content, str):
+        if role not in _SPEAKERS or not isinstance(content, str):
             raise ValueError(f"{dict(data)!r} is no message: a role and its content as text")
         return cls(role, content)
 
@@ -44,9 +50,10 @@ class Problem:
     """One question, as a task states it.
 
     `messages` is what the model sees: a system message perhaps, turns that show how it is done,
-    and at the end a user message. Without them they are `system`, if there is one, and `prompt`
-    (the question itself unless the task wraps it); given, `prompt` is the last user message, and a
-    `prompt` or `system` beside them that says something else replaces theirs.
+    and at the end a user message, or what a tool gave back. Without them they are `system`, if
+    there is one, and `prompt` (the question itself unless the task wraps it); given, `prompt` is
+    the last message, and a `prompt` or `system` beside them that says something else replaces
+    theirs.
     `gold` is the dataset's answer, for reports; `answers` finds answers in texts, compares and
     grades them: mathematics with `gold` as the right answer unless a task says otherwise. `ends`
     are the marks that the thinking of the models ends with, by their names; see `thought_by`.
@@ -67,15 +74,15 @@ class Problem:
             object.__setattr__(self, name, value)
 
         if self.messages:
-            asked = [m.content for m in self.messages if m.role == "user"]
-            if self.messages[-1].role != "user":
+            last = self.messages[-1]
+            if last.role not in ("user", "tool"):
                 raise ValueError(
-                    f"problem {self.id!r}: the last message is the {self.messages[-1].role}'s; a "
+                    f"problem {self.id!r}: the last message is the {last.role}'s; a "
                     "conversation to be answered ends with the user's"
                 )
             # What `dataclasses.replace` changes is changed in the conversation, too.
-            if self.prompt and self.prompt != asked[-1]:
-                put("messages", (*self.messages[:-1], Message("user", self.prompt)))
+            if self.prompt and self.prompt != last.content:
+                put("messages", (*self.messages[:-1], replace(last, content=self.prompt)))
             systems = [m.content for m in self.messages if m.role == "system"]
             if self.system is not None and [self.system] != systems[:1]:
                 rest = tuple(m for m in self.messages if m.role != "system")
@@ -102,7 +109,12 @@ class Problem:
         """What the path that ends in `node` answers, behind the thoughts of whoever was asked.
 
         A text that was cut off has an answer only where that is marked, and a thought has none.
+        Calls of tools are answers, for kinds of answers that count them.
         """
+        if calls := (node.sample.info or {}).get("tool_calls"):
+            called = self.answers.called(calls)
+            if called is not None:
+                return called
         if not self.ends:
             return self.answers.find(node.text, node.finished)
         text, thinks = node.text, self.ends.get(node.sample.model)

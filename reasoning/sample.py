@@ -29,10 +29,12 @@ class TopLogprobs:
     """The k likeliest tokens of each position, the likeliest first.
 
     `texts` [tokens][k], `logprobs` [tokens, k] in nats; a position with fewer ends in -inf.
+    `said` [tokens] are the tokens that were said, which need not be among these; None if hidden.
     """
 
     texts: tuple[tuple[str, ...], ...]
     logprobs: FloatArray
+    said: tuple[str, ...] | None = None
 
     def at(self, position: int) -> dict[str, float]:
         """The log-probabilities of one position's tokens by their text (the likelier of two)."""
@@ -45,7 +47,8 @@ class TopLogprobs:
         values = self.logprobs.astype(float)
         rows = values if digits is None else values.round(digits)
         kept = [row[: len(t)] for row, t in zip(rows.tolist(), self.texts, strict=True)]
-        return {"texts": [list(row) for row in self.texts], "logprobs": kept}
+        said = {} if self.said is None else {"said": list(self.said)}
+        return {**said, "texts": [list(row) for row in self.texts], "logprobs": kept}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TopLogprobs:
@@ -53,7 +56,9 @@ class TopLogprobs:
         table = np.full((len(rows), max(map(len, rows), default=0)), -np.inf, np.float32)
         for i, row in enumerate(rows):
             table[i, : len(row)] = row
-        return cls(tuple(tuple(row) for row in data["texts"]), table)
+        said = data.get("said")
+        texts = tuple(tuple(row) for row in data["texts"])
+        return cls(texts, table, None if said is None else tuple(said))
 
     def __add__(self, other: TopLogprobs) -> TopLogprobs:
         k = max(self.logprobs.shape[1], other.logprobs.shape[1])
@@ -61,7 +66,14 @@ class TopLogprobs:
             np.pad(t, ((0, 0), (0, k - t.shape[1])), constant_values=-np.inf)
             for t in (self.logprobs, other.logprobs)
         ]
-        return TopLogprobs(self.texts + other.texts, np.concatenate(parts))
+        hidden = self.said is None or other.said is None
+        said = None if hidden else (*(self.said or ()), *(other.said or ()))
+        return TopLogprobs(self.texts + other.texts, np.concatenate(parts), said)
+
+    def part(self, start: int, stop: int) -> TopLogprobs:
+        """Of the tokens from `start` to `stop` alone."""
+        said = self.said and self.said[start:stop]
+        return TopLogprobs(self.texts[start:stop], self.logprobs[start:stop], said)
 
 
 class _Packed:

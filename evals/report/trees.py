@@ -41,7 +41,8 @@ STATES: Mapping[State, str] = {
 
 # Long arrays that no report shows. In JSON a quote within a text has a backslash before it.
 _ARRAYS = re.compile(
-    rb'(?<!\\)"top_logprobs": \{"texts": .*?\]\], "logprobs": \[\[[^"]*?\]\]\}(?:, )?'
+    rb'(?<!\\)"top_logprobs": \{(?:"said": \[.*?\], )?"texts": .*?\]\], '
+    rb'"logprobs": \[\[[^"]*?\]\]\}(?:, )?'
     rb'|(?<!\\)"(?:token_ids|logprobs|confidence)": \[[^\]]*\](?:, )?'
 )
 _ENDING = re.compile(rb", *\}\s*$")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reasoning.errors import RecipeError
 
@@ -41,6 +41,11 @@ class Answers(ABC):
         """The answer that `text` states. A text that was cut off (`finished` is false) has one
         only where it is marked as such. What cannot be read is no answer, so that it never wins.
         Pure and quick: it is called for every candidate."""
+
+    def called(self, calls: Sequence[Mapping[str, Any]]) -> Answer | None:
+        """The answer that a model gives by calling tools, None where that is none. Pure."""
+        del calls
+        return None
 
     @abstractmethod
     async def same(self, a: Answer, b: Answer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from reasoning.answers import (
     parts,
     readable,
 )
+from reasoning.answers.calls import is_call, of_calls
 from reasoning.answers.math import Math
 
 _SHORT = 300
@@ -44,7 +45,8 @@ def plain(gold: str | None, row: Mapping[str, Any]) -> Plain:
 class Plain(Math):
     """As mathematics, where a finished text always answers; short answers can be counted.
 
-    What is in no box stands as it was written, whether mathematics can read it or not.
+    What is in no box stands as it was written, whether mathematics can read it or not. Calls of
+    tools are answers, the same if the tools and the arguments are.
     """
 
     def find(self, text: str, finished: bool) -> Answer | None:
@@ -54,8 +56,13 @@ class Plain(Math):
             return None
         return Answer(found, " ".join(found.split())) if _prose(found) else Answer.of(found)
 
+    def called(self, calls: Sequence[Mapping[str, Any]]) -> Answer:
+        return of_calls(calls)
+
     async def same(self, a: Answer, b: Answer) -> bool:
         """Sentences are no formulas: a number in both does not make them one."""
+        if is_call(a) or is_call(b):
+            return a.key == b.key
         if _prose(a.text) or _prose(b.text):
             return " ".join(a.text.split()) == " ".join(b.text.split())
         return await super().same(a, b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reasoning.tree import Sample, TopLogprobs
+from reasoning.tree import Sample
 
 
 def part(
@@ -37,7 +37,7 @@ def part(
         token_ids=None if whole.token_ids is None else whole.token_ids[start:stop],
         logprobs=None if whole.logprobs is None else whole.logprobs[start:stop],
         confidence=None if whole.confidence is None else whole.confidence[start:stop],
-        top_logprobs=tops and TopLogprobs(tops.texts[start:stop], tops.logprobs[start:stop]),
+        top_logprobs=tops and tops.part(start, stop),
         finish="length" if stop < tokens else whole.finish,
         prompt_tokens=0 if start else whole.prompt_tokens,
         cached_tokens=0 if start else whole.cached_tokens,

@@ -199,7 +199,7 @@ def alternatives(tokens: Sequence[str], logprobs: FloatArray, k: int) -> TopLogp
     halves = np.log(left)[:, None] - np.log(2) * np.arange(1, k)
     table = np.concatenate([logprobs[:, None], halves], axis=1).astype(np.float32)
     texts = tuple((token, *(f"{token}~{i}" for i in range(1, k))) for token in tokens)
-    return TopLogprobs(texts, table)
+    return TopLogprobs(texts, table, tuple(tokens))
 
 
 def _chosen(reply: str | Sample, choice: Sequence[str], seed: int) -> str | Sample:

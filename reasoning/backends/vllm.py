@@ -94,7 +94,7 @@ class Vllm(Generator):
 
     @property
     def honours(self) -> frozenset[str]:
-        return frozenset(Sampling.__dataclass_fields__) - {"max_tokens"}
+        return frozenset(Sampling.__dataclass_fields__) - {"max_tokens", "tools"}
 
     @property
     def reads(self) -> bool:
@@ -138,7 +138,7 @@ class Vllm(Generator):
             token_ids=tuple(produced),
             logprobs=chosen(produced, rows),
             confidence=confidence(rows, params.confidence_k),
-            top_logprobs=likeliest(rows, params.top_logprobs),
+            top_logprobs=likeliest(produced, rows, params.top_logprobs),
             finish=finish,
             prompt_tokens=len(ids),
             cached_tokens=outputs[0].num_cached_tokens or 0,
@@ -240,6 +240,7 @@ class Vllm(Generator):
 
     def refuse(self, params: Sampling) -> None:
         """See `reasoning.generate.Generator`; the number of likely tokens is bounded, too."""
+        super().refuse(params)
         most = self._options.get("max_logprobs", 20)
         for name in ("confidence_k", "top_logprobs"):
             asked = getattr(params, name)

@@ -43,7 +43,7 @@ def confidence(rows: Sequence[Row], k: int) -> FloatArray | None:
     return -np.array(means, dtype=np.float32)
 
 
-def likeliest(rows: Sequence[Row], k: int) -> TopLogprobs | None:
+def likeliest(ids: Sequence[int], rows: Sequence[Row], k: int) -> TopLogprobs | None:
     """The k likeliest tokens at each token."""
     if not k:
         return None
@@ -51,4 +51,8 @@ def likeliest(rows: Sequence[Row], k: int) -> TopLogprobs | None:
     table = np.full((len(best), max(map(len, best), default=0)), -np.inf, np.float32)
     for i, row in enumerate(best):
         table[i, : len(row)] = [p.logprob for p in row]
-    return TopLogprobs(tuple(tuple(p.decoded_token or "" for p in row) for row in best), table)
+    said = None
+    if len(ids) == len(rows):
+        said = tuple(row[i].decoded_token or "" for i, row in zip(ids, rows, strict=True))
+    texts = tuple(tuple(p.decoded_token or "" for p in row) for row in best)
+    return TopLogprobs(texts, table, said)

@@ -159,6 +159,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "choice": "the sample is one of these texts",
         "regex": "the sample fits this expression",
         "json_schema": "the sample is JSON of this schema; one of these three at most",
+        "tools": "offered to the model by OpenAI's own fields: {tools: [...], tool_choice: auto, "
+        "parallel_tool_calls: true} (generator openai)",
     },
     "step": {
         "stop": "texts that end a step",

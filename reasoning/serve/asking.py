@@ -16,6 +16,7 @@ from reasoning.answers.plain import Plain
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.problem import Message, Problem
+from reasoning.serve import tools
 from reasoning.serve.messages import conversation
 from reasoning.serve.offers import Offer, Offers, sooner, tightened
 from reasoning.serve.refusal import RequestError, public
@@ -39,16 +40,13 @@ _READ = {
     *_SAMPLED,
     *("model", "messages", "max_tokens", "max_completion_tokens", "stop", "n", "seed", "stream"),
     *("stream_options", "response_format", "logit_bias", "reasoning"),
+    *("logprobs", "top_logprobs", *tools.FIELDS),
 }
 
 _OFF: tuple[Any, ...] = (None, False, [], {}, "")
 _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
-    "tools": ((), "no generator of this server is given tools"),
-    "tool_choice": (("none", "auto"), "no generator of this server is given tools"),
-    "functions": ((), "no generator of this server is given functions"),
-    "function_call": (("none", "auto"), "no generator of this server is given functions"),
-    "logprobs": ((), "a search draws many texts, and tells no log-probabilities of one"),
-    "top_logprobs": ((0,), "a search draws many texts, and tells no log-probabilities of one"),
+    "functions": ((), "use tools"),
+    "function_call": (("none", "auto"), "use tool_choice"),
     "modalities": ((["text"],), "answers are text"),
     "audio": ((), "answers are text"),
     "prediction": ((), "a search cannot use it"),
@@ -62,6 +60,10 @@ _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "structured_outputs": ((), "use response_format"),
 }
 """What would change the answer and cannot be done, with the values that ask for nothing."""
+
+
+_MOST_LIKELY = 20
+"""OpenAI's own bound on `top_logprobs`."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Stopped(Plain):
 class Asked:
     """One request: `n` searches of `problem` by the strategy `offer`.
 
-    `stop` is cut off the answer. `hurried`: it has a deadline of its own. `usage` and `progress`:
+    `stop` is cut off the answer. `logprobs`: of so many tokens beside each of the answer's own,
+    None for no log-probabilities. `hurried`: it has a deadline of its own. `usage` and `progress`:
     what a stream tells besides the text. `notes` say what was done other than asked, `ignored`
     names fields that did nothing.
     """
@@ -91,6 +94,7 @@ class Asked:
     n: int
     seed: int
     stop: tuple[str, ...]
+    logprobs: int | None
     stream: bool
     usage: bool
     hurried: bool
@@ -140,6 +144,7 @@ class House:
         notes: list[str] = []
         sampling = _sampling(body, offer, notes)
         messages, ignored = conversation(body.get("messages"))
+        tools.allow(offer, sampling.tools, messages)
         stream, progress = _flag(body, "stream"), _flag(ours, "progress", "reasoning.")
         if progress and not stream:
             notes.append("reasoning.progress is told in streams alone")
@@ -153,6 +158,7 @@ class House:
             n=_whole(body, "n", 1, 1, self.most_n),
             seed=self._seed(body),
             stop=_stops(body.get("stop")),
+            logprobs=_logprobs(body),
             stream=stream,
             hurried=deadline is not None or "seconds" in wanted,
             usage=_flag(_mapping(body, "stream_options"), "include_usage", "stream_options."),
@@ -209,6 +215,10 @@ def _sampling(body: Mapping[str, Any], offer: Offer, notes: list[str]) -> Sampli
         changes["logit_bias"] = {_token(k): v for k, v in bias.items()}
     if body.get("response_format") is not None:
         changes["json_schema"] = _schema(_mapping(body, "response_format"), offer)
+    if offered := tools.offered(body):
+        changes["tools"] = offered
+    if (likely := _logprobs(body)) is not None:
+        changes["top_logprobs"] = max(1, likely, own.top_logprobs)
     for field in ("max_tokens", "max_completion_tokens"):
         if body.get(field) is not None:
             most = _whole(body, field, 1, 1, 2**31)
@@ -224,6 +234,16 @@ def _sampling(body: Mapping[str, Any], offer: Offer, notes: list[str]) -> Sampli
         except RecipeError as error:
             raise RequestError(str(error).removeprefix("sampling: "), param=field) from None
     return found
+
+
+def _logprobs(body: Mapping[str, Any]) -> int | None:
+    """How many likeliest tokens are to be told of each; None if no log-probabilities are."""
+    most = _whole(body, "top_logprobs", 0, 0, _MOST_LIKELY)
+    if _flag(body, "logprobs"):
+        return most
+    if most:
+        raise RequestError("top_logprobs is told where logprobs is true", param="top_logprobs")
+    return None
 
 
 def _schema(form: Mapping[str, Any], offer: Offer) -> Mapping[str, Any] | None:

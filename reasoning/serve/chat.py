@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reasoning.serve.asking import Asked
+from reasoning.serve.likely import of_chat
 from reasoning.serve.streams import Blocks, block
 from reasoning.serve.wording import Said, message, summary, usage
 
@@ -25,7 +26,7 @@ def whole(asked: Asked, found: Sequence[Said], name: str) -> dict[str, Any]:
                 "index": i,
                 "message": message(said),
                 "finish_reason": said.ended,
-                "logprobs": None,
+                "logprobs": of_chat(said, asked.logprobs),
                 "search": summary(asked, said.result),
             }
             for i, said in enumerate(found)
@@ -61,11 +62,16 @@ class ChatStream:
         return found
 
     def closing(self, i: int, said: Said) -> Blocks:
-        delta: dict[str, Any] = {}
-        if said.calls:
-            delta["tool_calls"] = [{"index": k, **call} for k, call in enumerate(said.calls)]
-        told = {"finish_reason": said.ended, "search": summary(self._asked, said.result)}
-        return [self._chunk(i, delta, **told)]
+        pieces = [piece for k, call in enumerate(said.calls) for piece in _pieces(k, call)]
+        told = {
+            "finish_reason": said.ended,
+            "logprobs": of_chat(said, self._asked.logprobs),
+            "search": summary(self._asked, said.result),
+        }
+        return [
+            *[self._chunk(i, {"tool_calls": [piece]}) for piece in pieces],
+            self._chunk(i, {}, **told),
+        ]
 
     def ending(self, found: Sequence[Said]) -> Blocks:
         if not self._asked.usage:
@@ -75,3 +81,13 @@ class ChatStream:
     def _chunk(self, i: int, delta: dict[str, Any], **more: Any) -> bytes:
         choice = {"index": i, "delta": delta, "finish_reason": None, "logprobs": None, **more}
         return block({**self._head, "choices": [choice]})
+
+
+def _pieces(k: int, call: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Call number `k` as it comes in a stream: who is called, then with what."""
+    function = call.get("function") or {}
+    called = {"name": function.get("name", ""), "arguments": ""}
+    return [
+        {"index": k, "id": call["id"], "type": "function", "function": called},
+        {"index": k, "function": {"arguments": function.get("arguments", "")}},
+    ]

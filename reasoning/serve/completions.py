@@ -8,6 +8,7 @@ from typing import Any
 
 from reasoning.serve.asking import Asked
 from reasoning.serve.chat import DONE
+from reasoning.serve.likely import of_completion
 from reasoning.serve.refusal import RequestError
 from reasoning.serve.streams import Blocks, block
 from reasoning.serve.wording import Said, summary, usage
@@ -16,6 +17,7 @@ _REFUSED = {
     "messages": "a prompt is what /completions takes; messages go to /chat/completions",
     "suffix": "nothing is filled in here",
     "echo": "the prompt does not come back",
+    "tools": "calls of tools are no text; /chat/completions takes tools",
 }
 
 
@@ -25,6 +27,11 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, why in _REFUSED.items():
         if found.pop(name, None):
             raise RequestError(f"{name} is not supported: {why}", param=name)
+    likely = found.pop("logprobs", None)
+    if likely is not None:
+        if isinstance(likely, bool) or not isinstance(likely, int):
+            raise RequestError("logprobs is a whole number, of likeliest tokens", param="logprobs")
+        found |= {"logprobs": True, "top_logprobs": likely}
     prompt = found.pop("prompt", None)
     if isinstance(prompt, list) and len(prompt) == 1:
         (prompt,) = prompt
@@ -82,7 +89,7 @@ def _choice(asked: Asked, i: int, said: Said, text: str) -> dict[str, Any]:
     found = {
         "index": i,
         "text": text,
-        "logprobs": None,
+        "logprobs": of_completion(said, asked.logprobs),
         "finish_reason": "stop" if said.ended == "tool_calls" else said.ended,
         "search": summary(asked, said.result),
     }

@@ -7,12 +7,14 @@ from typing import Any
 
 from reasoning.problem import Message, Role
 from reasoning.serve.refusal import RequestError
+from reasoning.serve.tools import spoken
 
 _ROLES: Mapping[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
+    "tool": "tool",
 }
 _TEXTS = ("text", "input_text", "output_text")
 
@@ -20,7 +22,7 @@ _TEXTS = ("text", "input_text", "output_text")
 def conversation(given: Any, field: str = "messages") -> tuple[list[Message], list[str]]:
     """The messages, and the fields of them that do nothing here. Raises RequestError.
 
-    The last is the user's. What an assistant has thought is no part of what it said.
+    The last is the user's, or a tool's. What an assistant has thought is no part of what it said.
     """
     if not isinstance(given, list) or not given:
         raise RequestError(f"{field} is a list of messages, one or more", param=field)
@@ -30,17 +32,23 @@ def conversation(given: Any, field: str = "messages") -> tuple[list[Message], li
         if not isinstance(message, Mapping):
             raise RequestError(f"{where} is no message: it has a role and a content", param=where)
         role = _ROLES.get(str(message.get("role")))
-        if role is None or message.get("tool_calls") or message.get("function_call"):
+        if role is None or message.get("function_call"):
             raise RequestError(
-                f"{where} has the role {message.get('role')!r}"
-                + (" and calls tools" if role else "")
-                + "; messages here are texts of system, developer, user and assistant",
+                f"{where} has the role {str(message.get('role'))[:40]!r}"
+                + (" and function_call" if role else "")
+                + "; messages here are those of system, developer, user, assistant and tool, and "
+                "calls are tool_calls",
                 param=where,
                 code="unsupported_value",
             )
-        found.append(Message(role, text(message.get("content"), f"{where}.content")))
-        known = ("role", "content", "type")
+        more, said = spoken(message, where), message.get("content")
+        if said is None and "tool_calls" in more:
+            said = ""
+        found.append(Message(role, text(said, f"{where}.content"), more))
+        known = ("role", "content", "type", *more)
         ignored += [f"{where}.{k}" for k, v in message.items() if k not in known and v]
+    if found[-1].role == "tool":
+        return found, ignored
     if found[-1].role != "user" or not found[-1].content.strip():
         raise RequestError(
             f"{field} ends with the {found[-1].role}'s message"

@@ -41,6 +41,19 @@ class Offer:
         """Whether the first text that is drawn is the answer, whatever follows."""
         return bool(self.chain.says("SINGLE")) and len(self.chain.stages) == 1
 
+    @property
+    def whole(self) -> bool:
+        """Whether all that it does with whole answers is to count equal ones, or to race them."""
+        more = [k for k in ("STEPS", "SCORES", "MODELS", "READS") if self.chain.says(k)]
+        thinking = self.session.generator.thinking
+        parts = thinking is not None and thinking.tokens is not None
+        return not more and not parts and not any(stage.asks for stage in self._choosing)
+
+    @property
+    def _choosing(self) -> list[Stage]:
+        stages = (*self.chain.stages, self.chain.last_word)
+        return [stage for stage in stages if stage.kind == "aggregator"]
+
     def with_params(self, params: Mapping[str, Any]) -> Offer:
         """The strategy with other parameters. Raises RequestError for those that it does not take.
 

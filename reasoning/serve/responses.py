@@ -1,4 +1,4 @@
-"""The words of /v1/responses: text in, text out; nothing is kept between requests."""
+"""The words of /v1/responses: text and calls of tools; nothing is kept between requests."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _REFUSED = {
     "prompt": "no prompt is kept here; send it as input",
     "messages": "the conversation is input here",
     "n": "a response is one answer; /chat/completions has n",
+    "top_logprobs": "no log-probabilities are told here; /chat/completions has them",
 }
 _SKIPPED = ("effort", "summary", "generate_summary")
 """Fields of OpenAI's own `reasoning`."""
@@ -46,6 +47,9 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(text, Mapping):
         found["response_format"] = _format(text.get("format"))
         found["verbosity"] = text.get("verbosity")
+    if isinstance(tools := found.get("tools"), list):
+        found["tools"] = [_nested(tool) for tool in tools]
+    found["tool_choice"] = _nested(found.pop("tool_choice", None))
     messages, skipped = _messages(found.pop("input", None))
     if instructions := found.pop("instructions", None):
         messages.insert(0, {"role": "system", "content": instructions})
@@ -56,6 +60,13 @@ def _format(form: Any) -> Any:
     if isinstance(form, Mapping) and form.get("type") == "json_schema":
         return {"type": "json_schema", "json_schema": {"schema": form.get("schema")}}
     return form
+
+
+def _nested(tool: Any) -> Any:
+    """A function as chats have it: what is said of it stands a level deeper."""
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
+        return tool
+    return {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
 
 
 def _messages(given: Any) -> tuple[list[Any], list[str]]:
@@ -71,9 +82,19 @@ def _messages(given: Any) -> tuple[list[Any], list[str]]:
             skipped.append(f"input[{i}]")
         elif kind == "message":
             found.append({"role": item.get("role"), "content": item.get("content")})
+        elif kind == "function_call":
+            if not found or found[-1]["role"] != "assistant":
+                found.append({"role": "assistant", "content": ""})
+            function = {"name": item.get("name"), "arguments": item.get("arguments", "")}
+            call = {"id": item.get("call_id"), "type": "function", "function": function}
+            found[-1].setdefault("tool_calls", []).append(call)
+        elif kind == "function_call_output":
+            answered = {"tool_call_id": item.get("call_id")}
+            found.append({"role": "tool", "content": item.get("output"), **answered})
         else:
             raise RequestError(
-                f"input[{i}] is of type {kind!r}; it is a message here",
+                f"input[{i}] is of type {kind!r}; it is a message, or a call of a function or its "
+                "output here",
                 param=f"input[{i}]",
                 code="unsupported_value",
             )
@@ -103,6 +124,8 @@ def whole(asked: Asked, said: Said, name: str) -> dict[str, Any]:
 
 def _head(asked: Asked, name: str) -> dict[str, Any]:
     """What is known of a response before it has begun."""
+    offered = asked.sampling.tools
+    choice = offered.get("tool_choice", "auto" if offered else "none")
     return {
         "id": name,
         "object": "response",
@@ -115,16 +138,21 @@ def _head(asked: Asked, name: str) -> dict[str, Any]:
         "metadata": {},
         "model": asked.offer.name,
         "output": [],
-        "parallel_tool_calls": False,
+        "parallel_tool_calls": offered.get("parallel_tool_calls", bool(offered)),
         "previous_response_id": None,
         "store": False,
         "temperature": asked.sampling.temperature,
-        "tool_choice": "none",
-        "tools": [],
+        "tool_choice": _flat(choice),
+        "tools": [_flat(tool) for tool in offered.get("tools", ())],
         "top_p": asked.sampling.top_p,
         "truncation": "disabled",
         "usage": None,
     }
+
+
+def _flat(tool: Any) -> Any:
+    """The inverse of `_nested`."""
+    return tool if isinstance(tool, str) else {"type": "function", **tool["function"]}
 
 
 def _output(said: Said, name: str, thought: str | None = None) -> list[dict[str, Any]]:
@@ -133,19 +161,19 @@ def _output(said: Said, name: str, thought: str | None = None) -> list[dict[str,
     items = [_reasoning(name, thought)] if thought else []
     if said.text or not said.calls:
         items.append(_message(name, said.text))
-    for i, call in enumerate(said.calls):
-        known = call.get("function") or {}
-        items.append(
-            {
-                "type": "function_call",
-                "id": f"fc_{i}_{name}",
-                "call_id": call.get("id") or f"call_{i}",
-                "name": known.get("name", ""),
-                "arguments": known.get("arguments", ""),
-                "status": "completed",
-            }
-        )
-    return items
+    return items + [_call(name, i, call) for i, call in enumerate(said.calls)]
+
+
+def _call(name: str, i: int, call: Mapping[str, Any]) -> dict[str, Any]:
+    known = call.get("function") or {}
+    return {
+        "type": "function_call",
+        "id": f"fc_{i}_{name}",
+        "call_id": call["id"],
+        "name": known.get("name", ""),
+        "arguments": known.get("arguments", ""),
+        "status": "completed",
+    }
 
 
 def _reasoning(name: str, thought: str) -> dict[str, Any]:
@@ -215,14 +243,24 @@ class ResponseStream:
         (said,) = found
         response = whole(self._asked, said, self._name)
         response["output"] = _output(said, self._name, self._thought)
-        blocks = [
-            self._event(f"response.output_item.{what}", output_index=i, item=item)
-            for i, item in enumerate(response["output"])
-            for what in ("added", "done")
-            if item["type"] == "function_call"
-        ]
+        blocks: list[bytes] = []
+        for i, item in enumerate(response["output"]):
+            if item["type"] == "function_call":
+                blocks += self._calls(i, item)
         blocks.append(self._event(f"response.{response['status']}", response=response))
         return blocks
+
+    def _calls(self, i: int, item: Mapping[str, Any]) -> list[bytes]:
+        """The events of a call, the item with index `i`."""
+        begun = {**item, "arguments": "", "status": "in_progress"}
+        where: dict[str, Any] = {"item_id": item["id"], "output_index": i}
+        said, piece = item["arguments"], "response.function_call_arguments"
+        return [
+            self._event("response.output_item.added", output_index=i, item=begun),
+            self._event(f"{piece}.delta", **where, delta=said),
+            self._event(f"{piece}.done", **where, name=item["name"], arguments=said),
+            self._event("response.output_item.done", output_index=i, item=item),
+        ]
 
     def _begin(self, kind: str) -> list[bytes]:
         """Begin an item, unless it is begun; the one before it ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any, Literal, TypeAlias
 
 from reasoning.result import Result
@@ -23,6 +24,7 @@ class Said:
     thought: str
     ended: Ended
     calls: Sequence[Mapping[str, Any]]
+    """Of tools, in OpenAI's form."""
     result: Result
     node: Node | None
     """The winner."""
@@ -43,14 +45,19 @@ def said(result: Result, asked: Asked) -> Said:
         return Said("", "", "length" if curtailed else "stop", (), result, None)
     telling = Telling.of(asked, whole=node.text)
     thought, text = telling.all(node.text)
-    calls = (node.sample.info or {}).get("tool_calls") or ()
-    if calls:
+    calls = [_call(call) for call in (node.sample.info or {}).get("tool_calls") or ()]
+    if calls and node.finished:
         ended: Ended = "tool_calls"
     elif telling.stopped or node.finished:
         ended = "stop"
     else:
         ended = "length" if curtailed or node.sample.finish == "length" else "stop"
     return Said(text, thought, ended, calls, result, node)
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """With an identity, which the answer of the tool will name."""
+    return {**call, "id": call.get("id") or f"call_{token_hex(12)}"}
 
 
 def winner(result: Result) -> Node | None:
@@ -95,6 +102,8 @@ def summary(asked: Asked, result: Result) -> dict[str, Any]:
         "seed": asked.seed,
     }
     notes = [*asked.notes, *_notes(result)]
+    if asked.logprobs is not None and not _told(winner(result)):
+        notes.append("the model told no log-probabilities of this text")
     if notes:
         found["notes"] = notes
     if asked.ignored:
@@ -111,6 +120,12 @@ def _notes(result: Result) -> list[str]:
     if failed := result.usage.failed_calls:
         notes.append(f"{failed} calls failed")
     return notes
+
+
+def _told(node: Node | None) -> bool:
+    """Whether the tokens of the winner are known with their log-probabilities."""
+    samples = [] if node is None else [node.sample for node in node.attempt()]
+    return all(s.top_logprobs and s.top_logprobs.said is not None for s in samples)
 
 
 def _why(result: Result) -> str:

@@ -26,6 +26,7 @@ FIELDS: dict[str, Any] = {
     "choice": ("yes", "no"),
     "regex": "(yes|no)",
     "json_schema": {"type": "object", "properties": {}, "additionalProperties": False},
+    "tools": {"tools": [{"type": "function", "function": {"name": "look", "parameters": {}}}]},
 }
 """A value for every field that not everyone honours."""
 

@@ -132,10 +132,11 @@ class Nano(Generator):
 
     @property
     def honours(self) -> frozenset[str]:
-        return frozenset(Sampling.__dataclass_fields__)
+        return frozenset(Sampling.__dataclass_fields__) - {"tools"}
 
     def refuse(self, params: Sampling) -> None:
         """Raise RecipeError for a bias of what is no token and a pattern that cannot be used."""
+        super().refuse(params)
         biases(params.logit_bias, self._encode, self._vocabulary)
         self._bounds.of(params)
 

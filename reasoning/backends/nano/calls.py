@@ -116,7 +116,8 @@ class Writing(Job):
 
     def _top_logprobs(self) -> TopLogprobs:
         texts = tuple(tuple(map(self._text.name, ids)) for ids, _ in self._tops)
-        return TopLogprobs(texts, np.array([values for _, values in self._tops], np.float32))
+        said = tuple(map(self._text.name, self.tokens[self.prompt_tokens :]))
+        return TopLogprobs(texts, np.array([values for _, values in self._tops], np.float32), said)
 
 
 class Reading(Job):

@@ -39,8 +39,10 @@ _NEUTRAL = Sampling(max_tokens=1)
 
 def needs(params: Sampling) -> frozenset[Need]:
     """What has to be known of a server before it is asked with these."""
-    changed = set(params.changed()) - {*_ALWAYS, *_LOGPROBS}
+    changed = set(params.changed()) - {*_ALWAYS, *_LOGPROBS, "tools"}
     found: set[Need] = {"fields"} if changed else set()
+    if params.tools:
+        found.add("tools")
     if params.temperature > 0:
         found.add("seeds")
     return frozenset(found)
@@ -70,6 +72,10 @@ def refuse(able: Abilities, params: Sampling, server: str) -> None:
                 f"sampling.temperature is {params.temperature!r}, and the server at {server} takes "
                 "none; leave it at 1.0"
             )
+        if name == "tools":
+            if "tools" in able.found and not able.tools:
+                raise RecipeError(no_tools(server))
+            continue
         asked = "fields" in able.found or name in _LOGPROBS
         if name in _ALWAYS or name in able.knows or not asked:
             continue
@@ -86,6 +92,14 @@ def refuse(able: Abilities, params: Sampling, server: str) -> None:
             f"sampling.{name} is {getattr(params, name)!r}, which the server at {server} does not "
             f"know; {cure}, or use a server that does (vLLM)"
         )
+
+
+def no_tools(server: str) -> str:
+    return (
+        f"sampling.tools offers tools, and the server at {server} takes none "
+        "(/chat/completions refuses them); vLLM wants --enable-auto-tool-choice and a "
+        "--tool-call-parser"
+    )
 
 
 def body(
@@ -105,6 +119,7 @@ def body(
         "temperature": params.temperature,
         **_drawing(able, params),
         **request.logprobs(able, params),
+        **params.tools,
     }
     if params.temperature > 0:
         wide = able.mode == "tokens" and not able.native

@@ -170,8 +170,15 @@ class OpenAI(Generator):
 
         Raises RecipeError for what the server cannot do, EngineError once no server is left.
         """
-        able = await self._knowing(fields.needs(params), prompt)
+        needs = fields.needs(params)
+        if tools := request.wants_tools(prompt, params):
+            needs |= {"tools"}
+        able = await self._knowing(needs, prompt)
         self.refuse(params)
+        if tools:
+            if not able.tools:
+                raise RecipeError(fields.no_tools(self.urls[0]))
+            able = request.in_a_chat(able)
         if any(isinstance(token, str) for token in params.logit_bias):
             params = replace(params, logit_bias=await self._biases(params, able))
         held = await self._holding(prompt, able)
@@ -319,7 +326,9 @@ class OpenAI(Generator):
         everything = frozenset(Sampling.__dataclass_fields__) - {"max_tokens"}
         if self._able is None or _open(self._able, "fields"):
             return everything
-        told = ("confidence_k", "top_logprobs") if self._able.logprobs else ()
+        told = {"confidence_k", "top_logprobs"} if self._able.logprobs else set()
+        if self._able.tools or _open(self._able, "tools"):
+            told.add("tools")
         return (self._able.knows | {"temperature", "stop", *told}) & everything
 
     def refuse_steps(self) -> None:

@@ -24,6 +24,7 @@ from reasoning.backends.openai.request import (
     Abilities,
     Need,
     Seeds,
+    in_a_chat,
     logprobs,
 )
 from reasoning.errors import TransientError
@@ -39,6 +40,14 @@ _THOUGHT, _LONG_THOUGHT = 4, 96
 """Tokens of a thought that is cut, and of the answer without."""
 _PUZZLE = "Start with 7. Add 5. Multiply by 3. Subtract 4. What is the result?"
 _SEEDS = (1_203_117, 77_203_119)
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "note",
+        "description": "Not needed for counting.",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
 _HOT = (2.0, 1.0)
 """Temperatures at which seeds are told apart: some servers allow no more than 1."""
 
@@ -242,6 +251,19 @@ async def with_budget(ask: Questions, able: Abilities) -> Abilities:
     return replace(able, budgets=bool(held))
 
 
+async def with_tools(ask: Questions, able: Abilities) -> Abilities:
+    """Whether a chat may offer tools: asked with one that nobody needs."""
+    chat = in_a_chat(able)
+    asked = {**question(chat), "tools": [_TOOL], "tool_choice": "auto"}
+    try:
+        choice = await ask.choice(path_of(chat), asked)
+    except TransientError as error:
+        if " answered 500" not in str(error):  # llama.cpp's way to refuse them
+            raise
+        choice = None
+    return replace(able, tools=choice is not None)
+
+
 async def _with_fields(ask: Questions, able: Abilities) -> Abilities:
     return await with_fields(able, partial(ask.said, able))
 
@@ -252,6 +274,7 @@ _LEARN: Mapping[Need, Callable[[Questions, Abilities], Awaitable[Abilities]]] = 
     "fields": _with_fields,
     "seeds": with_seeds,
     "budget": with_budget,
+    "tools": with_tools,
 }
 
 

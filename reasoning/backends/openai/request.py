@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from reasoning.errors import RecipeError
@@ -87,14 +87,14 @@ CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": Tru
 """The wish that an answer be continued."""
 BUDGET: Final = "thinking_token_budget"
 """vLLM's name for the tokens after which it ends a thought."""
-Need: TypeAlias = Literal["steps", "likelihood", "fields", "seeds", "budget"]
+Need: TypeAlias = Literal["steps", "likelihood", "fields", "seeds", "budget", "tools"]
 """What is found out only if something needs it."""
-NEEDS: Final[tuple[Need, ...]] = ("steps", "likelihood", "fields", "seeds", "budget")
+NEEDS: Final[tuple[Need, ...]] = ("steps", "likelihood", "fields", "seeds", "budget", "tools")
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a server can do, found out once. The last seven only if something needs them: `found`.
+    """What a server can do, found out once. The last eight only if something needs them: `found`.
 
     mode: how a path is handed over.
     native: paths go to /generate, SGLang's own door.
@@ -123,6 +123,7 @@ class Abilities:
     bounds: its name for bounds on the text: structured_outputs, guided, regex; or empty.
     seeds: what different seeds, and the same one, come to; see `Seeds`.
     budgets: it ends a thought where it is told to.
+    tools: a chat may offer tools.
     """
 
     mode: Mode
@@ -153,6 +154,7 @@ class Abilities:
     bounds: str = ""
     seeds: Seeds | None = None
     budgets: bool = False
+    tools: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,26 @@ def chat(prompt: Prompt, able: Abilities) -> dict[str, Any]:
     refuse_steps(able)
     messages.append({"role": "assistant", "content": text})
     return {"messages": messages, **(CONTINUE if able.closes else {})}
+
+
+def wants_tools(prompt: Prompt, params: Sampling) -> bool:
+    """Whether a call offers tools, or its conversation has spoken with some.
+
+    Raises RecipeError where it would go on from what the model has said: a server reads calls of
+    tools from whole answers alone.
+    """
+    wants = bool(params.tools) or any(message.more for message in prompt.problem.messages)
+    if wants and (prompt.turn is not None or prompt.text):
+        raise RecipeError(
+            "sampling.tools offers tools, and this strategy goes on from what has been said; use "
+            "one whose samples are whole answers (sample, self_consistency, first_finish, ...)"
+        )
+    return wants
+
+
+def in_a_chat(able: Abilities) -> Abilities:
+    """The same server, asked at /chat/completions: who else knows of tools?"""
+    return able if able.mode == "chat" else replace(able, mode="chat", native=False)
 
 
 def opened(text: str, able: Abilities, marks: tuple[str, str]) -> bool | None:

@@ -142,12 +142,20 @@ async def likeliest(
     if not k or not _known(len(answer.tops), tokens, answer) or not all(answer.tops):
         return None
     rows = [sorted(row, key=lambda top: -top[1])[:k] for row in answer.tops]
-    ids = {text for row in rows for text, _ in row if text.startswith(_ID)}
+    said = answer.strings
+    ids = {t for row in (*[[t for t, _ in row] for row in rows], said) for t in row if _is_id(t)}
     names = await tokenizer.texts([int(text[len(_ID) :]) for text in sorted(ids)]) if ids else {}
-    texts = tuple(
-        tuple(names[int(t[len(_ID) :])] if t in ids else t for t, _ in row) for row in rows
-    )
+
+    def text(token: str) -> str:
+        return names[int(token[len(_ID) :])] if token in ids else token
+
+    texts = tuple(tuple(text(token) for token, _ in row) for row in rows)
     table = np.full((len(rows), max(map(len, rows))), -np.inf, np.float32)
     for i, row in enumerate(rows):
         table[i, : len(row)] = [p for _, p in row]
-    return TopLogprobs(texts, table)
+    whole = len(said) == len(rows)
+    return TopLogprobs(texts, table, tuple(map(text, said)) if whole else None)
+
+
+def _is_id(token: str) -> bool:
+    return token.startswith(_ID) and token[len(_ID) :].isdecimal()

@@ -62,7 +62,8 @@ def test_completions(listening: Any) -> None:
         ({"prompt": "a", "echo": True}, "echo is not supported"),
         ({"prompt": "a", "suffix": "b"}, "suffix is not supported"),
         ({"prompt": "a", "best_of": 3}, "best_of is not supported"),
-        ({"prompt": "a", "logprobs": 2}, "logprobs is not supported"),
+        ({"prompt": "a", "logprobs": True}, "logprobs is a whole number"),
+        ({"prompt": "a", "tools": [{}]}, "tools is not supported"),
     ],
 )
 def test_completions_refuse(served: Any, body: dict[str, Any], why: str) -> None:
@@ -145,7 +146,8 @@ def test_responses_as_a_stream(listening: Any, progress: bool) -> None:
     [
         ({"previous_response_id": "resp_1"}, "send the whole conversation"),
         ({"background": True}, "background is not supported"),
-        ({"tools": [{"type": "web_search"}]}, "tools is not supported"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0] is of type 'web_search'"),
+        ({"top_logprobs": 3}, "top_logprobs is not supported"),
         ({"reasoning": {"effort": "high"}}, "reasoning_effort is not supported"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "'item_reference'"),
         ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {}}}}, "no schema"),

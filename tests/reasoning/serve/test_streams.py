@@ -164,7 +164,7 @@ def test_stop_strings_are_never_told(listening: Any) -> None:
 
 
 def test_a_mistake_is_an_error_before_the_stream(listening: Any) -> None:
-    with pytest.raises(openai.BadRequestError, match="tools is not supported"):
+    with pytest.raises(openai.BadRequestError, match="tools are not supported"):
         streamed(listening, None, tools=[{"type": "function", "function": {"name": "f"}}])
     with pytest.raises(openai.NotFoundError, match="did you mean 'sample'"):
         streamed(listening, None, model="simple")
