@@ -160,7 +160,7 @@ def upstream(flavour: Flavour, listening: Any, body: dict[str, Any], says: Any =
         model = generator(base_url=url)
         try:
             async with (
-                listening(model, strategies=["sample"]) as ours,
+                listening(model, strategies=[{"searcher": "sample"}]) as ours,
                 openai.AsyncOpenAI(base_url=ours, api_key="none", max_retries=0) as ai,
             ):
                 data: Any = {"model": "sample", "messages": ASKED, **body}
@@ -219,7 +219,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def refusal(served: Any, body: dict[str, Any], model: Any) -> str:
-    strategies = ["sample", {"searcher": "best_of_n", "n": 2}, {"searcher": "beam_search", "n": 2}]
+    strategies = [
+        {"searcher": "sample"},
+        {"searcher": "best_of_n", "n": 2},
+        {"searcher": "beam_search", "width": 2},
+    ]
 
     async def main() -> Any:
         async with served(model, strategies=strategies, verifier="logprob") as web:
