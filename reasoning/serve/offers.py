@@ -257,6 +257,8 @@ def sooner(limits: Limits, seconds: float | None) -> Limits:
 
 def tightened(limits: Limits, asked: Mapping[str, Any]) -> Limits:
     """The limits with those that a client asks for. Raises RequestError for a wider one."""
+    if not asked:
+        return limits
     try:
         wanted = Limits(**names.checked(Limits, asked))
     except RecipeError as error:
