@@ -13,6 +13,7 @@ from reasoning.errors import RecipeError, unknown
 from reasoning.plugin import Plugin
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
+from reasoning.serve.discreet import discreet
 from reasoning.serve.refusal import RequestError
 from reasoning.session import Session, expect
 from reasoning.settings import Limits
@@ -159,6 +160,7 @@ class Offers:
     async def open(self) -> AsyncIterator[None]:
         """Start everything, and close it at the end. Raises EngineError, RecipeError."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(discreet())
             for part in self._built.values():
                 if isinstance(part, Plugin):
                     stack.push_async_callback(part.aclose)

@@ -1,0 +1,137 @@
+"""A server behind that misbehaves, and clients that leave: nothing is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from reasoning.backends.openai import openai as generator
+from reasoning.clock import RealClock
+from reasoning.testing.http_server import CHAT, Fault, Served, serving
+
+ASKED: Any = [{"role": "user", "content": "What is 3 + 4?"}]
+SHAPE = {"message", "type", "param", "code"}
+
+
+class Hasty(RealClock):
+    """Waits for nothing before it tries again."""
+
+    async def sleep(self, delay: float) -> None:
+        await super().sleep(0)
+
+
+def behind(url: str) -> Any:
+    """The generator of a server that is given up at once."""
+    model = generator(base_url=url, patience=0, timeout=5)
+    model.clock = lambda problem: Hasty()  # type: ignore[method-assign]
+    model._clock = Hasty()
+    return model
+
+
+def reply(listening: Any, fault: Fault | None, body: dict[str, Any], **headers: str) -> Any:
+    """What comes of a request where every call goes wrong."""
+
+    async def work(server: Served) -> Any:
+        model = behind(server.url)
+        try:
+            async with listening(model) as url, httpx.AsyncClient() as web:
+                server.fault = lambda call: fault
+                asked = {
+                    "model": "sample",
+                    "messages": ASKED,
+                    "max_tokens": 40,
+                    "min_tokens": 20,
+                    **body,
+                }
+                return await web.post(f"{url}/chat/completions", json=asked, headers=headers)
+        finally:
+            await model.aclose()
+
+    with serving(CHAT) as server:
+        found = asyncio.run(work(server))
+        assert str(server.port) not in found.text
+    return found
+
+
+FAULTS: list[Fault] = ["reset", "429", "500", "503", "half", "stop short"]
+FAULTS += ["not json", "not an answer"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_call_that_fails_is_an_error_as_openai_tells_it(listening: Any, fault: Fault) -> None:
+    found = reply(listening, fault, {"model": "self_consistency"})
+    assert found.status_code in (502, 503)
+    error = found.json()["error"]
+    assert set(error) == SHAPE
+    assert (error["type"], error["code"]) in (
+        ("server_error", "generation_failed"),
+        ("server_error", "engine_gone"),
+    )
+    assert found.headers["x-should-retry"] == ("true" if found.status_code == 503 else "false")
+
+
+@pytest.mark.parametrize("fault", ["500", "half", "not json"])
+def test_a_stream_that_fails_ends_with_an_error(listening: Any, fault: Fault) -> None:
+    found = reply(listening, fault, {"stream": True})
+    assert found.status_code == 200
+    assert found.headers["content-type"].startswith("text/event-stream")
+    *_, last = found.text.strip().split("\n\n")
+    name, data = last.split("\n")
+    assert name == "event: error"
+    assert set(json.loads(data.removeprefix("data: "))["error"]) == SHAPE
+
+
+@pytest.mark.parametrize("fault", ["hang", "hold"])
+def test_a_server_that_is_silent_is_left_at_the_deadline(listening: Any, fault: Fault) -> None:
+    found = reply(listening, fault, {}, **{"X-Deadline-Seconds": "0.1"})
+    (choice,) = found.json()["choices"]
+    assert (found.status_code, choice["finish_reason"]) == (200, "length")
+    assert "limits.seconds ended the search" in choice["search"]["notes"][0]
+
+
+def test_clients_that_leave_at_any_time_leave_nothing_behind(listening: Any) -> None:
+    rng, told = random.Random(7), {"answered": 0, "left": 0}
+
+    async def one(ai: openai.AsyncOpenAI, i: int, patience: float) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                asked: Any = {"model": ("sample", "self_consistency")[i % 2], "messages": ASKED}
+                if i % 3:
+                    await ai.chat.completions.create(**asked, n=1 + i % 2)
+                else:
+                    async with await ai.chat.completions.create(**asked, stream=True) as stream:
+                        async for _ in stream:
+                            await asyncio.sleep(0)
+            told["answered"] += 1
+        except TimeoutError:
+            told["left"] += 1
+
+    async def work(server: Served) -> None:
+        model = behind(server.url)
+        async with (
+            listening(model, sampling={"max_tokens": 40}) as url,
+            openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as ai,
+        ):
+            await one(ai, 0, 60)
+            tasks = len(asyncio.all_tasks())
+            server.fault = lambda call: (None, "hold", "drip", None)[call.number % 4]  # type: ignore[return-value]
+            async with asyncio.TaskGroup() as group:
+                for i in range(60):
+                    group.create_task(one(ai, i, rng.uniform(0, 0.4)))
+            server.fault = lambda call: None
+            (replica,) = model.pool.replicas
+            async with asyncio.timeout(20):
+                while replica.busy or len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await one(ai, 1, 60)  # and the server goes on
+        await model.aclose()
+
+    with serving(CHAT) as server:
+        asyncio.run(work(server))
+    assert told["left"] > 10
