@@ -44,6 +44,7 @@ class Server(uvicorn.Server):
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # nobody asks where a client says that it is
             timeout_graceful_shutdown=max(1, round(settings.drain)),
         )
         super().__init__(config)
