@@ -29,7 +29,7 @@ class Hasty(RealClock):
 def behind(url: str) -> Any:
     """The generator of a server that is given up at once."""
     model = generator(base_url=url, patience=0, timeout=5)
-    model.clock = lambda problem: Hasty()  # type: ignore[method-assign]
+    model.clock = lambda problem: Hasty()
     model._clock = Hasty()
     return model
 
@@ -120,7 +120,7 @@ def test_clients_that_leave_at_any_time_leave_nothing_behind(listening: Any) -> 
         ):
             await one(ai, 0, 60)
             tasks = len(asyncio.all_tasks())
-            server.fault = lambda call: (None, "hold", "drip", None)[call.number % 4]  # type: ignore[return-value]
+            server.fault = lambda call: (None, "hold", "drip", None)[call.number % 4]
             async with asyncio.TaskGroup() as group:
                 for i in range(60):
                     group.create_task(one(ai, i, rng.uniform(0, 0.4)))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 
 from reasoning.backends.openai import openai as generator
-from reasoning.backends.scripted import Scripted
+from reasoning.backends.scripted import Scripted, alternatives
+from reasoning.sample import TopLogprobs
 from reasoning.testing.http_server import CHAT, VLLM, Flavour, serving
 
 ASKED: Any = [{"role": "user", "content": "What is 3 + 4?"}]
@@ -73,6 +76,16 @@ def test_the_embedded_model_tells_them(listening: Any) -> None:
 
     whole, *_ = asking(listening, nano(), max_tokens=20)
     assert "".join(t.token for t in whole.logprobs.content) == whole.message.content
+
+
+def test_tokens_that_were_said_are_kept() -> None:
+    tops = alternatives(["It", " is", " 7"], np.array([-0.5, -1.0, -1.5], np.float32), 2)
+    again = TopLogprobs.from_json(json.loads(json.dumps(tops.to_json(None))))
+    assert again.said == tops.said == ("It", " is", " 7")
+    assert (tops.part(0, 1) + tops.part(1, 3)).said == tops.said
+    mute = TopLogprobs(tops.texts, tops.logprobs)
+    assert "said" not in mute.to_json(None)
+    assert (tops + mute).said is None
 
 
 def test_who_does_not_know_them_refuses(served: Any) -> None:

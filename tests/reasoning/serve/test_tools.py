@@ -94,7 +94,7 @@ def test_the_most_frequent_call_wins(listening: Any) -> None:
 
 def test_calls_of_a_response(listening: Any) -> None:
     model = Calling([call('{"place": "Oslo"}'), call("{}", "now", id="n")])
-    flat = {"type": "function", **TOOL["function"], "strict": False}  # type: ignore[dict-item]
+    flat = {"type": "function", **TOOL["function"], "strict": False}
 
     async def work(ai: openai.AsyncOpenAI) -> Any:
         chosen = {"type": "function", "name": "weather"}
@@ -130,7 +130,7 @@ def test_a_call_that_is_cut_is_none(listening: Any) -> None:
     cut = Sample("", finish="length", info={"tool_calls": [call('{"pla', id="x")]})
 
     async def work(ai: openai.AsyncOpenAI) -> Any:
-        return await ai.chat.completions.create(model="sample", messages=ASKED, tools=[TOOL])  # type: ignore[list-item]
+        return await ai.chat.completions.create(model="sample", messages=ASKED, tools=[TOOL])
 
     (choice,) = by(listening, work, Scripting([cut])).choices
     assert choice.finish_reason == "length"
