@@ -70,16 +70,16 @@ def test_what_a_page_shows_runs(page: Path, port: int, tmp_path: Path) -> None:
         pytest.skip(how)
     if page.stem == "openai-npm" and not (modules := npm()):
         pytest.skip("npm install openai, and set REASONING_NODE_MODULES to the node_modules")
-    found = re.findall(r"^```(python|bash|js)\n(.*?)^```$", page.read_text(), re.M | re.S)
+    found = re.findall(r"^```(py|bash|js)\n(.*?)^```$", page.read_text(), re.M | re.S)
     assert found, "a page shows something"
     for language, code in found:
         code = code.replace("localhost:8001", f"127.0.0.1:{port}")
         assert str(port) in code
-        script = tmp_path / {"python": "shown.py", "bash": "shown.sh", "js": "shown.mjs"}[language]
+        script = tmp_path / {"py": "shown.py", "bash": "shown.sh", "js": "shown.mjs"}[language]
         script.write_text(code)
         if language == "js":
             (tmp_path / "node_modules").symlink_to(modules)
-        run = {"python": sys.executable, "bash": "bash", "js": "node"}[language]
+        run = {"py": sys.executable, "bash": "bash", "js": "node"}[language]
         env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         env["HF_DATASETS_CACHE"] = str(tmp_path / "cache")
