@@ -18,8 +18,7 @@ from typing import Any
 import mpmath
 
 from reasoning.answers.library import same_by_library
-from reasoning.answers.numeric import TERMS, both_cases, point, tolerance
-from reasoning.answers.quantities import last_place
+from reasoning.answers.numeric import TERMS, both_cases, nudged, point
 from reasoning.answers.regions import read_region, same_region
 from reasoning.answers.rules import at_top
 from reasoning.answers.syntax import FUNCTIONS, Tree, read, variables
@@ -73,13 +72,12 @@ def same_by_digits(a: str, b: str) -> bool | None:
     x, y = read(a), read(b)
     if x is None or y is None:
         return None
-    places = [place[0] for text in (a, b) if (place := last_place(text))]
-    allowed = Fraction(0) if places else tolerance(a, b)
+    moved = [[[read(text) for text in both] for both in nudged(side)] for side in (a, b)]
     agreeing = 0
     limits = _limits(x) | _limits(y)
     for at in _points(sorted(variables(x) | variables(y)), both_cases(a, b), limits):
         try:
-            equal = _vanishes(("add", x, ("negative", y)), at, allowed, places)
+            equal = _vanishes(("add", x, ("negative", y)), at, moved)
         except UndefinedError:
             if _defined(x, at) != _defined(y, at):
                 return False
@@ -127,13 +125,10 @@ def _limits(tree: Tree, inside: bool = False) -> frozenset[str]:
     return frozenset().union(*parts)
 
 
-def _vanishes(
-    tree: Tree,
-    at: Mapping[str, Any],
-    allowed: Fraction = Fraction(0),
-    places: Sequence[Fraction] = (),
-) -> bool:
-    """Whether a difference is zero at a point, or no larger than is allowed.
+def _vanishes(tree: Tree, at: Mapping[str, Any], moved: Sequence[Sequence[Any]] = ()) -> bool:
+    """Whether a difference is zero at a point, or less than what long decimals may be off.
+
+    `moved` are the two sides with their long decimals nudged, see `numeric.nudged`.
 
     The more digits, the larger or smaller the numbers on the way: a product of what is met there
     is never taken for rounding.
@@ -149,13 +144,14 @@ def _vanishes(
         unit = mpmath.mpf(10) ** -few
         if abs(fine) <= max(abs(rough), unit) * unit:
             return True
-        if places:
-            place = max(places)
-            return bool(abs(fine) < mpmath.mpf(place.numerator) / place.denominator)
-        if allowed:
-            sides = (_evaluate(side, at, 3 * few)[0] for side in (tree[1], tree[2]))
-            return bool(abs(fine) * allowed.denominator < allowed.numerator * max(map(abs, sides)))
-    return False
+        if not any(moved):
+            return False
+        steps = []
+        for side, others in zip((tree[1], tree[2][1]), moved, strict=True):
+            here, _ = _evaluate(side, at, 3 * few)
+            there = ([_evaluate(form, at, 3 * few)[0] for form in both] for both in others)
+            steps.append(mpmath.fsum(min(abs(value - here) for value in both) for both in there))
+        return bool(abs(fine) < max(steps))
 
 
 def _defined(tree: Tree, at: Mapping[str, Any]) -> bool:

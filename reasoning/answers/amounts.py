@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections import deque
 
+from reasoning.answers.compound import told_before
+from reasoning.answers.quantities import unit_named
+
 _DIGITS = (
     r"(?:(?:[0-9]{1,3}(?: [0-9]{3}){0,9} 0[0-9]{2}(?![0-9])"  # 12 000; 12 345 may be two
     r"|[0-9]{1,3}(?:(?:,|\{,\}|,\\!|\\,|[\u00a0\u2009\u202f])[0-9]{3}){1,30}(?![0-9])|[0-9]+)"
@@ -35,7 +38,11 @@ _SHORT_FRAC = re.compile(r"(?P<whole>[0-9]{0,4})\\[dtc]?frac\s?\Z")
 _ROOT = re.compile(r"(?P<times>(?:[0-9]{1,20}\s?/?)?)\s?(?:\\sqrt\s?\{?|√\s?[({]?|\bsqrt\()\s?\Z")
 _CLOCK = re.compile(r"(?<![\d:])(?:[0-9]{1,4}:){1,3}\Z")
 _OVER = re.compile(r"(?<![0-9./])(?P<top>[0-9]{1,40})[ ]?[/⁄][ ]?\Z")
-_WHOLE = re.compile(r"(?<![0-9./,^])(?P<whole>[0-9]{1,3})[ ]?\Z")
+_WHOLE = re.compile(r"(?<![0-9./,^])(?P<whole>[0-9]{1,3})[ ]?(?P<and>and[ ])?\Z")
+_PARTS = re.compile(r"[ ]and[ ](?:(?:a|one)[ -])?(half|quarter)\b|[ ]and[ ](three[ -]quarters)\b")
+_PART_OF_ONE = {"half": "1/2", "quarter": "1/4"}
+_SCALE = re.compile(r"[ ](?:(?:hundred|thousand|million|billion|trillion)\b[ ]?)+")
+_WORD = re.compile(r"\s?([A-Za-z]+)")
 _PART = re.compile(
     r"(?:_|\^)\s?[{(]?\s?[-−]?\Z|\\[dtc]?frac\s?\{\s?\Z"
     r"|(?<![A-Za-z\\])(?!(?:Rs|USD|US|EUR|GBP|INR)\Z)[A-Za-z]{1,3}\Z"
@@ -100,7 +107,7 @@ def _composed(before: str, number: str, after: str) -> tuple[int, str | None]:
     """How many characters of `before` belong to a number, and the number without its sign."""
     if not number.isascii():
         number = unicodedata.normalize("NFKC", number).replace("⁄", "/")
-        return _mixed(before, number, 0)
+        return _mixed(before, number, 0, after)
     raised = _SUPERSCRIPT.match(after)
     if raised:
         power = unicodedata.normalize("NFKC", raised[0]).replace("−", "-").lstrip("+")
@@ -121,9 +128,16 @@ def _composed(before: str, number: str, after: str) -> tuple[int, str | None]:
     if found := _CLOCK.search(before):
         return len(found[0]), found[0] + number
     if found := _OVER.search(before):
-        return _mixed(before[: found.start()], f"{found['top']}/{number}", len(found[0]))
+        fraction = f"{found['top']}/{number}"
+        return _mixed(before[: found.start()], fraction, len(found[0]), after)
     if _PART.search(before):
         return 0, None
+    if part := _PARTS.match(after):
+        return 0, f"{number} {_PART_OF_ONE.get(part[1], '3/4')}"
+    if amount := told_before(before, number, after):
+        return amount
+    if scale := _SCALE.match(after):
+        return 0, number + scale[0].rstrip()
     return 0, number + (r"\pi" if _PI.match(after) else "")
 
 
@@ -131,11 +145,13 @@ def _fraction(found: re.Match[str], top: str, bottom: str) -> str:
     return rf"{found['whole']}\frac{{{top}}}{{{bottom}}}"
 
 
-def _mixed(before: str, fraction: str, length: int) -> tuple[int, str]:
-    """A fraction with the whole number before it, as in 2 1/2."""
+def _mixed(before: str, fraction: str, length: int, after: str) -> tuple[int, str]:
+    """A fraction with the whole number before it: 2 1/2, and 2 and 1/2 of a known unit."""
     top, _, bottom = fraction.partition("/")
     proper = len(bottom) < 6 and top.isdigit() and bottom.isdigit() and int(top) < int(bottom)
-    if proper and (found := _WHOLE.search(before)):
+    found = _WHOLE.search(before) if proper else None
+    unit = _WORD.match(after)
+    if found and (not found["and"] or (unit and unit_named(unit[1]))):
         return length + len(found[0]), f"{found['whole']} {fraction}"
     return length, fraction
 

@@ -22,6 +22,10 @@ _SYMBOL = re.compile(r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{?\w\}?)?\s*")
 _TOLD = re.compile(
     r"[ ](?:is|equals|=|are|was)[ ](?:equal to[ ]|approximately[ ])?(?=[-−]?\$?\.?\d)"
 )
+_ASIDE = re.compile(
+    r"(?i)\b(?:where|for|all|any|each|every|of|in|when|if|since|let|and|both|variables?) \Z"
+)
+_MEANS = re.compile(r",? (?:is|are|denotes?|represents?|stands? for)\b|,? and \$")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}(?![A-Za-z(^_])")
 
 
@@ -41,10 +45,20 @@ def content(match: re.Match[str]) -> str:
 
 def _last(text: str) -> re.Match[str] | None:
     found = (match for match in MATH.finditer(text) if content(match).strip())
-    for match in reversed(deque(found, maxlen=16)):
-        if not (match["b"] or match["e"]) or not is_prose(content(match)):
-            return match
-    return None
+    kept = [
+        match
+        for match in reversed(deque(found, maxlen=16))
+        if not (match["b"] or match["e"]) or not is_prose(content(match))
+    ]
+    return next((match for match in kept if not _explained(text, match)), next(iter(kept), None))
+
+
+def _explained(text: str, match: re.Match[str]) -> bool:
+    """Whether a formula is a symbol that is only spoken of: "$n=5$, where $n$ is the number"."""
+    if not _SYMBOL.fullmatch(content(match)) or _TOLD.match(text, match.end()):
+        return False
+    before = text[max(0, match.start() - 12) : match.start()]
+    return bool(_ASIDE.search(before) or _MEANS.match(text, match.end()))
 
 
 def last_math(text: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 _LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 _MISREAD = re.compile(
-    r"\\(?:circ|text|ldots|mid|lor|land|mathrm|not|angle|triangle)(?![A-Za-z])|['?:]"
+    r"\\(?:circ|text|ldots|mid|lor|land|mathrm|not|angle|triangle)(?![A-Za-z])|['?:]|!!"
     r"|(?<![A-Za-z\\])[fgFG]\^(?:\{[^{}]*\}|\w)\s*\(|[hH]\^\{-1\}\s*\("  # inverse functions
     r"|\^(?:\{[^{}]*\}|-?[A-Za-z0-9])\s*\^"  # 2^3^2
 )

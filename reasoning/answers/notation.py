@@ -54,7 +54,11 @@ _PLAIN = (
     (re.compile(r"(?<=[0-9)}A-Za-z])\+\s*-\s*(?=[0-9A-Za-z(\\])"), "-"),
     (re.compile(r"(?<=[0-9)}A-Za-z])-\s*-\s*(?=[0-9A-Za-z(\\])"), "+"),
 )
-_VECTOR = re.compile(r"\\(?:vec|(?:wide)?hat|overrightarrow|boldsymbol)(?![A-Za-z])")
+_NESTED = re.compile(r"\[\[[^\[\]]*\](?:,\s*\[[^\[\]]*\])*\]\Z")
+_CHOSEN = re.compile(
+    r"(?<![A-Za-z0-9])C\(([0-9]+), ?([0-9]+)\)|\{?\}?_\{?([0-9]+)\}?C_\{?([0-9]+)\}?(?![0-9])"
+)
+_VECTOR = re.compile(r"\\(?:vec|(?:wide)?hat|overrightarrow|boldsymbol|nabla)(?![A-Za-z])")
 _PROGRAM = re.compile(r"(?<=[0-9*])\s*\bI\b|(?<=[0-9])j\Z")
 
 
@@ -71,6 +75,11 @@ def respelled(text: str) -> str:
         text = _program(text)
     for pattern, spelling in _PLAIN:
         text = pattern.sub(spelling, text)
+    if _NESTED.match(text):
+        rows = re.sub(r"\],\s*\[", r"\\\\", text[2:-2]).replace(",", "&")
+        return rf"\begin{{pmatrix}}{rows}\end{{pmatrix}}"
+    if "C" in text:
+        text = _CHOSEN.sub(lambda m: rf"\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text)
     text = _DOTS.sub(r"\\ldots", text)
     if "." in text:
         text = _repeating(text)

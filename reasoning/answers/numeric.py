@@ -14,7 +14,7 @@ from __future__ import annotations
 import cmath
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
@@ -59,18 +59,20 @@ def same_by_value(a: str, b: str) -> bool | None:
     x, y = values(a, kept), values(b, kept)
     if x is None or y is None:
         return None
+    moved = [[[values(t, kept) or () for t in both] for both in nudged(side)] for side in (a, b)]
     allowed = tolerance(a, b)
     algebraic = len(x) == len(y) == 1 or (_rational(read(a)) and _rational(read(b)))
     sure = algebraic and not allowed
     if len(x) != len(y):  # one is constant
         x, y = (v * POINTS if len(v) == 1 else v for v in (x, y))
     sure = True
-    for left, right in zip(x, y, strict=True):
+    for k, (left, right) in enumerate(zip(x, y, strict=True)):
         if left is None or right is None:
             sure = False
         elif isinstance(left, Fraction) and isinstance(right, Fraction):
             apart = abs(left - right)
-            if apart and apart >= allowed * max(abs(left), abs(right)):
+            steps = [_step(value, k, by) for value, by in zip((left, right), moved, strict=True)]
+            if apart and apart >= max(steps):
                 return False
         else:
             (p, e), (q, f) = _ball(left), _ball(right)
@@ -86,16 +88,43 @@ _ARITHMETIC = Fraction(1, 2**50)
 
 
 def tolerance(*texts: str) -> Fraction:
-    """What two formulas are less far apart than, as a share of the larger, if they are the same.
-
-    One unit in the last place of the coarsest long decimal; 0 without long decimals, where nothing
-    is allowed.
-    """
+    """Roughly how far apart two formulas may be, as a share of the larger: see `nudged`."""
     digits = [m[1] + m[2] for text in texts if "." in text for m in _DECIMAL.finditer(text)]
     long = [bare for text in digits if len(bare := text.lstrip("0")) >= LONG]
-    shares = [Fraction(1, int(bare)) for bare in long]
-    lost = [_ARITHMETIC for bare in long if len(bare) in (16, 17)]
-    return max(shares + lost, default=Fraction(0))
+    return max((Fraction(_last(bare), int(bare)) for bare in long), default=Fraction(0))
+
+
+def _last(bare: str) -> int:
+    """How many units of its last place a long decimal may be off."""
+    return max(1, math.ceil(int(bare) * _ARITHMETIC)) if len(bare) in (16, 17) else 1
+
+
+@lru_cache(maxsize=8192)
+def nudged(text: str) -> tuple[tuple[str, str], ...]:
+    """The formula with each long decimal, one at a time, a unit of its last place larger; smaller.
+
+    A long decimal stands for a number less than that away: what the formula's value moves by, at
+    least, is what it may be off.
+    """
+    found = []
+    for decimal in _DECIMAL.finditer(text) if "." in text else ():
+        digits = decimal[1] + decimal[2]
+        if len(bare := digits.lstrip("0")) >= LONG:
+            off, places = _last(bare), len(decimal[2])
+            both = (str(int(digits) + n).zfill(len(digits)) for n in (off, -off))
+            spelled = [f"{number[:-places]}.{number[-places:]}" for number in both]
+            more, less = (text[: decimal.start()] + n + text[decimal.end() :] for n in spelled)
+            found.append((more, less))
+    return tuple(found)
+
+
+def _step(value: Fraction, k: int, moved: Sequence[Sequence[tuple[Value | None, ...]]]) -> Fraction:
+    """How far the value at point k is moved by all that is nudged."""
+    total = Fraction(0)
+    for both in moved:
+        there = (by[min(k, len(by) - 1)] for by in both if by)
+        total += min((abs(v - value) for v in there if isinstance(v, Fraction)), default=0)
+    return total
 
 
 @lru_cache(maxsize=8192)

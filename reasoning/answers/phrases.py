@@ -29,8 +29,10 @@ _ANSWER = re.compile(r"(?i)ans|答案|故选")
 _MARKS = " \t\n*_}>#:："
 _FORMULA_JOIN = re.compile(r"\s*(?:[,;]|,?\s*\b(?:and|or)\b)\s*(?:(?:and|or)\b\s*)?(?=[$\\])")
 _STOP = re.compile(
-    r"\n|(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bNo)"
-    r"(?<!^[A-Z])(?<![ .(][A-Z])\.(?=\s|[*\"'”)]|\Z)|[!?](?=[\s*]*(?:\Z|\n|[A-Z\"“✅]))|[。．]"
+    r"\n|(?!(?:(?<=\bft)|(?<=\bin)|(?<=\blb)|(?<=\boz)|(?<=\bhr)|(?<=\bmin))\.\s\d)"
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bNo)"
+    r"(?<!^[A-Z])(?<![ .(][A-Z])(?<!\.\.)\.(?=\s|[*\"'”)]|\Z)"
+    r"|[!?](?=[\s*]*(?:\Z|\n|[A-Z\"“✅]))|[。．]"
     r"|I hope it is correct|</?[a-z]{2,12}>"
 )
 _HTML = re.compile(r"</?(?:b|strong|i|em|u|code|p|span|mark)>")
@@ -40,7 +42,7 @@ _BROKEN_OFF = re.compile(r"[,;?!)]|\.(?!\d)")
 _GOES_ON = re.compile(r"(?:[:：]|\b(?:is|are|equals))[*_\s]*\Z")
 _INITIAL = re.compile(r"(?<=[^ .(][ .(][A-Z])\.(?=\s|\Z)")
 _LEADS = re.compile(
-    r"(?i)(?:that|approximately|about|around|roughly|simply|just|exactly|indeed|therefore|thus"
+    r"(?i)(?:that|approximately|approx\.|about|around|roughly|simply|just|exactly|indeed|therefore|thus"
     r"|then|also|now|clearly|hence|only|equal to|given by|found to be|going to be|actually|still"
     r"|definitely|most likely|probably|option(?=\W+[A-J]\b)|choice(?=\W+[A-J]\b)"
     r"|letter(?=\W+[A-J]\b))"

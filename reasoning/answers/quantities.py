@@ -47,7 +47,15 @@ _SAYING_NOTHING = re.compile(
     "(?:an?|and|about|approximately|are|each|exactly|for|in|is|of|on|only|or|over|roughly|so|the|to"
     "|total|units?|th|st|nd|rd)\\Z"
 )
+_OF = re.compile(r"(?i)\b(north|south|east|west|[NSEW]) of (?=(?:north|south|east|west|[NSEW])\b)")
+"""Which of two directions is turned away from: north of east is not east of north."""
 _PART = re.compile(r"[^\W\d_]+|/|\^?[({]?-?[0-9]")
+
+
+def unit_named(word: str) -> str | None:
+    """The unit that a word names, in one or in many; None if it names none that is known."""
+    word = word.casefold()
+    return _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
 
 
 class Quantity(NamedTuple):
@@ -94,6 +102,7 @@ def measure(text: str) -> Quantity:
         if found["words"] and not _speaks(said.casefold().split()):
             if not _ORDINAL.search(text):
                 break
+            _phrase(said, None, units, words)  # 3rd of May
         elif said is None:
             _symbol(found, units, words)
         else:
@@ -129,11 +138,12 @@ def _symbol(found: re.Match[str], units: dict[str, int], words: set[str]) -> Non
 def _phrase(said: str, power: str | None, units: dict[str, int], words: set[str]) -> None:
     """Adds the known units of a phrase with their powers, and its other words."""
     sign, times, last = 1, 1, ""
+    said = _OF.sub(r"\1of", said)
     parts = _PART.findall(said)
     for i, part in enumerate(parts):
         word = part.casefold()
         rest = [w for w in parts[i + 1 : i + 2] if w.isalpha()]
-        unit = _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
+        unit = unit_named(word)
         if word == "in" and rest and rest[0].casefold() not in _POWERS:
             unit = None  # 12 in total
         if part == "/" or word == "per":
@@ -173,6 +183,8 @@ def _singular(word: str) -> str:
     return word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word
 
 
+_NOON = re.compile(r"(?:12(?::00)? ?)?(?:(noon)|midnight)\Z", re.IGNORECASE)
+_CLOCK = re.compile(r" ?o'clock\Z")
 _TIME = re.compile(
     r"(?:\\text\{)?(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-5][0-9]))?(?::(?P<second>[0-5][0-9]))?"
     r"\s*(?:\\text\{)?\s*(?:(?P<half>[AaPp])\.? ?[Mm]\.?)?\s*\}?\Z"
@@ -191,7 +203,10 @@ class Time(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def time_of_day(text: str) -> Time | None:
-    """7:30, 7:30 PM, 19:30, 7 p.m.; None for anything else."""
+    """7:30, 7:30 PM, 19:30, 7 p.m., 3 o'clock, 12 noon; None for anything else."""
+    if noon := _NOON.match(text):
+        return Time(0, 0, 0, "p" if noon[1] else "a", True)
+    text = _CLOCK.sub(":00", text)
     found = _TIME.match(text)
     if not found or (found["minute"] is None and found["half"] is None):
         return None

@@ -53,7 +53,7 @@ def read_region(text: str, number: Number) -> Reading | None:
     for join, how in _JOINS:
         parts = _split(text, join)
         if len(parts) > 1:
-            if how == "and" and not any(_SIGN.search(p) or "\\in" in p for p in parts):
+            if "," in join.pattern and not any(_SIGN.search(p) or "\\in" in p for p in parts):
                 return None  # a list
             return _joined([read_region(part, number) for part in parts], how)
     if builder := re.match(r"\\\{(.*?)(?:\\mid|\||:)(.*)\\\}\Z", text):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
 
+from reasoning.answers.compound import in_units
 from reasoning.answers.notation import respelled
 from reasoning.answers.numeric import same_by_value
 from reasoning.answers.quantities import (
@@ -56,6 +57,8 @@ def _decide(gold: str, prediction: str, leaf: Leaf) -> bool | None:
     if (label_a is None and _is_equation(a)) or (label_b is None and _is_equation(b)):
         # An equation other than "x = ..." is not its right-hand side.
         return leaf(gold, prediction) if "=" in gold and "=" in prediction else False
+    if (first := in_units(a)) or (second := in_units(b)):
+        return first == (in_units(b) if first else second)
     return True if a == b else _pieces(a, b, leaf)
 
 
@@ -86,6 +89,8 @@ def _pieces(a: str, b: str, leaf: Leaf) -> bool | None:
         return _leaf(a, b, leaf)
     if max(len(items_a), len(items_b)) > _MAX_PIECES:
         return False
+    if kinds == {"set"} and len({any(x[:2] == "\\{" for x in i) for i in (items_a, items_b)}) > 1:
+        return False  # a set of sets
     if kinds <= {"list", "set"}:
         return _same_elements(items_a, items_b, leaf)
     if kinds == {"tuple", "set"}:
@@ -101,6 +106,8 @@ def _pieces(a: str, b: str, leaf: Leaf) -> bool | None:
         return _all(_decide(x, y, leaf) for x, y in zip(items_a, items_b, strict=True))
     if kinds <= {"tuple", "[]", "[)", "(]"}:
         return False
+    if kinds == {"leaf", "set"} and "\\emptyset" in (a, b):
+        return False  # the set of the empty set
     if "leaf" in kinds and kinds & {"list", "set"}:
         return _same_elements(items_a, items_b, leaf)
     single = a if kind_a == "leaf" else b
@@ -143,8 +150,10 @@ def _same_elements(a: tuple[str, ...], b: tuple[str, ...], leaf: Leaf) -> bool |
 def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
     if (timed := _times(a, b)) is not None:
         return timed
-    if any(_DATE.match(x) or _years(x) or _CROSS.search(x) for x in (a, b)):
+    if any(_DATE.match(x) or _years(x) or _ALONE.search(x) for x in (a, b)):
         return False  # equal in spelling only
+    if _SYMBOLS.match(a) and _SYMBOLS.match(b) and a.casefold() == b.casefold():
+        return measure(a).unit is not None and measure(a) == measure(b)  # 5 Mg is not 5 mg
     first, second = measure(a), measure(b)
     if not first.agrees(second):
         return False
@@ -170,10 +179,14 @@ def _leaf(a: str, b: str, leaf: Leaf) -> bool | None:
 
 _DATE = re.compile(  # and numbers to be called, neither of which is a difference
     r"[0-9]{4}-[0-1][0-9]-[0-3][0-9]\Z|[0-9]{1,2}([-/])[0-9]{1,2}\1[0-9]{4}\Z"
-    r"|(?:[0-9]{3}-)?[0-9]{3}-[0-9]{4}\Z"
+    r"|(?:[0-9]-)?(?:[0-9]{3}-)?[0-9]{3}-[0-9]{4}\Z"
 )
 _YEARS = re.compile(r"(1[0-9]|20)([0-9]{2})-(1[0-9]|20)?([0-9]{2})\Z")
-_CROSS = re.compile(r"\\(?:vec|hat|widehat|overrightarrow|overline|boldsymbol)\b.*\\times")
+_ALONE = re.compile(  # cross products and derivatives
+    r"\\(?:vec|hat|widehat|overrightarrow|overline|boldsymbol)\b.*\\times\b|\\nabla\b"
+    r"|\\frac\{(?:d|\\partial)[^{}]*\}\{(?:d|\\partial ?)[a-z]\}"
+)
+_SYMBOLS = re.compile(r".*[0-9}] [A-Za-z]{2,3}\Z")
 _MATRICES = re.compile(r"[A-Z]\^(?:\{-1\}|-1|T|\{T\})")
 
 
@@ -200,11 +213,16 @@ def _same_product(a: str, b: str) -> bool:
     return bool(x and y and x[1] == y[1] and sorted(x[2]) == sorted(y[2]) and (x[1] or len(a) < 3))
 
 
+_ZERO = re.compile(r":0[0-9]")
+
+
 def _times(a: str, b: str) -> bool | None:
     """Whether two times of day are one; None where they may be something else."""
     x, y = time_of_day(a), time_of_day(b)
     if x and y:
         return same_time(x, y)
+    if (x and _ZERO.search(a)) or (y and _ZERO.search(b)):
+        return False  # 7:05 is not 7 to 5
     if (x and x.said) or (y and y.said):
         time, other = (x, number(b)) if x else (y, number(a))
         return bool(time and other == (time.hour or 12) and not time.minute and not time.second)

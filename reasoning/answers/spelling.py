@@ -16,7 +16,7 @@ _SYMBOLS = {
     "≠": r"\ne ", "≈": r"\approx ", "°": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ", "±": r"\pm ",
     "∈": r"\in ", "∅": r"\emptyset ", "θ": r"\theta ", "λ": r"\lambda ", "α": r"\alpha ",
     "β": r"\beta ", "½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4",
-    "、": ",", "。": ".",
+    "、": ",", "。": ".", "′": "'", "″": "''",
     "\u200b": "", "\u200d": "", "\ufeff": "", "\u2061": "", "\u2062": "",
 }  # fmt: skip
 
@@ -63,6 +63,12 @@ _SQRT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*([0-9A-Za-z])")
 _LETTER = re.compile(r"([0-9})]\s*)?\\text\s*\{\s*\(?([A-Za-z])\)?\s*\}")
 _AND = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)\b)\s*")
 _OR = re.compile(r"\s*,?\s*(?:\\text\s*\{\s*,?\s*or\s*\}|(?<![A-Za-z\\])or\b)\s*")
+_AND_A_PART = re.compile(  # 1 and 1/2 hours, 2 and a half
+    r"(?<![0-9/.,])([0-9]{1,3}) and (a half|a quarter|three quarters"
+    r"|(?:[0-9]{1,2}/[0-9]{1,2}|\\frac\{[0-9]{1,2}\}\{[0-9]{1,2}\})(?= [a-z]{3})(?! (?:are|resp)))"
+)
+_PARTS = {"a half": "1/2", "a quarter": "1/4", "three quarters": "3/4"}
+_ABBREVIATED = re.compile(r"(?<![A-Za-z\\])([A-Za-z]{2,3})\.(?= ?[0-9])")  # 3 ft. 2 in
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|ne|in|lor)(?![A-Za-z])")
 _FUNCTION = re.compile(
     r"(?<![A-Za-z\\])(?:(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|log|ln|pi|infty)"
@@ -162,6 +168,8 @@ def _normalise(text: str) -> str:
         text = _GOES_ON.sub(r"\1\\ldots", text)
     if any(sign in text for sign in "=-"):
         text = _SIGN.sub(lambda m: _SIGNS[m[0]], text)
+    if " and " in text:
+        text = _AND_A_PART.sub(lambda m: f"{m[1]} {_PARTS.get(m[2], m[2])}", text)
     mathematical = "\\" in text or "=" in text or any(char.isdigit() for char in text)
     if not text.isdigit() and any(char.isalpha() for char in text):
         text = _FUNCTION.sub(_function, text)
@@ -179,6 +187,7 @@ def _normalise(text: str) -> str:
     if "{" in text:
         text = _BRACED.sub(r"\1\2", text)
     if "." in text:
+        text = _ABBREVIATED.sub(r"\1 ", text)
         text = re.sub(r"(?<![0-9])\.(?=[0-9])", "0.", text)
         text = _POINT.sub("", _ZEROS.sub(r"\1", text))
     if re.match(r"\+[0-9.]", text):

@@ -86,6 +86,10 @@ def finds(kinds: tuple[Answers, ...], said: str, answer: str) -> None:
         (r"\[\text{The answer is } 42.\]", "42"),
         ("The answer is 42<|im_end|>", "42"),
         ("Therefore, the value of $x$ is 5.", "5"),
+        ("So $n=5$, where $n$ is the number.", "5"),
+        ("Thus there are $7$ values of $n$.", "7"),
+        ("The answer is 3 ft. 2 in.", "3 ft 2 in"),
+        ("The answer is 0.333...", "1/3"),
     ],
 )
 def test_reasons_and_remarks_are_no_part_of_an_answer(said: str, answer: str) -> None:
@@ -177,6 +181,10 @@ def test_a_phrase_that_says_nothing(said: str) -> None:
         ("It is on pages 3–7.", "7"),
         ("10-3=7, so 7", "7"),
         ("It takes 2 1/2 hours.", "5/2"),
+        ("It takes 1 and 1/2 hours.", "3/2"),
+        ("It takes 2 and a half hours.", "5/2"),
+        ("The two numbers are 3 and 1/2.", "1/2"),
+        ("They sold 1.5 million.", "1500000"),
         ("She ran 11 5/6 miles.", "71/6"),
         ("It takes 2½ hours.", "5/2"),
         ("In 2020, 1/2 of them left.", "1/2"),
