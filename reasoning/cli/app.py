@@ -1,5 +1,5 @@
 """The command line: run, solve, plan, check, launch, serve, report, tree, compare, replay, merge,
-list.
+eval, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -18,6 +18,7 @@ import typer
 
 from reasoning.cli import endpoint, export, planning, stored
 from reasoning.cli.ending import INTERRUPTED, awaited
+from reasoning.cli.eval import evaluate
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
 
@@ -236,6 +237,7 @@ for _command in (
     export.publish,
 ):
     app.command()(_command)
+app.command("eval")(evaluate)
 
 
 @app.command("list")

@@ -1,0 +1,94 @@
+"""Where more samples stop paying (2025, arXiv:2505.20522): F(N) = F_max (1 - (1 - p)^N)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from evals.measures.finding import Cell, Finding, NotMeasuredError
+from evals.measures.stored import Stored
+from evals.statistics.curves import Kind, at_k_curve
+from evals.statistics.intervals import Floats, bootstrap_weights, quantile_interval
+
+MEANS = (
+    "The accuracy that votes (and any-is-right) tend to, and the number of samples after which one "
+    "more gains less than 0.01."
+)
+NOT = (
+    "Fitted to the samples there are: a curve that has not bent yet says nothing of its end, which "
+    "shows in a wide interval. The law has one p for all problems, so it saturates sooner than a "
+    "mix of easy and hard ones does."
+)
+
+GAIN = 0.01
+LEAST, MOST = 1e-3, 0.999
+"""Between which p is kept."""
+
+
+class Saturation(NamedTuple):
+    """F(N) = limit (1 - (1 - p)^N)."""
+
+    limit: float
+    p: float
+
+    def __call__(self, n: float) -> float:
+        return self.limit * (1 - math.pow(1 - self.p, n))
+
+    def samples(self, gain: float = GAIN) -> int:
+        """The least N from which one sample more gains `gain` or less; 1 at least.
+
+        dF(N) = F(N + 1) - F(N) = limit p (1 - p)^N.
+        """
+        if gain >= self.limit * self.p:
+            return 1
+        exact = math.log(gain / (self.limit * self.p)) / math.log1p(-self.p)
+        return max(1, math.ceil(exact - 1e-9))
+
+
+def fit(ns: Sequence[int], accuracy: Sequence[float] | Floats) -> Saturation:
+    """Least squares. Raises ValueError for fewer than three different ns, or nothing ever right."""
+    x, y = np.asarray(ns, dtype=float), np.asarray(accuracy, dtype=float)
+    if len(set(ns)) < 3 or x.shape != y.shape or not np.any(y > 0):
+        raise ValueError(f"three different ns with accuracies above 0 are needed, got {list(ns)}")
+    from scipy.optimize import OptimizeWarning, curve_fit
+
+    def law(n: Floats, limit: float, p: float) -> Floats:
+        return np.asarray(limit * (1 - (1 - p) ** n), dtype=float)
+
+    start = (min(1.0, float(y.max())), min(MOST, max(LEAST, float(y[0]))))
+    with warnings.catch_warnings(category=OptimizeWarning, action="ignore"):
+        found, _ = curve_fit(law, x, y, p0=start, bounds=([0, LEAST], [1, MOST]))
+    return Saturation(float(found[0]), float(found[1]))
+
+
+def measure(stored: Stored) -> Finding:
+    n = stored.at_least(4)
+    rows: list[tuple[Cell, ...]] = []
+    said = ""
+    kinds: dict[Kind, str] = {"majority": "the vote", "pass": "any is right"}
+    for kind, name in kinds.items():
+        curve = at_k_curve(stored.samples, kind)
+        if not curve.values.any():
+            raise NotMeasuredError("no sample is right")
+        law = fit(curve.ks, curve.values.mean(axis=0))
+        draws = [
+            fit(curve.ks, row)
+            for row in bootstrap_weights(len(curve.values), 200, 0) @ curve.values
+            if row.any()
+        ]
+        table = np.array([(d.limit, d.p, d.samples()) for d in draws])
+        limit, p, last = (
+            quantile_interval(v, table[:, i]) for i, v in enumerate((*law, law.samples()))
+        )
+        rows.append((name, limit, p, last))
+        if kind == "majority":
+            said = (
+                f"The vote tends to {limit.value:.3f} ({limit.low:.3f} to {limit.high:.3f}); from "
+                f"{last.value:.0f} samples ({last.low:.0f} to {last.high:.0f}) one more gains less "
+                f"than {GAIN}; {n} are stored."
+            )
+    return Finding(said, ("accuracy by", "limit", "p", f"samples to a gain of {GAIN}"), rows)

@@ -1,0 +1,150 @@
+"""Evaluations by name, run on what is stored; their tables as text, CSV, LaTeX and figures."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+import evals.measures
+from evals.measures.charts import save
+from evals.measures.finding import Cell, Finding, NotMeasuredError, told
+from evals.measures.latex import tabular
+from evals.measures.stored import Stored, ask
+from evals.report.text import visible
+from evals.statistics.intervals import Interval
+from reasoning.errors import RecipeError, StoreError, unknown
+
+
+def measures() -> dict[str, ModuleType]:
+    """Every evaluation, by its file's name."""
+    names = [m.name for m in pkgutil.iter_modules(evals.measures.__path__)]
+    modules = {name: importlib.import_module(f"evals.measures.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "MEANS")}
+
+
+def listed(console: Console) -> None:
+    """Print what there is."""
+    for name, module in measures().items():
+        console.print(Text(name, style="bold"))
+        source = (module.__doc__ or "").splitlines()[0]
+        console.print(Padding(Text(f"{source}\n{module.MEANS}"), (0, 0, 0, 4)))
+
+
+def main(
+    sources: Sequence[Path], names: Sequence[str], out: Path | None, console: Console, **given: Any
+) -> None:
+    """Run the evaluations of these names (all that can be) and show what they find.
+
+    Raises RecipeError for an unknown name, and for a named one that cannot be measured.
+    """
+    known = measures()
+    for name in names:
+        if name not in known:
+            raise RecipeError(unknown("measure", name, known))
+    stored = Stored(sources, **given)
+    ask(stored)
+    found: dict[str, Finding] = {}
+    lacking: dict[str, str] = {}
+    for name in names or known:
+        try:
+            found[name] = known[name].measure(stored)
+        except NotMeasuredError as reason:
+            lacking[name] = str(reason)
+            continue
+        _show(name, known[name], found[name], console)
+    if names and lacking:
+        raise RecipeError("; ".join(f"{name}: {why}" for name, why in lacking.items()))
+    for why in dict.fromkeys(lacking.values()):
+        alike = ", ".join(name for name, reason in lacking.items() if reason == why)
+        console.print(Text(f"not measured: {alike} ({visible(why)})", style="yellow"))
+    if out is not None:
+        paths = write(found, known, out)
+        console.print(Text(f"{visible(str(out))}: {', '.join(p.name for p in paths)}"))
+
+
+def _show(name: str, module: ModuleType, finding: Finding, console: Console) -> None:
+    console.print(Text(f"\n{name}", style="bold"))
+    console.print(Text(visible(finding.says)))
+    view = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for i, head in enumerate(finding.head):
+        view.add_column(head, justify="right" if i else "left", overflow="fold")
+    for row in finding.rows:
+        view.add_row(*(visible(told(cell)) for cell in row))
+    console.print(view)
+    for note in finding.notes:
+        console.print(Text(visible(f"note: {note}")))
+    console.print(Text(f"Not: {module.NOT}", style="dim"))
+
+
+def write(
+    found: Mapping[str, Finding], modules: Mapping[str, ModuleType], folder: Path
+) -> list[Path]:
+    """Write evaluations.json and, of each, NAME.csv, NAME.tex and its picture in three formats.
+
+    Raises StoreError if that cannot be written.
+    """
+    paths = [folder / "evaluations.json"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        everything = {name: _json(f, modules[name]) for name, f in found.items()}
+        paths[0].write_text(json.dumps(everything, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        for name, finding in found.items():
+            paths += [folder / f"{name}.csv", folder / f"{name}.tex"]
+            with paths[-2].open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(flat(finding))
+            rows = [[told(cell) for cell in row] for row in finding.rows]
+            paths[-1].write_text(tabular(finding.head, rows, finding.says), encoding="utf-8")
+            if finding.chart is not None:
+                paths += save(finding.chart, folder, name)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return paths
+
+
+def flat(finding: Finding) -> Iterator[list[Any]]:
+    """The table with a header; an interval is three columns, what is not known is empty."""
+    wide = [
+        any(isinstance(row[i], Interval) for row in finding.rows) for i in range(len(finding.head))
+    ]
+    names = zip(finding.head, wide, strict=True)
+    yield [part for name, w in names for part in (_three(name) if w else [name])]
+    for row in finding.rows:
+        yield [part for cell, w in zip(row, wide, strict=True) for part in _parts(cell, w)]
+
+
+def _three(name: str) -> list[str]:
+    return [name, f"{name} low", f"{name} high"]
+
+
+def _parts(cell: Cell, wide: bool) -> Iterable[Any]:
+    if isinstance(cell, Interval):
+        return cell[:3]
+    value = "" if cell is None else cell
+    return [value, "", ""] if wide else [value]
+
+
+def _json(finding: Finding, module: ModuleType) -> dict[str, Any]:
+    rows = [
+        {name: _plain(cell) for name, cell in zip(finding.head, row, strict=True)}
+        for row in finding.rows
+    ]
+    return {
+        "says": finding.says, "means": module.MEANS, "not": module.NOT, "rows": rows,
+        "notes": list(finding.notes),
+    }  # fmt: skip
+
+
+def _plain(cell: Cell) -> Any:
+    return cell._asdict() if isinstance(cell, Interval) else cell

@@ -1,0 +1,84 @@
+"""`reasoning eval` on folders of runs and on recordings: what people see, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evals.measures.latex import tabular
+from evals.measures.show import measures
+from reasoning.cli.app import app
+from reasoning.errors import RecipeError
+
+
+def asked(*args: object) -> str:
+    done = CliRunner().invoke(app, ["eval", *map(str, args)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def recording(path: Path, rows: int = 6, samples: int = 8) -> Path:
+    """Problem i is right in i of 8 samples; wrong ones are longer."""
+    with gzip.open(path, "wt") as file:
+        for i in range(rows):
+            answers = ["7" if s < i else "8" for s in range(samples)]
+            found = [
+                {"text": f"so \\boxed{{{a}}}", "n_tokens": 10 if a == "7" else 30} for a in answers
+            ]
+            file.write(json.dumps({"id": f"p{i}", "answer": "7", "samples": found}) + "\n")
+    return path
+
+
+def test_every_measure_says_what_it_means_and_what_not() -> None:
+    shown = asked("--list")
+    for name, module in measures().items():
+        assert name in shown
+        assert len(module.MEANS) > 40
+        assert len(module.NOT) > 40
+        assert "arXiv" in (module.__doc__ or "") or name in ("direct", "confidence")
+
+
+def test_a_recording_is_measured_and_written(tmp_path: Path) -> None:
+    source = recording(tmp_path / "samples.jsonl.gz")
+    names = ("lengths", "reliability")
+    asked(source, *(f"--measure={name}" for name in names), "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "evaluations.json").read_text())
+    average = found["reliability"]["rows"][0]["worst@k"]["value"]
+    assert average == pytest.approx(sum(range(6)) / 48)
+    rows = list(csv.DictReader((tmp_path / "out" / "lengths.csv").read_text().splitlines()))
+    longer = next(r for r in rows if r["tokens"] == "wrong less right, same problem")
+    assert (float(longer["value"]), longer["problems"]) == (20.0, "5")
+    for kind in ("png", "svg", "pdf", "tex"):
+        assert (tmp_path / "out" / f"reliability.{kind}").stat().st_size > 100
+
+
+def test_a_run_is_measured(small_run: Path) -> None:
+    shown = asked(small_run, "--measure", "fragile", "--measure", "reliability")
+    assert "needs a greedy answer" in shown.replace("\n", " ")
+    shown = asked(small_run, "--measure", "fragile", "--greedy", "vote-n=3")
+    assert "hidden failures" in shown
+
+
+def test_what_cannot_be_is_refused(small_run: Path, tmp_path: Path) -> None:
+    source = recording(tmp_path / "one.jsonl.gz", samples=1)
+    with pytest.raises(RecipeError, match="2 samples a problem, and there are 1"):
+        asked(source, "--measure", "reliability")
+    with pytest.raises(RecipeError, match="did you mean 'coverage'"):
+        asked(small_run, "--measure", "coverag")
+    with pytest.raises(RecipeError, match="no such file or folder"):
+        asked(tmp_path / "nowhere")
+
+
+def test_latex_shows_text_as_it_is() -> None:
+    text = tabular(("a_b", "c"), [["5 %", "$x$"]], "50 % & more")
+    assert r"a\_b & c \\" in text
+    assert r"5 \% & \$x\$ \\" in text
+    assert r"\caption{50 \% \& more}" in text
+    assert r"\begin{tabular}{lr}" in text
