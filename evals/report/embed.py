@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from evals.report.load import Row, Runs, StoredProblem, StoredStrategy
 from evals.report.numbers import by_interest
 from evals.report.text import folded, visible
@@ -66,14 +68,16 @@ def embed(runs: Runs, size: int) -> tuple[str, Kept]:
     spent = sum(len(_json(entry)) for entry in bare.values())
     room = size - spent
     written: dict[str, str] = {}
-    shapes = sum(_shape(runs, name) for name in order)
+    each = np.array([_shape(runs, name) for name in order], dtype=int)
+    shaped = each[: int(np.searchsorted(np.cumsum(each), max(0, room), side="right"))]
+    shapes = int(shaped.sum())  # of the most interesting, where not all have room for one
     free = max(0, room - shapes)
     # Of what is free for texts, the part of shortened ones: none if all fit whole.
     later = 0 if sum(_texts(runs, name) for name in order) < free else free * 2 // 5
-    for name in order:
-        expected = _shape(runs, name)
-        shapes -= expected
-        entry, used = _with_trees(runs, name, bare.pop(name), room - shapes, later, kept)
+    for i, name in enumerate(order):
+        shapes -= int(each[i]) if i < len(shaped) else 0
+        rest = room - shapes if i < len(shaped) else 0
+        entry, used = _with_trees(runs, name, bare.pop(name), rest, later, kept)
         room -= used
         written[name] = entry
     listed = ",".join(written[name] for name in runs.problems)

@@ -21,6 +21,7 @@ from evals.report import numbers, write
 from evals.report.embed import embed
 from evals.report.html import Html, element, join
 from evals.report.load import load
+from evals.report.numbers import by_interest
 from evals.report.rows import as_csv
 from evals.report.terminal import show_comparison, show_tree
 from evals.report.text import folded, one_line, visible
@@ -238,6 +239,21 @@ def test_problems_where_strategies_differ_keep_their_texts_longest(small_run: Pa
         assert {"p3", "p5"} <= having or not having & {"p0", "p2", "p4"}
         seen.add(len(having))
     assert {0, 6} < seen
+
+
+def test_trees_that_do_not_all_fit_are_those_that_interest_most(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.report.embed.NODE", 200)  # bytes that are surely enough
+    runs = load([small_run])
+    bare, order = len(embed(runs, 0)[0]), by_interest(runs)
+    seen = set()
+    for size in range(bare, 6 * bare, 500):
+        page = json.loads(embed(runs, size)[0])
+        having = {p["id"] for p in page["problems"] if any("tree" in r for r in p["r"] if r)}
+        assert not having or order[0] in having
+        seen.add(len(having))
+    assert len(seen) > 2
 
 
 def test_several_runs(make_run: MakeRun, tmp_path: Path) -> None:
