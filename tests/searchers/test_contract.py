@@ -70,6 +70,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "feedback": {"rounds": 3, "threshold": 0.9, "teacher": "other"},
     "progressive_hints": {"n": 2, "rounds": 4},
     "hint_marginalization": {"n": 4, "m": 2, "rounds": 2},
+    "fork_join": {"n": 2, "parts": 3, "depth": 2, "tokens": 6, "worker": "other"},
+    "skeleton": {"n": 2, "points": 3, "tokens": 4, "worker": "other"},
+    "hogwild": {"workers": 3, "rounds": 3, "tokens": 4, "last": 3},
+    "group_think": {"names": ("Ann", "Bob"), "rounds": 4, "tokens": 2, "last": 3},
     "python_tool": {"n": 3},
 }
 MODELS = ("other",)
