@@ -1,5 +1,5 @@
 """The command line: run, solve, plan, check, launch, serve, report, tree, compare, replay, merge,
-eval, list.
+eval, export, publish, init, schema, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.cli import endpoint, export, planning, stored
+from reasoning.cli import authoring, completing, endpoint, export, planning, stored
 from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.cli.eval import evaluate
 from reasoning.errors import CallError, EngineError, UserError, cause
@@ -30,7 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="""Make a language model answer better by spending compute when it answers.
 
 Start with `reasoning run quickstart`: several strategies side by side on the embedded model.
@@ -40,7 +39,12 @@ Start with `reasoning run quickstart`: several strategies side by side on the em
 _INTERRUPTED = "interrupted; what is finished is stored, the same command continues"
 
 Recipes = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A YAML file, or the name of a shipped recipe.",
+        autocompletion=completing.recipes,
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -107,7 +111,10 @@ def solve(
     question: Annotated[
         str, typer.Argument(help="The question; '-' reads it from standard input.")
     ],
-    searcher: Annotated[str, typer.Option(help="See `reasoning list searchers`.")] = "best_of_n",
+    searcher: Annotated[
+        str,
+        typer.Option(help="See `reasoning list searchers`.", autocompletion=completing.searchers),
+    ] = "best_of_n",
     generator: Annotated[str, typer.Option(help="See `reasoning list generators`.")] = "nano",
     verifier: Annotated[
         str | None, typer.Option(help="See `reasoning list verifiers` [nano_prm with nano].")
@@ -235,6 +242,8 @@ for _command in (
     stored.merge,
     export.export,
     export.publish,
+    authoring.init,
+    authoring.schema,
 ):
     app.command()(_command)
 app.command("eval")(evaluate)

@@ -1,0 +1,157 @@
+"""The commands that help to write a recipe: init, schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def init(
+    out: Annotated[Path, typer.Argument(help="The file to write.")] = Path("recipe.yaml"),
+    task: Annotated[
+        str | None, typer.Option(help="A benchmark, or a .jsonl file with question and answer.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="nano, http://HOST:PORT/v1 of a server, or a model for vLLM."),
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="Searchers, with commas between them.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Write a recipe from the answers to three questions: which problems, model, strategies.
+
+    What an option answers is not asked. The recipe is checked before it is written; change it as
+    you like: `reasoning list recipe` shows every field.
+
+    Example: reasoning init mine.yaml --task gsm8k --model http://localhost:8000/v1
+    """
+    from reasoning.errors import StoreError
+    from reasoning.runs.editing import read_yaml
+    from reasoning.runs.recipe import parse
+    from reasoning.runs.recipe import strategies as expanded
+
+    if out.exists() and not force:
+        raise StoreError(f"{out} is there already; say --force to replace it, or another name")
+    task = task or typer.prompt("Which problems? A benchmark, or a .jsonl file", default="nano")
+    model = model or typer.prompt(
+        "Which model? nano, the address of a server, or a model for vLLM", default="nano"
+    )
+    chosen = strategies or typer.prompt(
+        "Which strategies? Several with commas", default="self_consistency, best_of_n"
+    )
+    data = drafted(task, model, [s for s in re.split(r"[,\s]+", chosen) if s])
+    text = written(data)
+    expanded(parse({"name": out.stem, **read_yaml(text)}))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
+    typer.echo(f"{out}: try `reasoning check {out}`, then `reasoning run {out} --limit 5`")
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(help="A file [standard output].")] = None,
+) -> None:
+    """Write the JSON schema of recipes, by which editors complete and check them.
+
+    It knows every plug-in that is installed, with its parameters. For editors with the YAML
+    language server, begin a recipe with: # yaml-language-server: $schema=recipe.schema.json
+
+    Example: reasoning schema --out recipe.schema.json
+    """
+    import json
+
+    from reasoning.errors import StoreError
+    from reasoning.integrations.schema import schema as made
+
+    text = json.dumps(made(), indent=1, ensure_ascii=False) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
+    typer.echo(str(out))
+
+
+def drafted(task: str, model: str, searchers: Sequence[str]) -> dict[str, Any]:
+    """A recipe of three answers. Raises RecipeError for a name that is none."""
+    from reasoning.runs import names
+
+    data: dict[str, Any] = {"task": _task(task), "generator": _generator(model)}
+    entries = [_entry(name, names.find("searcher", name)) for name in searchers]
+    if any(needs_scores(name) for name in searchers):
+        data["verifier"] = "nano_prm" if model == "nano" else "logprob"
+    data["strategies"] = entries
+    data["sampling"] = {"temperature": 0.8, "max_tokens": 1024}
+    data["seed"] = 0
+    return data
+
+
+def needs_scores(searcher: str) -> bool:
+    """Whether it, or who chooses after it, cannot do without a verifier."""
+    from reasoning.chain import Stage
+    from reasoning.runs import names
+
+    function = names.find("searcher", searcher)
+    chooser = names.find("aggregator", names.default_aggregator(function))
+    return any(Stage("searcher", f).says("SCORES") for f in (function, chooser))
+
+
+def _task(said: str) -> Any:
+    if said == "nano":
+        return {"name": "nano", "n": 20}
+    return {"name": "jsonl", "path": said} if Path(said).suffix or "/" in said else said
+
+
+def _generator(said: str) -> Any:
+    if said.startswith(("http://", "https://")):
+        return {"name": "openai", "base_url": said}
+    return {"name": "vllm", "model": said} if "/" in said else said
+
+
+def _entry(name: str, function: Any) -> Mapping[str, Any]:
+    """A strategy with what has no default: 8 samples, 4 of anything else."""
+    from reasoning.chain import Stage
+    from reasoning.errors import RecipeError
+    from reasoning.runs import names
+
+    if several := Stage("searcher", function).says("MODELS"):
+        needed = [key for key in several if key not in names.defaults(function)]
+        if needed:
+            raise RecipeError(
+                f"{name} asks several models ({', '.join(needed)}), which three questions do not "
+                "tell; write its recipe by hand: `reasoning list recipe` shows every field"
+            )
+    found = {
+        key: 8 if key == "n" else 4
+        for key, parameter in names.parameters(function).items()
+        if parameter.default is parameter.empty
+    }
+    return {"searcher": name, **found}
+
+
+def written(data: Mapping[str, Any]) -> str:
+    """YAML as people write it: one field a line, short mappings in braces."""
+    import yaml
+
+    head = (
+        "# reasoning check this file shows what it would run; reasoning list recipe every field\n"
+    )
+    lines = []
+    for key, value in data.items():
+        if isinstance(value, list):
+            items = (yaml.safe_dump(v, default_flow_style=True, sort_keys=False) for v in value)
+            lines += [f"{key}:\n", *(f"  - {item}" for item in items)]
+        else:
+            flow = None if isinstance(value, dict) else False
+            lines.append(yaml.safe_dump({key: value}, default_flow_style=flow, sort_keys=False))
+    return head + "".join(lines)
