@@ -17,6 +17,7 @@ from reasoning.errors import TransientError
 from reasoning.generate import Prompt, Sampling
 from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
+from reasoning.http.tracing import TRACE
 from reasoning.search import Retry
 from reasoning.seeds import fold
 
@@ -127,7 +128,7 @@ class Call:
                     reply,
                     affinity=request.affinity(prompt) if several else (),
                     becomes=fold(prompt.parent.key, prompt.slot) if several else None,
-                    headers=self._headers,
+                    headers=self._headers + TRACE.get(),
                     ended=partial(answer.ended, reply),
                 )
                 answer.read(reply)
