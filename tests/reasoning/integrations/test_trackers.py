@@ -135,9 +135,10 @@ def test_trackio_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_keeps_it_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb", reason="wandb is not installed")
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     tell(["wandb"], tmp_path)
+    wandb.teardown()  # as at the end of a program: what is finished may not be written before
     (file,) = (tmp_path / "tracking" / "wandb").rglob("*.wandb")
     assert file.parent.name.startswith("offline-run-")
     assert b"best_of_n-n_2/accuracy" in file.read_bytes()
