@@ -70,10 +70,11 @@ def resampled(
 
 
 def told(cell: Cell, digits: int = 3) -> str:
-    """A cell as people read it; an interval as `0.350 (0.240 to 0.480)`."""
+    """A cell as people read it; an interval as `0.350 (0.24-0.48)`."""
     if isinstance(cell, Interval):
-        value, low, high = (_number(x, digits) for x in cell[:3])
-        return f"{value} ({low} to {high})"
+        low, high = (_number(x, digits - 1) for x in cell[1:3])
+        between = " to " if cell.low < 0 else "-"
+        return f"{_number(cell.value, digits)} ({low}{between}{high})"
     if cell is None:
         return "-"
     return cell if isinstance(cell, str) else _number(cell, digits)

@@ -14,12 +14,12 @@ from evals.statistics.paired import paired_difference
 
 MEANS = (
     "Exploration gain: how much more problems samples solve than the greedy answer. Fragile: "
-    "problems that are sometimes right and sometimes wrong. Hidden failures: the greedy answer is "
-    "right, most samples are not. Hidden ability: it is wrong, and some sample is right."
+    "problems that are sometimes right and sometimes wrong. Hidden failures: the greedy answer "
+    "is right, most samples are not. Hidden ability: it is wrong, and some sample is right."
 )
 NOT = (
-    "The share of fragile problems grows with the number of samples: compare it at equal n only. "
-    "Samples are drawn at the run's temperature; at another one the figures are others."
+    "The share of fragile problems grows with the number of samples: compare it at equal n "
+    "only. Samples are drawn at the run's temperature; at another one the figures are others."
 )
 
 

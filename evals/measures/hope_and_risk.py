@@ -16,8 +16,8 @@ MEANS = (
     "most that it could lose (risk), in accuracy; by a verifier's scores relative to its score."
 )
 NOT = (
-    "Bounds for a perfect and for a perverse choice; what a real one makes of it lies between. By "
-    "scores they are about what the verifier likes, which need not be what is right."
+    "Bounds for a perfect and for a perverse choice; what a real one makes of it lies between. "
+    "By scores they are about what the verifier likes, which need not be what is right."
 )
 
 

@@ -16,8 +16,8 @@ MEANS = (
 )
 NOT = (
     "The P99 of a problem with few samples is little more than its longest one. Samples that a "
-    "limit cut would have been longer: all quantiles at the limit are lower bounds. Longer among "
-    "right and wrong answers does not mean that length is why."
+    "limit cut would have been longer: all quantiles at the limit are lower bounds. Longer "
+    "among right and wrong answers does not mean that length is why."
 )
 
 QUANTILES = (0.5, 0.9, 0.99)

@@ -15,13 +15,13 @@ from evals.statistics.curves import Kind, at_k_curve
 from evals.statistics.intervals import Floats, bootstrap_weights, quantile_interval
 
 MEANS = (
-    "The accuracy that votes (and any-is-right) tend to, and the number of samples after which one "
-    "more gains less than 0.01."
+    "The accuracy that votes (and any-is-right) tend to, and the number of samples after which "
+    "one more gains less than 0.01."
 )
 NOT = (
-    "Fitted to the samples there are: a curve that has not bent yet says nothing of its end, which "
-    "shows in a wide interval. The law has one p for all problems, so it saturates sooner than a "
-    "mix of easy and hard ones does."
+    "Fitted to the samples there are: a curve that has not bent yet says nothing of its end, "
+    "which shows in a wide interval. The law has one p for all problems, so it saturates sooner "
+    "than a mix of easy and hard ones does."
 )
 
 GAIN = 0.01
