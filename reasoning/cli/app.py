@@ -1,5 +1,5 @@
-"""The command line: run, solve, plan, check, launch, serve, report, tree, compare, replay, merge,
-eval, export, publish, init, schema, list.
+"""The command line: run, solve, plan, check, launch, serve, report, tree, compare, calibrate,
+replay, merge, eval, export, publish, init, schema, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -238,6 +238,7 @@ for _command in (
     stored.report,
     stored.tree,
     stored.compare,
+    stored.calibrate,
     stored.replay,
     stored.merge,
     export.export,

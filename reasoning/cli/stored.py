@@ -1,4 +1,4 @@
-"""The commands about what is stored already: report, tree, compare, replay, merge."""
+"""The commands about what is stored already: report, tree, compare, calibrate, replay, merge."""
 
 from __future__ import annotations
 
@@ -74,6 +74,39 @@ def compare(
     from reasoning.cli.show import console
 
     _evals("report.terminal").show_comparison(runs, baseline, console)
+
+
+def calibrate(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run that watches tests.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write [calibration.json in RUN].")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Only what this strategy has watched [all].")
+    ] = None,
+) -> None:
+    """Measure whether the stopping tests of early_stop can tell right answers from wrong ones.
+
+    The run asks each test after every step and lets it stop nothing:
+
+        strategies: [{searcher: early_stop, test: [agreement, entropy, saturation], watch: true}]
+
+    The file has the AUROC of each test's signal (0.5 is chance). Named as `calibration: FILE` it
+    has early_stop refuse a test that is under 0.55, and gives saturation its curve. Calibrate on
+    other problems than those that you report.
+
+    Example: reasoning calibrate runs/watched --out stops.json
+    """
+    from reasoning.cli.show import console
+
+    stopping = _evals("stopping")
+    found = stopping.calibrate(run, strategy or ())
+    path = out or run / "calibration.json"
+    stopping.write(found, path)
+    console.print(stopping.table(found))
+    console.print(f"{path}: {found['problems']} problems", markup=False, soft_wrap=True)
 
 
 def replay(

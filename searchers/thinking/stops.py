@@ -1,5 +1,4 @@
-"""Tests of whether a thought may end here: each gives the node that then ends the solution, or
-None to think on."""
+"""Tests of whether a thought may end here: how sure each is of an answer, and whether enough."""
 
 from __future__ import annotations
 
@@ -8,25 +7,43 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from reasoning.search import Search
 from reasoning.tree import Node
+from searchers.kernels.saturation import enough, saturating
 from searchers.thinking.closing import answered, closed
+
+
+class Tried(NamedTuple):
+    """The answer behind a cut thought, how sure the test is of it (more is surer), and whether that
+    is enough."""
+
+    node: Node
+    signal: float
+    passed: bool
 
 
 @dataclass(kw_only=True)
 class Stop(ABC):
-    """How a test is made: see `searchers.thinking.early_stop`."""
+    """How a test is made: see `searchers.thinking.early_stop`.
+
+    every: steps between two cuts. curve: what `searchers.thinking.calibration` knows of it.
+    """
 
     threshold: float
     m: int
+    every: int
     end: str
     answer_tokens: int
     opener: str
+    watch: bool
+    curve: Sequence[tuple[int, float]] = ()
 
     @abstractmethod
-    async def __call__(self, search: Search, thought: Node) -> Node | None:
-        """The node that ends the solution if `thought` may end here, else None."""
+    async def __call__(self, search: Search, thought: Node) -> Tried | None:
+        """What comes of `thought` if it is cut here; None where there is no answer to be had, or
+        nobody to want it."""
 
     async def tried(self, search: Search, thought: Node) -> Node | None:
         """A short greedy answer behind the cut thought; None if a limit is used up."""
@@ -36,61 +53,87 @@ class Stop(ABC):
 
 @dataclass(kw_only=True)
 class Agreement(Stop):
-    """The greedy answers behind m cut thoughts in a row are the same."""
+    """How many cut thoughts in a row have the same greedy answer; m are enough."""
 
-    last: list[str | None] = field(default_factory=list)
+    last: str | None = None
+    row: int = 0
 
-    async def __call__(self, search: Search, thought: Node) -> Node | None:
+    async def __call__(self, search: Search, thought: Node) -> Tried | None:
         node = await self.tried(search, thought)
         answer = None if node is None else (await search.answers(node))[0]
-        self.last = [*self.last, None if answer is None else answer.key][-self.m :]
-        agreed = len(self.last) == self.m and len(set(self.last)) == 1 and answer is not None
-        return node if agreed else None
+        key = None if answer is None else answer.key
+        self.row = 0 if key is None else self.row + 1 if key == self.last else 1
+        self.last = key
+        return None if node is None else Tried(node, self.row, self.row >= self.m)
 
 
 class Entropy(Stop):
-    """m answers drawn behind the cut thought have an entropy of at most `threshold` nats."""
+    """The entropy of m answers drawn behind the cut thought, negated; `threshold` nats at most."""
 
-    async def __call__(self, search: Search, thought: Node) -> Node | None:
+    async def __call__(self, search: Search, thought: Node) -> Tried | None:
         cut = closed(search, thought, self.end)
         nodes = await search.draws(cut, self.m, until="end", max_tokens=self.answer_tokens)
         answers = await search.answers(*nodes)
         keys = [answer.key for answer in answers if answer is not None]
-        if len(keys) < self.m or entropy(keys) > self.threshold + 1e-12:
+        if len(keys) < self.m:
             return None
-        return nodes[keys.index(Counter(keys).most_common(1)[0][0])]
+        here = entropy(keys)
+        node = nodes[keys.index(Counter(keys).most_common(1)[0][0])]
+        return Tried(node, -here, here <= self.threshold + 1e-12)
 
 
 class Confidence(Stop):
-    """Once the text holds an answer, the model would say behind `opener` that it is sure."""
+    """Once the text holds an answer, how likely the model says behind `opener` that it is sure."""
 
-    async def __call__(self, search: Search, thought: Node) -> Node | None:
+    async def __call__(self, search: Search, thought: Node) -> Tried | None:
         if search.problem.answers.find(thought.text, True) is None:
             return None
         first = await _next(search, thought, self.opener)
         pretty = first.get("pretty", 0.0) > 0
         then = await _next(search, thought, self.opener + " pretty") if pretty else {}
-        if sure_of(first, then) <= self.threshold:
+        sure = sure_of(first, then)
+        passed = sure > self.threshold
+        if not (passed or self.watch):
             return None
-        return await answered(search, thought, self.end)
+        return Tried(await answered(search, thought, self.end), sure, passed)
 
 
 class Verified(Stop):
-    """The verifier's score of the greedy answer behind the cut thought reaches `threshold`."""
+    """The verifier's score of the greedy answer behind the cut thought."""
 
-    async def __call__(self, search: Search, thought: Node) -> Node | None:
+    async def __call__(self, search: Search, thought: Node) -> Tried | None:
         node = await self.tried(search, thought)
         if node is None or search.answer(node) is None:
             return None
         await search.score(node)
         score = search.reward(node)
-        return node if score is not None and score >= self.threshold else None
+        return None if score is None else Tried(node, score, score >= self.threshold)
+
+
+@dataclass(kw_only=True)
+class Saturation(Stop):
+    """How many steps there are; enough once one more gains less than `threshold` by the curve."""
+
+    steps: int = 0
+    most: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        counts, values = [n for n, _ in self.curve], [y for _, y in self.curve]
+        self.most = 0 if self.watch else enough(*saturating(counts, values), self.threshold)
+
+    async def __call__(self, search: Search, thought: Node) -> Tried | None:
+        self.steps += self.every
+        if self.steps < self.most:
+            return None
+        node = await self.tried(search, thought)
+        return None if node is None else Tried(node, self.steps, True)
 
 
 TESTS: Mapping[str, tuple[Callable[..., Stop], float]] = {
     "agreement": (Agreement, 0.0),
     "confidence": (Confidence, 0.5),
     "entropy": (Entropy, 0.0),
+    "saturation": (Saturation, 0.01),
     "verifier": (Verified, 0.9),
 }
 """Each with its threshold, unless another is given."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from reasoning.backends.scripted import Scripted
+from reasoning.errors import RecipeError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.search import Search
@@ -119,3 +122,57 @@ def test_a_verifier_says_when() -> None:
 def test_it_looks_only_so_often() -> None:
     _, node = run(model(["4"] * 5), test="agreement", m=2, every=2)
     assert steps(node) == 4
+
+
+def test_watching_asks_everywhere_and_stops_nowhere() -> None:
+    search = Search(Problem("p", "q"), Scripted(model(["4", "4", "5", "5", "5"])))
+    asyncio.run(early_stop(search, test="agreement", m=1, watch=True))
+    found = sorted(search.candidates, key=lambda c: len(c.path))
+    assert [c.rank for c in found if not c.weight] == [1, 2, 1, 2, 3]
+    [end] = [c for c in found if c.weight]
+    assert end.node is not None
+    assert steps(end.node) == 5
+
+
+def stops(folder: Path, auroc: float | None, curve: Any = ()) -> str:
+    tests = {name: {"auroc": auroc, "curve": curve} for name in ("agreement", "saturation")}
+    (folder / "stops.json").write_text(json.dumps({"tests": tests}))
+    return str(folder / "stops.json")
+
+
+def test_a_test_that_cannot_tell_is_refused(tmp_path: Path) -> None:
+    answers = ["4", "4", "5", "5", "5"]
+    _, node = run(model(answers), m=3, calibration=stops(tmp_path, 0.55))
+    assert steps(node) == 5
+    for auroc, why in ((0.549, r"0\.549 .* must be 0\.55"), (None, "all right or all wrong")):
+        with pytest.raises(RecipeError, match=why):
+            run(model(answers), calibration=stops(tmp_path, auroc))
+    with pytest.raises(RecipeError, match="says nothing of test 'entropy'"):
+        run(model(answers), test="entropy", calibration=stops(tmp_path, 0.9))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"tests": 3}', '{"tests": {"agreement": {}}}', None])
+def test_a_calibration_that_is_none(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "stops.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(RecipeError, match=r"cannot be read .* `reasoning calibrate RUN"):
+        run(model(["4"] * 5), calibration=str(file))
+
+
+@pytest.mark.parametrize(("gain", "stopped"), [(0.5, 1), (0.19, 2), (0.09, 3), (0.02, 5)])
+def test_saturation_stops_where_its_curve_does(tmp_path: Path, gain: float, stopped: int) -> None:
+    """F = 0.8 and p = 0.5: one more step after N gains 0.8 * 0.5 ^ (N + 1)."""
+    curve = [(n, 0.8 * (1 - 0.5**n)) for n in (1, 2, 4, 8)]
+    file = stops(tmp_path, 0.7, curve)
+    _, node = run(model(["4"] * 5), test="saturation", threshold=gain, calibration=file)
+    assert steps(node) == stopped
+
+
+def test_saturation_needs_a_curve(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="needs calibration: FILE"):
+        run(model([]), test="saturation")
+    with pytest.raises(RecipeError, match=r"threshold=0 .* must be above 0"):
+        run(model([]), test="saturation", threshold=0, calibration=stops(tmp_path, 0.7))
+    with pytest.raises(RecipeError, match="a curve of 1 points"):
+        run(model([]), test="saturation", calibration=stops(tmp_path, 0.7, [(1, 0.5)]))
