@@ -12,7 +12,7 @@ AGGREGATOR = "majority"
 STEPS = True
 SWITCHES = ("Alternatively", " Alternatively", "alternatively", " alternatively")
 
-Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+Word = Annotated[str, Field(min_length=1)]
 
 
 async def tip(
@@ -21,7 +21,7 @@ async def tip(
     alpha: Annotated[float, Field(ge=0, le=100)] = 3.0,
     beta: Annotated[int, Field(ge=1)] = 600,
     n: Annotated[int, Field(ge=1)] = 1,
-    switches: Words = SWITCHES,
+    switches: Annotated[tuple[Word, ...], Field(min_length=1)] = SWITCHES,
 ) -> None:
     """Sample n solutions in which a thought is seldom left within its first `beta` tokens.
 

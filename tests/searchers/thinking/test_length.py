@@ -11,6 +11,7 @@ from reasoning import solve
 from reasoning.backends.scripted import Scripted
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
+from reasoning.runs.stages import entry
 from reasoning.search import Search
 from reasoning.testing import ToyGenerator, random_tree
 from reasoning.tree import Sample
@@ -112,3 +113,9 @@ def test_behind_the_thought_there_is_no_hint() -> None:
     search, asked = run(concise_hint, script, base=2)
     assert [c.node.text.count(HINT) for c in search.candidates] == [0]
     assert len(asked) == 2
+
+
+def test_switches_are_one_list_in_a_recipe() -> None:
+    """And no sweep over words."""
+    [only] = entry({"searcher": "tip", "switches": ["Wait", "No"], "alpha": 2}).expanded()
+    assert only.stage().run.keywords == {"switches": ("Wait", "No"), "alpha": 2.0}
