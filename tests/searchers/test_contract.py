@@ -128,7 +128,7 @@ def test_siblings_scored_together(name: str) -> None:
 
 def test_every_searcher_has_a_row() -> None:
     """Those that stop early have theirs in test_stopping.py."""
-    elsewhere = {"adaptive_consistency", "esc"}
+    elsewhere = {"adaptive_consistency", "ahead_by_k", "esc"}
     assert set(ROWS) | elsewhere >= set(names.known("searcher"))
 
 

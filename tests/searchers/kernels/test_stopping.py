@@ -21,10 +21,12 @@ from searchers.kernels.stopping import (
     unanimous,
 )
 from searchers.sampling.adaptive_consistency import adaptive_consistency
+from searchers.sampling.ahead_by_k import ahead_by_k
 from searchers.sampling.esc import esc
 
 CASES = {
     "adaptive_consistency": Case(searcher=adaptive_consistency, params={"n": 5, "window": 2}),
+    "ahead_by_k": Case(searcher=ahead_by_k, params={"n": 5, "k": 2}),
     "esc": Case(searcher=esc, params={"n": 5, "window": 2}),
 }
 
@@ -93,6 +95,20 @@ def test_esc_answers_with_the_window_that_agrees() -> None:
     assert answer("acacbb", "esc", n=8, window=2) == ("b", 6), "not the majority of all six"
     assert answer("ababa", "esc", n=5, window=2) == ("a", 5), "one left over stops nothing"
     assert answer([None, None, "a", "b", "a"], "esc", n=5, window=2) == ("a", 5)
+
+
+def test_ahead_by_k_stops_at_a_lead() -> None:
+    assert answer("aabb", "ahead_by_k", n=4, k=2) == ("a", 2)
+    assert answer("abcbb", "ahead_by_k", n=5, k=2) == ("b", 5)
+    assert answer("abab", "ahead_by_k", n=4, k=2) == ("a", 4), "even to the end: the earlier one"
+    assert answer([None, "a", "b"], "ahead_by_k", n=3, k=1) == ("a", 2)
+    assert answer([None, None, "a"], "ahead_by_k", n=3, k=3) == ("a", 3)
+
+
+@given(st.text("abc", min_size=1, max_size=9))
+def test_no_lead_to_reach_is_the_vote_of_all(drawn: str) -> None:
+    n = len(drawn)
+    assert answer(drawn, "ahead_by_k", n=n, k=n + 1) == answer(drawn, "self_consistency", n=n)
 
 
 @pytest.fixture
