@@ -3,7 +3,7 @@
 ::
 
     python -m benchmarks.training.eval_nano_think  # the shipped model, on NumPy; a few minutes
-    python -m benchmarks.training.eval_nano_think --path FOLDER --n 50 --attempts 1
+    python -m benchmarks.training.eval_nano_think --path FOLDER --split train --seed 9  # to choose
     python -m benchmarks.training.eval_nano_think --generator '{"name": "vllm", "model": ...}'
 
 It prints a table in Markdown: accuracy with, without and with some thinking, how well its verdicts
@@ -18,7 +18,7 @@ import asyncio
 import json
 import math
 from asyncio import TaskGroup
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -149,11 +149,13 @@ class Measuring:
         return 1 / (1 + math.exp(min(700.0, no - yes)))
 
 
-async def measure(generator: Generator, judge: Any, n: int, attempts: int) -> list[Row]:
-    """The rows of the first `n` test problems."""
+async def measure(
+    generator: Generator, judge: Any, items: Iterable[Program], attempts: int
+) -> list[Row]:
+    """The rows of these problems."""
     measuring = Measuring(generator, judge, attempts)
     queue: list[Callable[[], Coroutine[Any, Any, Row]]] = [
-        partial(measuring.row, item) for item in task.problems(n)
+        partial(measuring.row, item) for item in items
     ]
     found: list[Row | None] = [None] * len(queue)
     todo = iter(enumerate(queue))
@@ -212,6 +214,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--n", type=int, default=200, help="problems")
     parser.add_argument("--attempts", type=int, default=2, help="attempts at each")
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument("--seed", type=int, default=0, help="of the problems")
     parser.add_argument("--path", type=Path, help="a checkpoint instead of the shipped one")
     parser.add_argument("--generator", type=json.loads, help="a generator's mapping, as JSON")
     args = parser.parse_args()
@@ -226,7 +230,8 @@ def main() -> None:
             asked = {"name": "judge", "prompt": task.JUDGE_PROMPT, "both": True}
             judge = names.build("verifier", {**asked, "generator": spec})
             judge.generator = generator
-            return await measure(generator, judge, args.n, args.attempts)
+            items = task.problems(args.n, split=args.split, seed=args.seed)
+            return await measure(generator, judge, items, args.attempts)
         finally:
             await generator.aclose()
 
