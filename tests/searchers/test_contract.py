@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from reasoning.answers.choice import choice
+from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
 from reasoning.testing.searcher_contract import Run, check_other_process
@@ -74,6 +76,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "skeleton": {"n": 2, "points": 3, "tokens": 4, "worker": "other"},
     "hogwild": {"workers": 3, "rounds": 3, "tokens": 4, "last": 3},
     "group_think": {"names": ("Ann", "Bob"), "rounds": 4, "tokens": 2, "last": 3},
+    "variants": {"preset": "breadth", "each": 2},
+    "choice_shuffle": {"n": 3},
+    "order_averaging": {"n": 3},
     "python_tool": {"n": 3},
 }
 MODELS = ("other",)
@@ -83,12 +88,18 @@ CHECKS = [check for check in SEARCHER_CHECKS if check is not check_other_process
 
 
 def case(name: str) -> Case:
-    return Case(
+    found = Case(
         searcher=names.find("searcher", name),
         params=ROWS[name],
         races=name in RACES,
         models=MODELS,
     )
+    if name == "choice_shuffle":
+        answers = choice(None, {"options": ["0", "1", "2"]})
+        found.model.problem = Problem(
+            "toy", "Which?", prompt=answers.shows["options"], answers=answers
+        )
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Searchers whose slots are asked in different words, or in another order."""
