@@ -63,18 +63,25 @@ def main(
         except NotMeasuredError as reason:
             lacking[name] = str(reason)
             continue
-        _show(name, known[name], found[name], console)
+        show(name, found[name], console)
+        console.print(Text(f"Not: {known[name].NOT}", style="dim"))
     if names and lacking:
         raise RecipeError("; ".join(f"{name}: {why}" for name, why in lacking.items()))
     for why in dict.fromkeys(lacking.values()):
         alike = ", ".join(name for name, reason in lacking.items() if reason == why)
         console.print(Text(f"not measured: {alike} ({visible(why)})", style="yellow"))
     if out is not None:
-        paths = write(found, known, out)
-        console.print(Text(f"{visible(str(out))}: {', '.join(p.name for p in paths)}"))
+        about = {name: (known[name].MEANS, known[name].NOT) for name in found}
+        tell(out, write(found, out, about), console)
 
 
-def _show(name: str, module: ModuleType, finding: Finding, console: Console) -> None:
+def tell(folder: Path, paths: Sequence[Path], console: Console) -> None:
+    """Print what has been written."""
+    console.print(Text(f"{visible(str(folder))}: {', '.join(p.name for p in paths)}"))
+
+
+def show(name: str, finding: Finding, console: Console) -> None:
+    """Print the sentence, the table and the notes of a finding."""
     console.print(Text(f"\n{name}", style="bold"))
     console.print(Text(visible(finding.says)))
     view = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -85,20 +92,21 @@ def _show(name: str, module: ModuleType, finding: Finding, console: Console) -> 
     console.print(view)
     for note in finding.notes:
         console.print(Text(visible(f"note: {note}")))
-    console.print(Text(f"Not: {module.NOT}", style="dim"))
 
 
 def write(
-    found: Mapping[str, Finding], modules: Mapping[str, ModuleType], folder: Path
+    found: Mapping[str, Finding],
+    folder: Path,
+    about: Mapping[str, tuple[str, str]] | None = None,
 ) -> list[Path]:
     """Write evaluations.json and, of each, NAME.csv, NAME.tex and its picture in three formats.
 
-    Raises StoreError if that cannot be written.
+    `about` says what each means and what not. Raises StoreError if that cannot be written.
     """
     paths = [folder / "evaluations.json"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        everything = {name: _json(f, modules[name]) for name, f in found.items()}
+        everything = {name: _json(f, (about or {}).get(name)) for name, f in found.items()}
         paths[0].write_text(json.dumps(everything, indent=2, ensure_ascii=False) + "\n", "utf-8")
         for name, finding in found.items():
             paths += [folder / f"{name}.csv", folder / f"{name}.tex"]
@@ -135,15 +143,13 @@ def _parts(cell: Cell, wide: bool) -> Iterable[Any]:
     return [value, "", ""] if wide else [value]
 
 
-def _json(finding: Finding, module: ModuleType) -> dict[str, Any]:
+def _json(finding: Finding, about: tuple[str, str] | None) -> dict[str, Any]:
     rows = [
         {name: _plain(cell) for name, cell in zip(finding.head, row, strict=True)}
         for row in finding.rows
     ]
-    return {
-        "says": finding.says, "means": module.MEANS, "not": module.NOT, "rows": rows,
-        "notes": list(finding.notes),
-    }  # fmt: skip
+    means = {} if about is None else {"means": about[0], "not": about[1]}
+    return {"says": finding.says, **means, "rows": rows, "notes": list(finding.notes)}
 
 
 def _plain(cell: Cell) -> Any:

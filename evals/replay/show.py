@@ -13,8 +13,10 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.replay import curves
 from evals.replay.evaluate import Replayed, choose, default_labels, evaluate, report, supported
 from evals.replay.grades import Grades
+from evals.replay.samples import Recording
 from evals.replay.sources import load
 from evals.report.text import no_mathtext
 from reasoning.cli.show import Name, plain
@@ -73,7 +75,7 @@ def main(
             reasons[strategy.label] = f"has budgets {strategy.span(recording.n)}"
     found = report(recording, results, reasons, orders=orders, seed=seed)
     show(found)
-    _write(found, results, folder)
+    _write(found, results, folder, recording)
     return found
 
 
@@ -95,12 +97,16 @@ def kind_of(answers: str | None) -> object:
         ) from error
 
 
-def _write(found: Mapping[str, Any], results: Sequence[Replayed], folder: Path) -> None:
+def _write(
+    found: Mapping[str, Any], results: Sequence[Replayed], folder: Path, recording: Recording
+) -> None:
     files = ["replay.json"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=2, ensure_ascii=False)
         (folder / "replay.json").write_text(text + "\n", encoding="utf-8")
+        curves.save(recording, results, found["cost"], folder)
+        files.append(curves.FILE)
         if plot(found, results, folder / "replay.png"):
             files.append("replay.png")
     except OSError as error:

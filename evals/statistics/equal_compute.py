@@ -52,12 +52,17 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class AtCost:
-    """`b` against `a` where both cost `cost` on average; `difference` is accuracy of b minus a."""
+    """`b` against `a` where both cost `cost` on average; `difference` is accuracy of b minus a.
+
+    `p_value` is two-sided, from the same resamples as the interval: twice the share of those in
+    which the difference is 0 or of the other sign.
+    """
 
     cost: float
     a: float
     b: float
     difference: Interval
+    p_value: float
 
 
 def interpolate(costs: Sequence[float], values: Sequence[float], cost: float) -> float | None:
@@ -136,8 +141,15 @@ def at_equal_cost(
             if flat
             else quantile_interval(gap, draws[:, j], confidence)
         )
-        found.append(AtCost(cost, float(left[j]), float(right[j]), interval))
+        p_value = _two_sided(draws[:, j], gap)
+        found.append(AtCost(cost, float(left[j]), float(right[j]), interval, p_value))
     return found
+
+
+def _two_sided(draws: Floats, gap: float) -> float:
+    """Never below 1 / (resamples + 1): no sample of resamples proves more."""
+    against = np.sum(draws <= 0) if gap > 0 else np.sum(draws >= 0)
+    return min(1.0, (1 + 2 * float(against)) / (1 + len(draws)))
 
 
 def _draws(points: Points, weights: Floats, costs: Sequence[float]) -> Floats:

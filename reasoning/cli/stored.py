@@ -62,18 +62,32 @@ def tree(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, and of replays.")
+    ],
     baseline: Annotated[
         str | None, typer.Option(help="The strategy to compare with [the first one].")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST", help="Read off at this cost: 1000tokens, 30seconds, 1e12flops."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for the tables (CSV, LaTeX) and the figure.")
     ] = None,
 ) -> None:
     """Put runs of one task side by side: strategies, paired differences, intervals, p-values.
 
-    Example: reasoning compare runs/before runs/after
+    With --at: which is better at that cost, and is it significant, in one sentence. Replays are
+    compared with runs and with each other so, at the largest cost they share unless --at names one.
+
+    Example: reasoning compare runs/before runs/after --at 1000tokens
     """
     from reasoning.cli.show import console
 
-    _evals("report.terminal").show_comparison(runs, baseline, console)
+    _evals("measures.comparing").main(runs, baseline, at, out, console)
 
 
 def calibrate(

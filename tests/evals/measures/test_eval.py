@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from evals.measures.show import measures
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError
 
+Record = Callable[..., Path]
+
 
 def asked(*args: object) -> str:
     done = CliRunner().invoke(app, ["eval", *map(str, args)])
@@ -22,18 +24,6 @@ def asked(*args: object) -> str:
         raise done.exception
     assert done.exit_code == 0, done.output
     return done.output
-
-
-def recording(path: Path, rows: int = 6, samples: int = 8) -> Path:
-    """Problem i is right in i of 8 samples; wrong ones are longer."""
-    with gzip.open(path, "wt") as file:
-        for i in range(rows):
-            answers = ["7" if s < i else "8" for s in range(samples)]
-            found = [
-                {"text": f"so \\boxed{{{a}}}", "n_tokens": 10 if a == "7" else 30} for a in answers
-            ]
-            file.write(json.dumps({"id": f"p{i}", "answer": "7", "samples": found}) + "\n")
-    return path
 
 
 def test_every_measure_says_what_it_means_and_what_not() -> None:
@@ -45,7 +35,7 @@ def test_every_measure_says_what_it_means_and_what_not() -> None:
         assert "arXiv" in (module.__doc__ or "") or name in ("direct", "confidence")
 
 
-def test_a_recording_is_measured_and_written(tmp_path: Path) -> None:
+def test_a_recording_is_measured_and_written(tmp_path: Path, recording: Record) -> None:
     source = recording(tmp_path / "samples.jsonl.gz")
     names = ("lengths", "reliability")
     asked(source, *(f"--measure={name}" for name in names), "--out", tmp_path / "out")
@@ -66,7 +56,7 @@ def test_a_run_is_measured(small_run: Path) -> None:
     assert "hidden failures" in shown
 
 
-def test_what_cannot_be_is_refused(small_run: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused(small_run: Path, tmp_path: Path, recording: Record) -> None:
     source = recording(tmp_path / "one.jsonl.gz", samples=1)
     with pytest.raises(RecipeError, match="2 samples a problem, and there are 1"):
         asked(source, "--measure", "reliability")
