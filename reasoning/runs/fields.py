@@ -40,7 +40,13 @@ OWN = "its own"
 """Words in place of a default: it must be given; whoever is named has one."""
 
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
-_BOUNDS = {"ge": "{} or more", "gt": "above {}", "le": "up to {}"}
+_BOUNDS = {
+    "ge": "{} or more",
+    "gt": "above {}",
+    "le": "up to {}",
+    "lt": "below {}",
+    "min_length": "{} entries or more",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,8 @@ def takes(kind: Any, rules: Sequence[Any] = ()) -> str:
         return ", ".join(map(str, get_args(kind)))
     base = get_origin(kind) or kind
     if base in (list, tuple) or base is Sequence:
-        found = "list"
+        parts = [takes(part) for part in get_args(kind) if part not in (..., Any)]
+        found = _list_of(parts[0]) if len({*parts} - {"anything"}) == 1 else "list"
     elif base is dict or base is Mapping:
         found = "mapping"
     elif base in _WORDS:
@@ -160,9 +167,15 @@ def takes(kind: Any, rules: Sequence[Any] = ()) -> str:
     return ", ".join([found, *bounds])
 
 
+def _list_of(part: str) -> str:
+    return f"list of ({part})" if "," in part or " or " in part else f"list of {part}"
+
+
 def _bounds(rules: Collection[Any]) -> list[str]:
     return [
-        words.format(f"{getattr(rule, name):g}")
+        "not empty"
+        if (name, getattr(rule, name)) == ("min_length", 1)
+        else words.format(f"{getattr(rule, name):g}")
         for rule in rules
         for name, words in _BOUNDS.items()
         if isinstance(getattr(rule, name, None), (int, float))
