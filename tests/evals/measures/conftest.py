@@ -11,10 +11,10 @@ import pytest
 
 
 def record(path: Path, rows: int = 6, samples: int = 8) -> Path:
-    """Problem i is right in i of 8 samples; wrong ones are longer."""
+    """Problem i is right in i modulo `samples` of them; wrong ones are longer."""
     with gzip.open(path, "wt") as file:
         for i in range(rows):
-            answers = ["7" if s < i else "8" for s in range(samples)]
+            answers = ["7" if s < i % samples else "8" for s in range(samples)]
             found = [
                 {"text": f"so \\boxed{{{a}}}", "n_tokens": 10 if a == "7" else 30} for a in answers
             ]

@@ -93,7 +93,7 @@ def test_equal_ones_are_not_told_apart(replayed: Path, tmp_path: Path) -> None:
     assert same.value == 0
     assert same.low < 0 < same.high
     again = compared([replayed, twin])  # at the largest cost that is shared
-    assert again.says.startswith("At 98 generated tokens a problem")
+    assert again.says.startswith("At 170 generated tokens a problem")
 
 
 def test_where_no_two_curves_reach_nothing_is_said(replayed: Path, small_run: Path) -> None:
