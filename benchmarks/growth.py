@@ -21,6 +21,7 @@ FIGURES = {
     "journal": "bytes on disk a token (ids, log-probabilities, text)",
     "resume": "MB in memory to go on with one of n problems in progress",
     "store": "longest pause (s) while a tree of 16 samples of n tokens is stored",
+    "strategies": "MB on disk of n strategies that share 32 samples of 1000 tokens",
     "partial": "s for the best partial path of n steps of 250 tokens, none with an answer",
     "summary": "s for the summary of n problems with 64 samples",
     "weighted": "s for weighted@k of n problems with 64 samples",
@@ -29,6 +30,7 @@ SIZES = {
     "journal": 2000,
     "resume": 4,
     "store": 5000,
+    "strategies": 1,
     "partial": 50,
     "summary": 25,
     "weighted": 10,
@@ -142,6 +144,17 @@ async def main():
         await task
     say(max(pauses))
 asyncio.run(main())
+""",
+    "strategies": """
+tree = RolloutTree("p")
+for slot in range(32):
+    tree.add(tree.root, slot, sample(1000, slot))
+Store = named("reasoning.runs.store:Store", "reasoning.store:Store")
+independent = {f"s{i}": True for i in range(n)}
+with Store(folder / "run").opened({"run": {}, "independent": independent}) as store:
+    for name in independent:
+        store.append({"strategy": name, "problem": "p"}, tree)
+say(sum(p.stat().st_size for p in (folder / "run").rglob("*") if p.is_file()) / 1e6)
 """,
     "partial": """
 from reasoning.backends.scripted import Scripted

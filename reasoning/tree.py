@@ -19,6 +19,7 @@ from reasoning.problem import Message
 from reasoning.sample import LOST, Finish, FloatArray, Sample, TopLogprobs
 from reasoning.scores import ScoresByVerifier
 from reasoning.seeds import fold
+from reasoning.stored import Keep, tree_lines
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -305,11 +306,19 @@ class RolloutTree:
         """One header line, then one line a node, parents first. Plain ASCII, whatever the texts."""
         return "".join(self.pieces())
 
-    def pieces(self) -> Iterator[str]:
-        """`to_jsonl` in parts, each made in some milliseconds: others may run between them."""
+    def pieces(self, keep: Keep | None = None) -> Iterator[str]:
+        """`to_jsonl` in parts, each made in some milliseconds: others may run between them.
+
+        With `keep` samples are kept there, but short ones, and named in the place of what they say.
+        """
         yield json.dumps({"problem": self.problem_id, "seed": self.seed}) + "\n"
         for node in self:
-            line: dict[str, Any] = {"path": list(node.path), **node.sample.to_json()}
+            sample = node.sample.to_json()
+            line: dict[str, Any] = {"path": list(node.path)}
+            if keep is not None and len(node.sample.text) >= _LONG:
+                said = {name: sample.pop(name) for name in _SAID if name in sample}
+                line["sample"] = keep(_encoded(said))
+            line |= sample
             if node.turn is not None:
                 line["turn"] = node.turn.to_json()
             if node.sources:
@@ -338,6 +347,8 @@ class RolloutTree:
                     tree = cls(line["problem"], line["seed"])
                     continue
                 *parent, slot = line["path"]
+                if "sample" in line and "text" not in line:
+                    raise LookupError("its sample is not among those of the run's folder")
                 sample = Sample.from_json(line)
                 sources = tuple(tuple(path) for path in line.get("sources", ()))
                 node = tree.add(tree[parent], slot, sample, _turn(line), sources)
@@ -352,9 +363,8 @@ class RolloutTree:
 
     @classmethod
     def load(cls, file: str | FilePath) -> RolloutTree:
-        """Read a tree that a run has stored."""
-        with open(file, encoding="utf-8", errors="replace") as lines:
-            return cls.from_jsonl(lines)
+        """Read a tree that a run has stored, where it is: what it shares lies beside it."""
+        return cls.from_jsonl(raw.decode(errors="replace") for raw in tree_lines(FilePath(file)))
 
     def to_networkx(self) -> nx.DiGraph[Path]:
         """A graph whose nodes are paths, with `text`, `finish`, `tokens` and `scores` attached.
@@ -386,6 +396,10 @@ class RolloutTree:
         return graph
 
 
+_SAID = ("text", "token_ids", "logprobs", "confidence", "top_logprobs")
+"""What of a sample is worth keeping once: the bytes that grow with its length."""
+_LONG = 100
+"""Characters of a text that takes more room than its name."""
 _MANY = 2048
 """Entries of a list that are encoded in one go, which nothing can interrupt."""
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from evals.report.text import folded, visible
 from evals.statistics.reading import Call
+from reasoning.stored import tree_lines
 
 State: TypeAlias = Literal[
     "grown",
@@ -95,15 +96,15 @@ def read_tree(file: Path, result: Mapping[str, Any]) -> Tree | None:
         return None
     tree = Tree()
     places: dict[tuple[int, ...], int] = {(): -1}
-    with file.open("rb") as lines:
-        next(lines, None)  # the header repeats what the result says
-        for raw in lines:
-            node = _node(raw, places)
-            if node is None or node.path in places:
-                tree.damaged += 1
-                continue
-            places[node.path] = len(tree.nodes)
-            tree.nodes.append(node)
+    lines = tree_lines(file)
+    next(lines, None)  # the header repeats what the result says
+    for raw in lines:
+        node = _node(raw, places)
+        if node is None or node.path in places:
+            tree.damaged += 1
+            continue
+        places[node.path] = len(tree.nodes)
+        tree.nodes.append(node)
     _mark(tree.nodes, result)
     return tree
 
@@ -150,7 +151,7 @@ def _call(line: Mapping[str, Any]) -> Call:
         asked,
         bool(turn["afresh"]) if turn else asked is not None,
         (line.get("info") or {}).get("suffix") or "",
-        bool(line["text"]),
+        bool(line.get("sample") or line["text"]),
     )
 
 

@@ -23,7 +23,7 @@ JOURNAL = re.compile(r"journal(-\d+)?")
 """What the folders of calls are named."""
 _WRITTEN = re.compile(
     r"(manifest|summary)\.json|(results|interrupted)\.jsonl|journal(-\d+)?(\.jsonl)?"
-    r"|accuracy\.png|trees|\.lock|\..*\.tmp"
+    r"|accuracy\.png|trees|samples|\.lock|\..*\.tmp"
 )
 _MANGLED = re.compile(r".*-[0-9a-f]{32}", re.DOTALL)
 
@@ -54,7 +54,7 @@ def _with_digest(safe: str, name: str, size: int) -> str:
 def refuse_links(folder: Path) -> None:
     """Raise StoreError if anything a run writes in `folder` is a link to somewhere else."""
     journals = [path for path in folder.glob("journal*") if path.is_dir()]
-    for place in (folder, folder / "trees", *journals):
+    for place in (folder, folder / "trees", folder / "samples", *journals):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
             for entry in entries:
                 ours = place is not folder or _WRITTEN.fullmatch(entry.name)
@@ -82,6 +82,14 @@ def opened(path: Path, flags: int, mode: str) -> IO[Any]:
 def appending(path: Path) -> IO[str]:
     """A text file to append to; it begins if there is none."""
     return opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "a")
+
+
+def adding(path: Path) -> IO[bytes]:
+    """A file of lines to add to, a torn one ended."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end_line(path)
+    file: IO[bytes] = opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "ab")
+    return file
 
 
 def replace(path: Path, parts: Iterable[str]) -> None:

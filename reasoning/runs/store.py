@@ -3,6 +3,8 @@
 manifest.json     what was run: recipe, seeds, versions, sources
 results.jsonl     one line for each problem and strategy, in order of completion
 trees/STRATEGY/PROBLEM.jsonl
+samples/PROBLEM.jsonl
+                  what trees of several strategies share (see reasoning.stored)
 summary.json      numbers, written at the end
 journal/PROBLEM.calls
                   calls of a problem in progress; gone when it is complete
@@ -26,9 +28,13 @@ from typing import IO, Any
 
 from reasoning.errors import StoreError
 from reasoning.runs import files
+from reasoning.stored import Samples
 from reasoning.tree import RolloutTree
 
 log = logging.getLogger(__name__)
+
+_REMEMBERED = 1024
+"""Problems whose samples are known by name, some kilobytes each; of others they are looked up."""
 
 
 class Store:
@@ -38,6 +44,8 @@ class Store:
         self.folder = Path(folder)
         self._results: IO[str] | None = None
         self._writer: ThreadPoolExecutor | None = None
+        self._several = False  # strategies, which may share samples
+        self._samples: dict[str, Samples] = {}
 
     def journal(self, number: int = 0) -> Path:
         """The folder of calls of a run's `number`-th generator, one file a problem in progress."""
@@ -69,6 +77,7 @@ class Store:
                         "--out"
                     ) from None
             self._claim(manifest)
+            self._several = len(manifest.get("independent") or ()) > 1
             with _plain_errors(self.folder):
                 if killed:
                     self._note({"killed": 1})
@@ -83,7 +92,23 @@ class Store:
 
     def append(self, result: Mapping[str, Any], tree: RolloutTree) -> None:
         """Store one result and its tree. The result's line is what makes it finished."""
-        self._put(result, tree.pieces())
+        self._put(result, self._pieces(result["problem"], tree))
+
+    def _pieces(self, problem: str, tree: RolloutTree) -> Iterator[str]:
+        if self._several:
+            with self._shared(problem).adding() as keep:
+                yield from tree.pieces(keep)
+        else:
+            yield from tree.pieces()
+
+    def _shared(self, problem: str) -> Samples:
+        """The samples of a problem; what is known of those it was asked for last is kept."""
+        path = self._file("samples") / f"{files.file_name(problem)}.jsonl"
+        found = self._samples.pop(problem, None) or Samples(path, files.adding)
+        self._samples[problem] = found
+        if len(self._samples) > _REMEMBERED:
+            del self._samples[next(iter(self._samples))]
+        return found
 
     async def keep(self, found: Sequence[tuple[Mapping[str, Any], RolloutTree]]) -> None:
         """Store results in a thread, one after another. Once begun it is done, though cancelled.
@@ -108,6 +133,8 @@ class Store:
             tree = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error}; copy that folder again") from error
+        with _plain_errors(self.folder):
+            self._shared(result["problem"]).take(path)
         self._put(result, [tree])
 
     def _put(self, result: Mapping[str, Any], tree: Iterable[str]) -> None:

@@ -109,7 +109,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 
 LINKS = [
     ".lock", "results.jsonl", "interrupted.jsonl", "journal.jsonl", "journal-2", "journal/p.calls",
-    "accuracy.png", "trees/s", ".summary.json.tmp",
+    "accuracy.png", "trees/s", "samples/p.jsonl", ".summary.json.tmp",
 ]  # fmt: skip
 
 
