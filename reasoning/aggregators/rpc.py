@@ -144,18 +144,25 @@ def pruned(p: Floats) -> Floats:
 def mixture(p: Floats) -> tuple[float, ...] | None:
     """Weight of the first, then shape and scale of both Weibull distributions, fitted to `p` [n].
 
-    The likeliest, from the released code's start and within its bounds. None if there is nothing
-    to fit, or the search fails.
+    A maximum of the likelihood: of several the one that the released code's search finds from its
+    start and within its bounds (others, as L-BFGS-B is, end in others and prune otherwise). None if
+    there is nothing to fit, or the search fails.
     """
     from scipy.optimize import minimize
 
     if len(np.unique(p)) < 2:
         return None
-    # The search may look at shapes without bounds; threads would only wait for each other.
+    log, slopes = np.log(p), np.zeros(5)
+
+    def loss(x: NDArray[np.float64]) -> float:
+        nonlocal slopes
+        value, slopes = _loss(x, log)
+        return value
+
+    # The search asks for slopes where it has just asked for the loss. It may look at shapes without
+    # bounds; threads would only wait for each other.
     with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
-        result = minimize(
-            _loss, _START, args=(np.log(p),), jac=True, method="L-BFGS-B", bounds=_BOUNDS
-        )
+        result = minimize(loss, _START, jac=lambda _: slopes, method="L-BFGS-B", bounds=_BOUNDS)
     fit = tuple(float(x) for x in result.x)
     return fit if math.isfinite(result.fun) and all(map(math.isfinite, fit)) else None
 
@@ -173,20 +180,22 @@ def _loss(x: NDArray[np.float64], log: Floats) -> tuple[float, NDArray[np.float6
 
     A density is k / s (p / s)^(k - 1) exp(-(p / s)^k) with shape k and scale s.
     """
-    weights = np.array([x[0], 1 - x[0]])
-    shapes, scales = x[1::2], x[2::2]
+    first, second = float(x[0]), 1 - float(x[0])
+    weights, shapes, scales = np.array([first, second]), x[1::2], x[2::2]
     z = log - np.log(scales)[:, None]
     kz = shapes[:, None] * z
     power = np.exp(kz)
     parts = np.log(weights * shapes / scales)[:, None] + kz - z - power
     whole = np.logaddexp(parts[0], parts[1])
     share = np.exp(parts - whole)
-    total = share.sum(axis=1)
-    by_shape = total / shapes + (share * (z - power * z)).sum(axis=1)
-    by_scale = (share * (power - 1)).sum(axis=1) * shapes / scales
-    by_weight = total[0] / weights[0] - total[1] / weights[1]
-    slopes = (by_weight, by_shape[0], by_scale[0], by_shape[1], by_scale[1])
-    return -float(whole.mean()), -np.array(slopes) / len(log)
+    sums = np.add.reduce
+    total = sums(share, axis=1)
+    by_shape = total / shapes + sums(share * (z - power * z), axis=1)
+    by_scale = sums(share * (power - 1), axis=1) * shapes / scales
+    slopes = np.empty(5)
+    slopes[0] = total[0] / first - total[1] / second
+    slopes[1::2], slopes[2::2] = by_shape, by_scale
+    return -float(sums(whole)) / len(log), slopes / -len(log)
 
 
 def _log_parts(p: Floats, x: Sequence[float]) -> NDArray[np.float64]:
