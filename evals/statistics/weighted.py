@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -64,21 +65,20 @@ class Votes:
         """For each row of `chosen` [subsets, samples], the share of its winners that is right."""
         if not self._right.any():
             return np.zeros(len(chosen))
-        totals = chosen @ self._weighted
+        # An answer a row: what follows goes along rows, which are long, and not along answers.
+        totals = np.asarray(self._weighted.T @ chosen.T)
         if self._all_weigh:
             present = totals > 0
         else:
-            members, voters = chosen @ self._member, chosen @ self._voting
+            members, voters = self._member.T @ chosen.T, self._voting.T @ chosen.T
             # Where none of a subset has a score it is a plain majority, as in the aggregator.
-            plain = (voters.sum(axis=1) == 0)[:, None]
+            plain = voters.sum(axis=0) == 0
             present = np.where(plain, members, voters) > 0
             totals = np.where(plain, members, totals)
-        totals[~present] = -np.inf
-        top = totals.max(axis=1, keepdims=True)
-        nearly = top - 1e-12 * np.abs(np.where(np.isfinite(top), top, 0))
-        winners = ((totals >= nearly) & present).astype(float)
-        count = winners.sum(axis=1)
-        return np.asarray(np.where(count, winners @ self._right / np.maximum(count, 1), 0.0))
+        top = totals.max(axis=0, initial=0.0)
+        winners = ((totals >= top - 1e-12 * top) & present).astype(float)
+        count = winners.sum(axis=0)
+        return np.asarray(np.where(count, self._right @ winners / np.maximum(count, 1), 0.0))
 
 
 def weighted_at_ks(
@@ -97,9 +97,7 @@ def weighted_at_ks(
     drawn = [k for k in ks if math.comb(n, k) > subsets]
     found: dict[int, Estimate] = {}
     if drawn:
-        order = np.argsort(np.random.default_rng(seed).random((subsets, n)), axis=1)
-        chosen = (order < np.array(drawn)[:, None, None]).astype(float)
-        won = votes.won(chosen.reshape(-1, n)).reshape(len(drawn), subsets)
+        won = votes.won(_drawn(n, tuple(drawn), subsets, seed)).reshape(len(drawn), subsets)
         for k, row in zip(drawn, won, strict=True):
             found[k] = Estimate(float(row.mean()), float(row.std(ddof=1) / math.sqrt(subsets)))
     for k in set(ks) - found.keys():
@@ -108,6 +106,18 @@ def weighted_at_ks(
             row[list(subset)] = 1
         found[k] = Estimate(float(votes.won(chosen).mean()), 0.0)
     return [found[k] for k in ks]
+
+
+@lru_cache(maxsize=1)
+def _drawn(n: int, ks: tuple[int, ...], subsets: int, seed: int) -> Floats:
+    """Who is in each of so many seeded subsets of each size, [sizes times subsets, n].
+
+    It is the same for all problems with as many samples, which mostly come one after another.
+    """
+    order = np.argsort(np.random.default_rng(seed).random((subsets, n)), axis=1)
+    chosen = (order < np.array(ks)[:, None, None]).astype(float).reshape(-1, n)
+    chosen.flags.writeable = False
+    return chosen
 
 
 def weighted_at_k(
