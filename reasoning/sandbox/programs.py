@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
@@ -113,19 +114,40 @@ def _output(
     return "\n".join(line.rstrip() for line in printed.read(longest).strip().split("\n"))
 
 
-def printed(program: str) -> str:
-    """What the program prints, and if it fails the error as its last line."""
-    out = io.StringIO()
+def ran(program: str, before: Sequence[str] = ()) -> dict[str, str]:
+    """What the program `printed`, and the `error` that it ended in, "" if none.
+
+    It finds what the programs `before` it left behind; they are run again, and what they print, or
+    fail with, is passed over.
+    """
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for earlier in before:
+        _run(earlier, space)
+    return _run(program, space)
+
+
+def _run(program: str, space: dict[str, Any]) -> dict[str, str]:
+    out, failed = io.StringIO(), ""
     try:
         with contextlib.redirect_stdout(out):
-            exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+            exec(compile(program, "program", "exec"), space)
     except MemoryError:
         raise
     except SystemExit:
         pass
     except BaseException as error:  # whatever the program raises
-        print(f"{type(error).__name__}: {error}", file=out)
-    return out.getvalue()[:_LONGEST]
+        failed = f"{type(error).__name__}: {error}"
+    return {"printed": out.getvalue()[:_LONGEST], "error": failed}
+
+
+def prolog(program: str) -> dict[str, str]:
+    """What a program for SWI-Prolog `printed` when its main/0 was called, and its `error`."""
+    with open("program.pl", "w", encoding="utf-8") as file:
+        file.write(program)
+    command = ["swipl", "-q", "--on-error=halt", "-g", "main", "-t", "halt", "program.pl"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    failed = "" if done.returncode == 0 else done.stderr.strip() or "main failed"
+    return {"printed": done.stdout[:_LONGEST], "error": failed[:_LONGEST]}
 
 
 def _function(space: Mapping[str, Any], name: str | None) -> Any:

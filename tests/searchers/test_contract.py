@@ -80,6 +80,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "choice_shuffle": {"n": 3},
     "order_averaging": {"n": 3},
     "python_tool": {"n": 3},
+    "program_of_thoughts": {"n": 2, "retries": 1},
 }
 MODELS = ("other",)
 RACES = {"first_finish", "short_m_at_k"}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning import Result, solve
+from reasoning.backends.journal import Journal
 from reasoning.backends.scripted import Scripted
 from reasoning.generate import Prompt
+from reasoning.sandbox import Sandbox
 from reasoning.testing import ToyGenerator, random_tree
 
 MODEL = random_tree(3, depth=5)
@@ -97,3 +100,46 @@ def test_other_blocks_are_passed_over() -> None:
     (candidate,) = result.candidates
     assert result.tree[candidate.path].text == "".join(parts)
     assert (result.answer, result.usage.tool_calls) == ("3", 0)
+
+
+def test_a_block_finds_what_those_before_it_left() -> None:
+    """Also what one left that failed; what they print is not printed again."""
+    first = "print('once')\nx = 40\ndef f(y): return x + y\n1 / 0"
+    _, text = ran(first, "print(f(2))")
+    assert text.count("once") == 2  # in the program, and in what it printed
+    assert "```output\n42\n```\nSo it is \\boxed{42}" in text
+
+
+def test_nothing_is_kept_from_one_path_to_another() -> None:
+    program = "try: print(x)\nexcept NameError: print(7)\nx = 1"
+    result = solve("q", searcher="python_tool", n=2, generator=coder(program))
+    assert [c.answer.text for c in result.candidates if c.answer] == ["7", "7"]
+
+
+def test_memory_is_limited() -> None:
+    _, text = ran("x = bytearray(10**9)\nprint(len(x))", memory_mb=64)
+    assert "10**9)\nprint(len(x))\n```\n```output\n" in text
+    assert "1000000000\n" not in text
+
+
+def test_a_resumed_search_runs_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is in the journal: neither the model nor the sandbox is asked again."""
+    path = tmp_path / "journal"
+    params: dict[str, Any] = {"searcher": "python_tool", "n": 2}
+    kept = Journal(coder("x = 6", "print(x * 7)"), path=path)
+    first = solve("q", generator=kept, **params)
+    kept.close()
+
+    async def no_run(*_: object) -> None:
+        raise AssertionError("a program was run again")
+
+    no_run.__qualname__ = Sandbox.run.__qualname__
+    monkeypatch.setattr(Sandbox, "run", no_run)
+    kept = Journal(Scripted(lambda prompt, seed: RuntimeError("asked again")), path=path)
+    again = solve("q", generator=kept, **params)
+    kept.close()
+    assert again.tree.to_jsonl() == first.tree.to_jsonl()
+    assert again.usage.tool_calls == first.usage.tool_calls == 4
+    assert (again.answer, again.failures) == ("42", [])
