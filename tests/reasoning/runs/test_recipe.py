@@ -169,7 +169,9 @@ def test_every_shipped_recipe_is_sound(file: Path) -> None:
 def test_every_shipped_recipe_runs_on_the_fake(file: Path, tmp_path: Path) -> None:
     """With its strategies, models and stages; what scores is the embedded reward model."""
     shipped_one = load(file)
-    sets = ["task={name: nano, n: 1}", "generator=scripted", "sweep={}"]
+    sets = ["task={name: nano, n: 1}", "sweep={}"]
+    if file.stem != "methods_think":  # it biases tokens, and its model is embedded
+        sets.append("generator=scripted")
     sets += [f"models.{name}=scripted" for name in shipped_one.models]
     if shipped_one.verifier not in (None, "logprob"):
         sets.append("verifier=nano_prm")
