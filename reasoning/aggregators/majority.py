@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reasoning.aggregators import Candidate, Choice
 from reasoning.aggregators.ballots import Ballots, Picks, vote
-from reasoning.aggregators.voting import ruled
+from reasoning.aggregators.voting import count, in_order
 
 VOTES = True
 
@@ -17,9 +17,10 @@ def majority(candidates: Sequence[Candidate]) -> Choice | None:
     Candidates count by their weight, which is 1 unless the searcher, or a stage before this one,
     says otherwise.
     """
-    return ruled(rule, candidates)
+    voters = in_order(candidates)
+    return count(voters, [voter.weight for voter in voters])
 
 
 def rule(ballots: Ballots) -> Picks:
-    """`majority` in every row."""
+    """`majority` in every row, which is what it counts by itself for one."""
     return vote(ballots, ballots.weight)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
 from reasoning.aggregators import Candidate, Choice, ballots
 from reasoning.aggregators.ballots import Ballots
 
@@ -44,11 +42,23 @@ def highest(
 def count(voters: Iterable[Candidate], weights: Iterable[float]) -> Choice | None:
     """The earliest candidate with the answer whose votes add up highest; None without votes.
 
-    `voters` have an answer each and come earliest first. Confidence is the winner's share.
+    `voters` have an answer each and come earliest first. Confidence is the winner's share. It is
+    `ballots.vote` for one set, where arrays would cost more than the votes.
     """
-    those, cast = list(voters), np.array([list(weights)], dtype=float)
-    one = Ballots(those, np.arange(len(those))[None], cast, ballots.numbered(those))
-    return ballots.vote(one, cast).choice(one)
+    totals: dict[str, float] = {}
+    first: dict[str, Candidate] = {}
+    for voter, weight in zip(voters, weights, strict=True):
+        assert voter.answer is not None, "who votes has an answer"
+        key = voter.answer.key
+        totals[key] = totals.get(key, 0.0) + weight
+        first.setdefault(key, voter)
+    if not totals:
+        return None
+    winner = max(totals, key=totals.__getitem__)
+    cast = 0.0
+    for total in totals.values():  # one after another, as arrays add them
+        cast += total
+    return Choice(first[winner], totals[winner] / cast if cast > 0 else None)
 
 
 def weighed(

@@ -23,10 +23,11 @@ from reasoning.aggregators.deepconf_filter import deepconf_filter
 from reasoning.aggregators.first import first
 from reasoning.aggregators.logprob import logprob
 from reasoning.aggregators.long_m_at_k import long_m_at_k
-from reasoning.aggregators.majority import majority
+from reasoning.aggregators.majority import majority, rule
 from reasoning.aggregators.marker_vote import marker_vote
 from reasoning.aggregators.perplexity import perplexity
 from reasoning.aggregators.rpc import rpc
+from reasoning.aggregators.voting import ruled
 from reasoning.aggregators.weighted_majority import weighted_majority
 from reasoning.answers import Answer
 from reasoning.errors import ChoiceError, RecipeError
@@ -167,6 +168,11 @@ def test_majority_is_a_brute_force_count(rows: list[Candidate]) -> None:
     top = max(totals.values(), default=0.0)
     expected = next((name for name, total in totals.items() if total == top), None)
     assert key(majority(rows)) == expected
+
+
+@given(rows)
+def test_one_vote_counts_as_the_arrays_of_many_do(rows: list[Candidate]) -> None:
+    assert majority(rows) == ruled(rule, rows)
 
 
 @given(rows)
