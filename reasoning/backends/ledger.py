@@ -16,7 +16,7 @@ import threading
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -69,12 +69,22 @@ class Ledger:
     def add(self, problem: str, key: str, entry: Entry) -> None:
         """Raises StoreError if it cannot be written."""
         self.of(problem)[key] = entry
-        try:
+        with self._plain_errors(problem):
             self._write(problem, key, entry)
+
+    def write(self, problem: str, body: bytes) -> None:
+        """Add an entry that somebody else has made bytes of, by `packed_entry`; where there is a
+        disk, there alone. Raises StoreError if it cannot be written."""
+        self.add(problem, *unpacked_entry(body))
+
+    @contextmanager
+    def _plain_errors(self, problem: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StoreError(
                 f"the journal {self._where(problem)} cannot be written: {error}"
-            ) from (error)
+            ) from error
 
     def forget(self, problem: str) -> None:
         """Drop a problem from memory."""
@@ -210,12 +220,18 @@ class Folder(Ledger):
             try:
                 if zlib.crc32(body) != checksum:
                     raise ValueError("the checksum differs")
-                yield _unpacked(body)
+                yield unpacked_entry(body)
             except (*_WRONG, zlib.error):
                 log.warning(_DAMAGED, path, at)
 
     def _write(self, problem: str, key: str, entry: Entry) -> None:
-        body = _packed(key, entry)
+        self._append(problem, packed_entry(key, entry))
+
+    def write(self, problem: str, body: bytes) -> None:
+        with self._plain_errors(problem):
+            self._append(problem, body)
+
+    def _append(self, problem: str, body: bytes) -> None:
         with self._turn:
             self._folder.mkdir(exist_ok=True)
             with files.opened(self._where(problem), _APPEND, "ab") as file:
@@ -230,7 +246,8 @@ _LEVEL = 1
 """Of compression: the fastest. Numbers that hardly repeat gain little from more."""
 
 
-def _packed(key: str, entry: Entry) -> bytes:
+def packed_entry(key: str, entry: Entry) -> bytes:
+    """An entry as it stands in a file."""
     numbers, rest = packed(entry.sample)
     sizes = [[name, len(kept)] for name, kept in numbers.items()]
     told = {"key": key, "numbers": sizes, **entry._replace(sample=rest).to_json()}
@@ -239,8 +256,8 @@ def _packed(key: str, entry: Entry) -> bytes:
     return zlib.compress(b"\n".join([json.dumps(told).encode(), b"".join(rows)]), _LEVEL)
 
 
-def _unpacked(body: bytes) -> tuple[str, Entry]:
-    """Raises ValueError or the like for what is no record."""
+def unpacked_entry(body: bytes) -> tuple[str, Entry]:
+    """The inverse. Raises ValueError or the like for what is no record."""
     inflate = zlib.decompressobj()
     head, _, rows = inflate.decompress(body, _MOST).partition(b"\n")
     data, numbers, at = json.loads(head), {}, 0

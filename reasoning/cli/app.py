@@ -66,6 +66,10 @@ def run(
         str | None,
         typer.Option(metavar="INDEX/OF", help="Every OF-th problem only; see `reasoning merge`."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Share the problems out on a Ray cluster."),
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Tell wandb, mlflow or trackio, too; on this machine."),
@@ -92,11 +96,13 @@ def run(
     from reasoning.cli.consent import trusted
     from reasoning.cli.show import ProgressLine, show_summary
     from reasoning.cli.tracking import tracked
+    from reasoning.cluster.settings import with_workers
     from reasoning.runs import run as runner
     from reasoning.runs.shard import Shard
 
     part = Shard.read(shard) if shard else None
     with trusted(recipe, sets or (), trust) as loaded:
+        loaded = with_workers(loaded, workers)
         folder = out or Path("runs") / loaded.name
         folder = folder / part.folder if part else folder
         with ProgressLine(loaded.name) as line, tracked(loaded, track, folder, line.update) as told:

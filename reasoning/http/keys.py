@@ -33,6 +33,11 @@ def sent_to(urls: Iterable[str]) -> Iterator[None]:
         _agreed.reset(before)
 
 
+def agreed() -> frozenset[str] | None:
+    """The URLs that a key may be sent to; None for any."""
+    return _agreed.get()
+
+
 def refuse_to_send(url: str) -> None:
     """Raises RecipeError if nobody has agreed to send a key to `url`."""
     agreed = _agreed.get()

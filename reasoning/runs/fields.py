@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from reasoning.cluster.settings import Workers
 from reasoning.generate import Sampling
 from reasoning.runs import names
 from reasoning.runs.meanings import (
@@ -96,6 +97,7 @@ def declared() -> dict[str, list[tuple[str, str, str]]]:
         "step": [*_dataclass(Step)],
         "limits": [*_dataclass(Limits)],
         "prices": [*_dataclass(Price)],
+        "workers": [*_model(Workers)],
     }
 
 
@@ -155,7 +157,7 @@ def takes(kind: Any, rules: Sequence[Any] = ()) -> str:
     if base in (list, tuple) or base is Sequence:
         parts = [takes(part) for part in get_args(kind) if part not in (..., Any)]
         found = _list_of(parts[0]) if len({*parts} - {"anything"}) == 1 else "list"
-    elif base is dict or base is Mapping:
+    elif base is dict or base is Mapping or base is Workers:
         found = "mapping"
     elif base in _WORDS:
         found = _WORDS[base]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,9 +31,29 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a plan's engines once they run, wherever that is."""
+
+    engines: Sequence[str]
+    servers: Sequence[Mapping[str, str]]
+    notes: Sequence[str]
+    parameters: Mapping[str, Any]
+
+
+def found(todo: Plan) -> Found:
+    """What the plan's generators and verifiers have to tell by now."""
+    return Found(
+        _engines(todo),
+        [dict(part.facts) for part in todo.plugins if part.facts],
+        [note for part in todo.plugins for note in part.notes if note not in todo.notes],
+        sizes(todo),
+    )
+
+
 def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
     """The manifest: what is needed to repeat a run, and to judge whether it repeats."""
-    recipe = todo.recipe.model_dump(exclude={"concurrency", "description", "track"})
+    recipe = todo.recipe.model_dump(exclude={"concurrency", "description", "track", "workers"})
     return {
         "run": {
             **recipe,
@@ -121,27 +142,26 @@ def told_of(todo: Plan) -> dict[str, Any]:
     }
 
 
-def tell_engines(todo: Plan, store: Store) -> None:
+def tell_engines(engines: Sequence[str], store: Store) -> None:
     """Write down who answers, which some learn only now. Raises StoreError for somebody else."""
-    manifest, found = store.read_json("manifest.json") or {}, _engines(todo)
-    began = manifest.get("engines", found)
-    if not same_engines(began, found):
+    manifest = store.read_json("manifest.json") or {}
+    began = manifest.get("engines", engines)
+    if not same_engines(began, engines):
         raise StoreError(
             f"{store.folder} was begun with {', '.join(began)} and now there is "
-            f"{', '.join(found)}; choose another --out, or start what it was begun with"
+            f"{', '.join(engines)}; choose another --out, or start what it was begun with"
         )
-    longest = [max(pair, key=len) for pair in zip(began, found, strict=True)]
+    longest = [max(pair, key=len) for pair in zip(began, engines, strict=True)]
     store.write_json("manifest.json", {**manifest, "engines": longest})
 
 
-def tell_found(todo: Plan, store: Store) -> None:
+def tell_found(what: Found, store: Store) -> None:
     """Write down what was found out by asking, and what was met since that a reader has to know.
 
     A server that says another build of itself than in an earlier part of the run is such a thing.
     """
     manifest = store.read_json("manifest.json") or {}
-    servers = [dict(part.facts) for part in todo.plugins if part.facts]
-    notes = [note for part in todo.plugins for note in part.notes if note not in todo.notes]
+    servers, notes = list(what.servers), list(what.notes)
     for before in manifest.get("servers", ()):
         for now in servers:
             engines = before.get("engine"), now.get("engine")
@@ -159,11 +179,11 @@ def met(store: Store) -> list[str]:
     return found
 
 
-def tell_sizes(todo: Plan, store: Store) -> None:
+def tell_sizes(what: Found, store: Store) -> None:
     """Some models are on this machine only once they have run."""
-    manifest, found = store.read_json("manifest.json") or {}, sizes(todo)
-    if manifest.get("parameters") != found:
-        store.write_json("manifest.json", {**manifest, "parameters": found})
+    manifest = store.read_json("manifest.json") or {}
+    if manifest.get("parameters") != what.parameters:
+        store.write_json("manifest.json", {**manifest, "parameters": what.parameters})
 
 
 def versions() -> dict[str, str]:

@@ -34,6 +34,7 @@ TITLES: Mapping[str, str] = {
     "step": "step",
     "limits": "limits and run_limits",
     "prices": "prices",
+    "workers": "workers",
 }
 
 ABOUT: Mapping[str, str] = {
@@ -60,6 +61,9 @@ ABOUT: Mapping[str, str] = {
     "prices": "By the name of a model in `models`, or `default` for all others: what it costs, per "
     "million tokens. With prices there is money in the results, unless a model was asked whose "
     "price is not known; under a limit of money every model needs one.",
+    "workers": "A number, which is `n`, or a mapping with these; see [a run on a cluster]"
+    "(cluster.md). They are no part of what identifies a run: it may go on with more, fewer or "
+    "none.",
 }
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {
@@ -83,6 +87,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "there are several, none has a limit in seconds and no model is a recording",
         "seed": "of everything that is drawn at random",
         "sweep": "dotted keys with lists of values: every strategy under each combination",
+        "workers": "processes on a Ray cluster that share the problems, see below",
         "track": "whom the command line tells how far a run is: wandb, mlflow, trackio",
         "searcher": "short for one strategy, in place of `strategies`",
         "stages": "the same, for a chain of stages",
@@ -178,6 +183,16 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "input": "for prompt tokens",
         "output": "for generated tokens",
         "cached": "for prompt tokens found in a cache; left out: as `input`",
+    },
+    "workers": {
+        "n": "how many",
+        "num_gpus": "that each asks the cluster for; left out: as many as the engines in its "
+        "process need",
+        "num_cpus": "that each asks the cluster for",
+        "at_once": "problems that each has in flight; left out: `concurrency`",
+        "patience": "seconds after which a worker that says nothing is given up",
+        "address": "of the cluster; left out: what RAY_ADDRESS says, or the one on this machine; "
+        "`local` starts one for the run",
     },
 }
 

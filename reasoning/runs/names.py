@@ -83,6 +83,11 @@ def trusting(names: Iterable[str]) -> Iterator[None]:
         _trusted.reset(before)
 
 
+def trusted() -> frozenset[str] | None:
+    """The foreign names that may be imported; None for any."""
+    return _trusted.get()
+
+
 def build(kind: Kind, spec: object) -> Any:
     """The object a name, or a mapping of `name` and options, stands for; objects pass through.
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from reasoning.errors import StoreError
 from reasoning.problem import Problem
-from reasoning.runs.manifest import describe, tell_found, tell_sizes
+from reasoning.runs.manifest import describe, found, tell_found, tell_sizes
 from reasoning.runs.plan import Plan, plan
 from reasoning.runs.recipe import Recipe
 from reasoning.runs.run import Watcher
@@ -116,8 +116,8 @@ async def pilot(
             run.spans = seen.spans
             await run.finish()
         seen.start = min(start for start, _ in seen.spans.values()) - begin
-        tell_found(todo, seen.store)
-        tell_sizes(todo, seen.store)
+        tell_found(found(todo), seen.store)
+        tell_sizes(found(todo), seen.store)
     return seen
 
 

@@ -71,10 +71,13 @@ class Plan:
         return list({id(part): part for arm in self.arms for part in arm.plugins}.values())
 
 
-def plan(recipe: Recipe, limit: int | None = None, shard: Shard | None = None) -> Plan:
+def plan(
+    recipe: Recipe, limit: int | None = None, shard: Shard | None = None, task: Any = None
+) -> Plan:
     """Resolve and build everything a recipe names. Raises UserError that tells every mistake.
 
-    The problems are the first `limit` of the task's, and of those the shard's.
+    The problems are the first `limit` of the task's, and of those the shard's. A `task` takes the
+    place of the recipe's.
     """
     chosen = strategies(recipe)
     mistakes: dict[str, UserError] = {}
@@ -88,7 +91,7 @@ def plan(recipe: Recipe, limit: int | None = None, shard: Shard | None = None) -
                 built[key] = names.build(kind, spec)
         return built[key]
 
-    task = build("task", recipe.task)
+    task = build("task", recipe.task) if task is None else task
     arms = []
     for strategy in chosen:
         variant = strategy.recipe

@@ -47,6 +47,7 @@ from pydantic import (
 )
 
 from reasoning.chain import Chain
+from reasoning.cluster.settings import Workers
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.runs import names
@@ -115,6 +116,7 @@ class Recipe(BaseModel):
     seed: int = 0
     sweep: dict[str, list[Any]] = {}
     track: list[str] = []
+    workers: Workers | None = None
 
     @field_validator("name")
     @classmethod

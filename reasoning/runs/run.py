@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning.backends.journal import Journal
-from reasoning.backends.ledger import of_folder
 from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
@@ -22,6 +21,7 @@ from reasoning.runs import names
 from reasoning.runs.gate import Gate, Gated
 from reasoning.runs.manifest import (
     describe,
+    found,
     met,
     tell_engines,
     tell_found,
@@ -90,11 +90,8 @@ async def run(
             async with AsyncExitStack() as stack:
                 for part in todo.plugins:
                     stack.push_async_callback(part.aclose)
-                try:
-                    await Running(todo, store, watch or _unwatched).finish()
-                finally:
-                    tell_found(todo, store)
-                tell_sizes(todo, store)
+                finish = _here if recipe.workers is None else _away
+                await finish(todo, store, watch or _unwatched)
                 complete = True
         finally:
             if complete:  # nobody pays for an engine while it is worked out
@@ -102,6 +99,22 @@ async def run(
                 store.write_json("summary.json", summary)
                 store.drop_journals()
     return summary
+
+
+async def _here(todo: Plan, store: Store, watch: Watcher) -> None:
+    """Finish the run in this process."""
+    try:
+        await Running(todo, store, watch).finish()
+    finally:
+        tell_found(found(todo), store)
+    tell_sizes(found(todo), store)
+
+
+async def _away(todo: Plan, store: Store, watch: Watcher) -> None:
+    """Finish it on the recipe's workers."""
+    from reasoning.cluster.driver import finish  # which runs on what this file has
+
+    await finish(todo, store, watch)
 
 
 class Running:
@@ -123,7 +136,7 @@ class Running:
         places = {problem.id: place for place, problem in enumerate(plan.problems)}
         for part in plan.plugins:
             if isinstance(part, Generator) and not part.replays:
-                kept = of_folder(store.journal(len(self.journals)))
+                kept = store.ledger(len(self.journals))
                 live = Gated(part, self.gate, places)
                 self.journals[id(part)] = Journal(live, kept=kept, shared=plan.shared)
 
@@ -133,14 +146,8 @@ class Running:
         self.watch(self.progress)
         wanted = {(a.strategy.name, p.id) for a in self.plan.arms for p in self.plan.problems}
         if wanted - done.keys():
-            bounds = made(Limits, self.plan.recipe.run_limits, Limits())
-            for arm in self.plan.arms:
-                for limits in (arm.limits, bounds):
-                    expect(arm.models.values(), arm.strategy.run, arm.sampling, limits)
-            for part in self.plan.plugins:
-                await start(part)
-            refuse_steps(self.plan)
-            tell_engines(self.plan, self.store)
+            await self.begin()
+            tell_engines(found(self.plan).engines, self.store)
 
         try:
             async with TaskGroup() as group:
@@ -151,14 +158,22 @@ class Running:
                     await self.gate.room()
                     self.gate.begin()
                     group.create_task(self._open(problem, done))
-            if self.barren and not (done or self.kept):
-                raise EngineError(f"every call failed, {self._last()}")
-            await self.keep_all()
+            await self.keep_rest(bool(done))
         except BaseExceptionGroup as errors:
             raise cause(errors) from errors
         finally:
             for journal in self.journals.values():
                 journal.close()
+
+    async def begin(self) -> None:
+        """Get every engine ready. Raises EngineError, RecipeError for one that cannot do it."""
+        bounds = made(Limits, self.plan.recipe.run_limits, Limits())
+        for arm in self.plan.arms:
+            for limits in (arm.limits, bounds):
+                expect(arm.models.values(), arm.strategy.run, arm.sampling, limits)
+        for part in self.plan.plugins:
+            await start(part)
+        refuse_steps(self.plan)
 
     def _stored(self) -> Iterator[dict[str, Any]]:
         """Keys of what is done, with no more than the progress line needs. It has been paid for."""
@@ -230,9 +245,7 @@ class Running:
         except BaseException:
             self._lose(search, strategy)
             raise
-        line = await recorded(problem, strategy.name, result, error)
-        line = line.withheld() if getattr(self.plan.task, "private", False) else line
-        record = line.to_json()
+        record = await shown(self.plan, problem, strategy, result, error)
         await self._keep(record, result)
         if search.generator is arm.generator:
             self.live_tokens += result.usage.generated_tokens
@@ -294,6 +307,15 @@ class Running:
         why = self.barren[-1][0]["failures"][-1]
         return f"the last with: {why}. They are not stored; the same command repeats them"
 
+    async def keep_rest(self, others: bool) -> None:
+        """At the end: store what is held back where something has succeeded, `others` perhaps.
+
+        Raises EngineError where nothing has.
+        """
+        if self.barren and not (others or self.kept):
+            raise EngineError(f"every call failed, {self._last()}")
+        await self.keep_all()
+
     async def keep_all(self) -> None:
         """Store what has been held back."""
         self.kept = self.kept or bool(self.barren)
@@ -309,6 +331,14 @@ class Running:
             self.caches[key] = Cached(verifier, pause)
         cached = self.caches[key]
         return cached if self.plan.shared else cached.of(arm.strategy.name)
+
+
+async def shown(
+    todo: Plan, problem: Problem, strategy: Strategy, result: Result, error: str | None
+) -> dict[str, Any]:
+    """The line of a result, without what a private task withholds."""
+    line = await recorded(problem, strategy.name, result, error)
+    return (line.withheld() if getattr(todo.task, "private", False) else line).to_json()
 
 
 def _unwatched(progress: Progress) -> None:
@@ -337,6 +367,11 @@ def summary_of(told: Mapping[str, Any], notes: Sequence[str], store: Store) -> d
     if killed := store.lost("killed"):
         who = "a run of it was killed" if killed == 1 else f"{killed} runs of it were killed"
         more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
+    if lost_workers := store.lost("workers"):
+        more.append(
+            f"workers were lost {lost_workers} time(s), and what their calls in flight had spent "
+            "is not known"
+        )
     if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
         more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
     notes = list(dict.fromkeys((*notes, *met(store), *more)))

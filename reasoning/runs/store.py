@@ -20,12 +20,13 @@ import asyncio
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+from reasoning.backends.ledger import Ledger, of_folder
 from reasoning.errors import StoreError
 from reasoning.runs import files
 from reasoning.stored import Samples
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 1024
 """Problems whose samples are known by name, some kilobytes each; of others they are looked up."""
+
+T = TypeVar("T")
 
 
 class Store:
@@ -47,9 +50,9 @@ class Store:
         self._several = False  # strategies, which may share samples
         self._samples: dict[str, Samples] = {}
 
-    def journal(self, number: int = 0) -> Path:
-        """The folder of calls of a run's `number`-th generator, one file a problem in progress."""
-        return self._file(f"journal-{number}" if number else "journal")
+    def ledger(self, number: int = 0) -> Ledger:
+        """The calls of a run's `number`-th generator, a file for each problem in progress."""
+        return of_folder(self._file(f"journal-{number}" if number else "journal"))
 
     def drop_journals(self) -> None:
         """What they hold is in the trees once the run is complete."""
@@ -92,7 +95,7 @@ class Store:
 
     def append(self, result: Mapping[str, Any], tree: RolloutTree) -> None:
         """Store one result and its tree. The result's line is what makes it finished."""
-        self._put(result, self._pieces(result["problem"], tree))
+        self.put(result, self._pieces(result["problem"], tree))
 
     def _pieces(self, problem: str, tree: RolloutTree) -> Iterator[str]:
         if self._several:
@@ -115,16 +118,16 @@ class Store:
 
         Who has paid for them may be interrupted: the folder is not let go of before they are there.
         """
-        assert self._writer is not None
-        jobs = [
-            asyncio.wrap_future(self._writer.submit(self.append, result, tree))
-            for result, tree in found
-        ]
-        for job in jobs:
-            # The same command does again what fails when nobody waits any more.
-            job.add_done_callback(lambda job: job.cancelled() or job.exception())
-        for job in jobs:
+        for job in [self.beside(self.append, result, tree) for result, tree in found]:
             await asyncio.shield(job)
+
+    def beside(self, work: Callable[..., T], *args: object) -> asyncio.Future[T]:
+        """Do it in the thread that writes, after all that it has been given so far."""
+        assert self._writer is not None
+        job = asyncio.wrap_future(self._writer.submit(work, *args))
+        # The same command does again what fails when nobody waits any more.
+        job.add_done_callback(lambda job: job.cancelled() or job.exception())
+        return job
 
     def take(self, result: Mapping[str, Any], other: Store) -> None:
         """Store one result of another folder, with its tree. Raises StoreError if that is gone."""
@@ -135,9 +138,10 @@ class Store:
             raise StoreError(f"{path} cannot be read: {error}; copy that folder again") from error
         with _plain_errors(self.folder):
             self._shared(result["problem"]).take(path)
-        self._put(result, [tree])
+        self.put(result, [tree])
 
-    def _put(self, result: Mapping[str, Any], tree: Iterable[str]) -> None:
+    def put(self, result: Mapping[str, Any], tree: Iterable[str]) -> None:
+        """Store one result and the text of its tree."""
         assert self._results is not None
         with _plain_errors(self.folder):
             files.replace(self._tree(result["strategy"], result["problem"]), tree)
@@ -156,15 +160,22 @@ class Store:
 
     def lose(self, strategy: str, problem: str, spent: Mapping[str, int]) -> None:
         """Note what an unfinished search has spent that going on with it will not make good."""
+        self.note({"strategy": strategy, "problem": problem, **spent})
+
+    def note(self, lost: Mapping[str, Any]) -> None:
+        """Note something that was lost: see `lost`."""
         with _plain_errors(self.folder):
-            self._note({"strategy": strategy, "problem": problem, **spent})
+            self._note(lost)
 
     def _note(self, what: Mapping[str, Any]) -> None:
         with files.appending(self._file("interrupted.jsonl")) as file:
             file.write(json.dumps(what) + "\n")
 
     def lost(self, name: str) -> int:
-        """The sum of `name` over all that was lost; of `killed`, how many runs could not say."""
+        """The sum of `name` over all that was lost.
+
+        Of `killed` and `workers`, how many runs and workers of a run could not say.
+        """
         path, total = self._file("interrupted.jsonl"), 0
         if path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
