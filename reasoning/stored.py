@@ -76,10 +76,11 @@ def _body(line: bytes) -> bytes:
 
 def _whole(line: bytes) -> bool:
     found = _START.match(line)
-    return found is not None and _digest(_body(line)) == found[1].decode()
+    return found is not None and digest(_body(line)) == found[1].decode()
 
 
-def _digest(body: bytes) -> str:
+def digest(body: bytes) -> str:
+    """The ID of a sample."""
     return blake2b(body, digest_size=16).hexdigest()
 
 
@@ -114,7 +115,7 @@ class Samples:
             def keep(parts: Iterable[str]) -> str:
                 nonlocal file
                 body = "".join(parts).encode()
-                name = _digest(body)
+                name = digest(body)
                 if name not in known:
                     file = file or stack.enter_context(self._opened(self.path))
                     file.write(b'{"id": "%s", %s\n' % (name.encode(), body[1:]))

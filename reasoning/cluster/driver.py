@@ -292,8 +292,8 @@ class Driver:
             match event:
                 case Drawn(journal, problem, entry):
                     self.ledgers[journal].write(problem, entry)
-                case Kept(result, tree):
-                    self.store.put(result, [tree])
+                case Kept(result, tree, samples):
+                    self.store.put(result, [tree], samples)
                 case Noted(lost):
                     self.store.note(lost)
         for ledger, problem in itertools.product(self.ledgers, over):
@@ -328,7 +328,7 @@ class Driver:
                 result = Result(None, "failed", Usage(), [], tree, failures=[why])
                 record = await shown(self.todo, problem, arm.strategy, result, why)
                 self._count(record)
-                await self.store.beside(self._write, [Kept(record, "".join(tree.pieces()))], [])
+                await self.store.beside(self._write, [Kept(record, "".join(tree.pieces()), ())], [])
         await self.store.beside(self._write, [], [problem.id])
 
     def _tell(self) -> None:

@@ -25,6 +25,7 @@ from reasoning.runs.plan import plan
 from reasoning.runs.recipe import Recipe
 from reasoning.runs.run import Progress, Running
 from reasoning.runs.store import Store
+from reasoning.stored import digest
 from reasoning.tree import RolloutTree
 
 BATCH = 0.05
@@ -40,10 +41,11 @@ class Drawn(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A search is over: its line, and the text of its tree."""
+    """A search is over: its line, the text of its tree, and the samples which that only names."""
 
     result: Mapping[str, Any]
     tree: str
+    samples: Sequence[str]
 
 
 class Noted(NamedTuple):
@@ -145,7 +147,9 @@ class Worker:
             self._context = copy_context()
         for part in todo.plugins:
             self._stack.push_async_callback(part.aclose)
-        self._running = Running(todo, _Outbox(self._send, self._known), _unwatched)
+        self._running = Running(
+            todo, _Outbox(self._send, self._known, len(todo.strategies) > 1), _unwatched
+        )
         for journal in self._running.journals.values():
             self._stack.callback(journal.close)
         await self._running.begin()
@@ -253,17 +257,30 @@ class _Sent(Ledger):
 class _Outbox(Store):
     """A store whose folder is elsewhere."""
 
-    def __init__(self, send: Send, known: Given) -> None:
+    def __init__(self, send: Send, known: Given, several: bool) -> None:
         super().__init__("elsewhere")
         self._send = send
         self._given = known
+        self._several = several
 
     def ledger(self, number: int = 0) -> Ledger:
         return _Sent(number, self._send, self._given)
 
     async def keep(self, found: Sequence[tuple[Mapping[str, Any], RolloutTree]]) -> None:
         for result, tree in found:
-            self._send(Kept(result, await asyncio.to_thread("".join, tree.pieces())))
+            self._send(await asyncio.to_thread(self._kept, result, tree))
+
+    def _kept(self, result: Mapping[str, Any], tree: RolloutTree) -> Kept:
+        samples: dict[str, str] = {}
+
+        def keep(parts: Iterable[str]) -> str:
+            body = "".join(parts)
+            name = digest(body.encode())
+            samples[name] = body
+            return name
+
+        text = "".join(tree.pieces(keep if self._several else None))
+        return Kept(result, text, [*samples.values()])
 
     def note(self, lost: Mapping[str, Any]) -> None:
         self._send(Noted(lost))

@@ -140,10 +140,16 @@ class Store:
             self._shared(result["problem"]).take(path)
         self.put(result, [tree])
 
-    def put(self, result: Mapping[str, Any], tree: Iterable[str]) -> None:
-        """Store one result and the text of its tree."""
+    def put(
+        self, result: Mapping[str, Any], tree: Iterable[str], samples: Sequence[str] = ()
+    ) -> None:
+        """Store one result, the text of its tree, and samples which that names."""
         assert self._results is not None
         with _plain_errors(self.folder):
+            if samples:
+                with self._shared(result["problem"]).adding() as keep:
+                    for sample in samples:
+                        keep([sample])
             files.replace(self._tree(result["strategy"], result["problem"]), tree)
             self._results.write(json.dumps(result, ensure_ascii=False) + "\n")
             self._results.flush()
