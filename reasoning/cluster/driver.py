@@ -15,7 +15,7 @@ from asyncio import FIRST_COMPLETED, TaskGroup
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from math import inf
+from math import ceil, inf
 from typing import Any, Protocol, TypeVar
 
 from reasoning.backends.ledger import packed_entry
@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 LAST_WORDS = 10.0
 """Seconds that a worker has to say what it has left to say when the run ends."""
+STRIDE = 16
+"""Problems that a worker gets at a time, until it has calls enough."""
 STARTS = 3
 """Workers in a row that a place may lose before they are ready."""
 
@@ -197,9 +199,11 @@ class Driver:
     async def _work(self, name: str, hand: Hand) -> None:
         now = asyncio.get_running_loop().time
         self.queue.join(name, now())
-        room = at_once = self.settings.at_once or self.todo.recipe.concurrency
-        busy = 0
+        at_once = self.settings.at_once or self.todo.recipe.concurrency
+        busy, full = 0, False
         while True:
+            fair = max(1, ceil(self.queue.waiting / self.places))
+            room = 0 if full else min(at_once - busy, fair, STRIDE)
             taken = self.queue.take(name, room)
             rest = not taken and not busy and self.queue.holds(name)
             jobs = await self._jobs(taken)
@@ -207,7 +211,7 @@ class Driver:
             reply = await self._ask(name, work, self.queue.expires(name))
             self.queue.heard(name, now())
             await self._hear(name, reply)
-            busy, room = reply.busy, at_once - reply.busy
+            busy, full = reply.busy, reply.full
 
     async def _ask(self, name: str, work: Coroutine[Any, Any, T], until: float = inf) -> T:
         """What a worker answers by then. Raises LostError, and _Over where the run is over first.

@@ -33,6 +33,11 @@ class Queue:
         """Whether nothing waits and nobody holds anything."""
         return not (self._waiting or self._suspects or any(self._held.values()))
 
+    @property
+    def waiting(self) -> int:
+        """How many nobody holds, but for suspects."""
+        return len(self._waiting)
+
     def join(self, worker: str, now: float) -> None:
         """A worker is ready. Raises ValueError for one that is here, or has been."""
         if worker in self._until:

@@ -82,10 +82,12 @@ class Reply:
     """What has happened since the last one. With an `error` there will be no other.
 
     `busy` problems are at work; what the worker holds beyond them waits until a call succeeds.
+    When it is `full` these make all the calls that it may have in flight.
     """
 
     events: Sequence[Event]
     busy: int
+    full: bool
     new_tokens: int
     failed_calls: int
     error: ReasoningError | None = None
@@ -166,11 +168,14 @@ class Worker:
             yield
 
     async def exchange(self, jobs: Sequence[Job], wait: float = 1.0) -> Reply:
-        """Begin `jobs`, and say what has happened; `wait` that long for something to happen."""
+        """Begin `jobs`, and say what has happened; `wait` that long for something to happen.
+
+        Not after new ones: there may be room for more.
+        """
         for job in jobs:
             self._begin(job)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), wait)
+            await asyncio.wait_for(self._news.wait(), BATCH if jobs else wait)
             await asyncio.sleep(BATCH)
         return self._reply()
 
@@ -206,19 +211,24 @@ class Worker:
         task.add_done_callback(lambda _: self._news.set())
 
     async def _solve(self, job: Job) -> None:
+        gate = self._here.gate
+        gate.begin()
         try:
             await self._here.solve(job.problem, job.done)
         except ReasoningError as error:
             self._error = self._error or error
         except Exception:  # a bug of ours: the process that would report it is elsewhere
             self._error = EngineError(f"a worker failed: {traceback.format_exc()}")
+        finally:
+            gate.end()
 
     def _reply(self) -> Reply:
         self._news.clear()
         events, self._events = self._events, []
         progress = self._running.progress if self._running else Progress(0)
+        full = self._running is not None and self._running.gate.full
         return Reply(
-            events, len(self._tasks), progress.new_tokens, progress.failed_calls, self._error
+            events, len(self._tasks), full, progress.new_tokens, progress.failed_calls, self._error
         )
 
 

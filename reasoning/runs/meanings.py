@@ -189,7 +189,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "num_gpus": "that each asks the cluster for; left out: as many as the engines in its "
         "process need",
         "num_cpus": "that each asks the cluster for",
-        "at_once": "problems that each has in flight; left out: `concurrency`",
+        "at_once": "problems that each has in progress at most; left out: as many as it takes for "
+        "`concurrency` calls in flight",
         "patience": "seconds after which a worker that says nothing is given up",
         "address": "of the cluster; left out: what RAY_ADDRESS says, or the one on this machine; "
         "`local` starts one for the run",

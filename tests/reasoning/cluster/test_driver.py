@@ -13,7 +13,7 @@ import pytest
 
 import reasoning.errors as errors
 from reasoning.backends.scripted import Scripted, scripted
-from reasoning.cluster import actors
+from reasoning.cluster import actors, driver
 from reasoning.cluster.driver import LostError
 from reasoning.cluster.worker import Job, Order, Reply, Worker, installed
 from reasoning.errors import EngineError, GenerationError, RecipeError, StoreError
@@ -94,6 +94,52 @@ def test_results_are_those_of_one_process(
     assert seen[-1] == 12
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
     go(recipe(share_samples=shared), tmp_path / "three")  # with no workers it goes on just as well
+
+
+def test_few_problems_are_shared_out_fairly(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, list[int]] = {}
+
+    class Counted(Near):
+        async def exchange(self, jobs: Sequence[Job]) -> Reply:
+            given.setdefault(self.name, []).append(len(jobs))
+            return await super().exchange(jobs)
+
+    nearby(monkeypatch, make=Counted)
+    go(recipe(workers=4), tmp_path / "wide")
+    assert [given[name][0] for name in sorted(given)] == [3, 3, 2, 1]
+
+
+def test_a_worker_with_calls_enough_gets_no_more_problems(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy: list[int] = []
+
+    class Real(Scripted):
+        async def generate(self, *args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(0.2)
+            return await super().generate(*args, **kwargs)
+
+    async def seen(hand: Near, reply: Reply) -> None:
+        busy.append(reply.busy)
+
+    inner = scripted()
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Real(inner.script))
+    monkeypatch.setattr(driver, "STRIDE", 1)
+    nearby(monkeypatch, seen)
+    strategies = [{"searcher": "self_consistency", "n": 1}]
+    go(
+        recipe(
+            generator="scripted",
+            strategies=strategies,
+            concurrency=3,
+            workers={"n": 1, "at_once": 8},
+        ),
+        tmp_path / "run",
+        limit=8,
+    )
+    assert max(busy) == 3
 
 
 def test_what_a_lost_worker_held_is_gone_on_with(
