@@ -17,7 +17,16 @@ import numpy as np
 from evals.replay.processes import Task, each, wanted
 from evals.replay.samples import REDUCTIONS, Recording, Stored
 from evals.replay.sources import Watch
-from evals.replay.strategies import DRAWS, SIZES, STRATEGIES, Chosen, Need, Offline, bound
+from evals.replay.strategies import (
+    DRAWS,
+    FITTED,
+    SIZES,
+    STRATEGIES,
+    Chosen,
+    Need,
+    Offline,
+    bound,
+)
 from evals.statistics.calibration import auroc_interval, brier, ece, reliability
 from evals.statistics.compute import pareto
 from evals.statistics.curves import (
@@ -35,6 +44,7 @@ from reasoning.errors import RecipeError, unknown
 from reasoning.runs import names
 from reasoning.seeds import generator
 from reasoning.verify import reduce_steps
+from searchers.kernels.policy import Policy
 
 BASELINE = "self_consistency"
 ENOUGH = 0.95
@@ -156,6 +166,9 @@ def _chosen(label: str) -> Chosen:
 
     drawing = part(searcher, "searcher", **({size: 1_000_000} if size else {}))
     voting = part(voter, "aggregator")
+    policies = {key: value for key, value in drawing.items() if isinstance(value, Policy)}
+    for policy in policies.values():
+        offline = offline._replace(needs=("tokens", *sorted(policy.needs)))
     reducing = {"reduction": given.get("reduction", "last")} if known["replay"] else {}
     for reduction in reducing.values():
         reduce_steps((0.0,), reduction)  # type: ignore[arg-type]  # raises for a word that is none
@@ -164,7 +177,7 @@ def _chosen(label: str) -> Chosen:
         label,
         name,
         offline,
-        {**drawing, **voting, **reducing},
+        {**drawing, **voting, **reducing, **{key: given[key] for key in policies}},
         bound(DRAWS[offline.searcher], drawing),
         (names.bind_function(voter, voting), last),
     )
@@ -186,8 +199,8 @@ _READ: Mapping[str | None, tuple[Need, ...]] = {
 
 def _offline(name: str) -> Offline:
     """The strategy of that name, or the aggregator's of that name over all samples."""
-    if name in STRATEGIES:
-        return STRATEGIES[name]
+    if name in STRATEGIES or name in FITTED:
+        return {**STRATEGIES, **FITTED}[name]
     if ":" not in name and name not in names.known("aggregator"):
         raise RecipeError(
             unknown("strategy to replay", name, {*STRATEGIES, *names.known("aggregator")})

@@ -19,7 +19,9 @@ from evals.statistics.intervals import Floats
 from reasoning.aggregators import Candidate, Pure
 from reasoning.aggregators.ballots import Ballots, Ints, Picks
 from reasoning.chain import Stage, decide
+from reasoning.runs.names import bind_aggregator
 from reasoning.verify import Reduction
+from searchers.kernels.policy import Policy, facts_of, signals_of
 from searchers.kernels.stopping import lead_is_safe, unanimous
 
 Need: TypeAlias = Literal["tokens", "score", "logprob", "confidence"]
@@ -147,6 +149,39 @@ def race(orders: Orders, budgets: Sequence[int], *, m: int = 1) -> Drawing:
     return Drawing(emitted, used.astype(float), paid.sum(axis=2), paid.max(axis=2))
 
 
+def adaptive(
+    orders: Orders, budgets: Sequence[int], *, policy: Policy, abstain: float = 0.0
+) -> Drawing:
+    """As many as a policy says of what it sees, the budget at most; it chooses, too."""
+    costs, at = orders.costs, np.arange(orders.places.shape[1])
+    used = np.zeros((len(budgets), len(costs)), np.int64)
+    serial = np.zeros(used.shape)
+    for row, most in enumerate(budgets):
+        have, wanted = np.zeros((2, len(costs)), np.int64)
+        wanted[:] = policy.start
+        while (wanted := np.minimum(wanted, most))[wanted > have].size:
+            wave = (at >= have[:, None]) & (at < wanted[:, None])
+            serial[row] += np.where(wave, costs, 0.0).max(axis=1)
+            have, wanted = wanted, wanted.copy()
+            for n in np.unique(have).tolist():
+                wanted[have == n] = policy.more(n, looked(orders, n))[have == n]
+        used[row] = have
+    paid = np.where(at < used[:, :, None], costs, 0.0).sum(axis=2)
+    drawing = orders.drawing(used, paid, serial)
+    chosen = picked(drawing.emitted, (bind_aggregator(policy.chooser),))
+    if abstain and policy.sure is not None:
+        for row, n in enumerate(used.ravel().tolist()):
+            sure = policy.sure(looked(orders, n))[0, row % len(costs)]
+            chosen[row] = chosen[row] if sure >= abstain else -1
+    one = Ballots(orders.candidates, chosen[:, None], np.ones((len(chosen), 1)), orders.keys)
+    return drawing._replace(emitted=one)
+
+
+def looked(orders: Orders, size: int) -> dict[str, Floats]:
+    """What a policy sees [orders] of the first `size` samples of each order."""
+    return signals_of(*facts_of(orders.candidates, orders.keys, orders.places[:, :size]))
+
+
 def _used(budgets: Sequence[int], most: Ints) -> Ints:
     """The samples [budgets, orders] that are drawn where an order stops after `most` [orders]."""
     return np.asarray(np.minimum(np.array(budgets)[:, None], most), np.int64)
@@ -168,10 +203,11 @@ DRAWS: Mapping[str, Draw] = {
     "esc": esc,
     "first_finish": race,
     "short_m_at_k": race,
+    "adaptive": adaptive,
 }
 """How the searchers draw that draw whole solutions."""
 
-SIZES = {"short_m_at_k": "k", "sample": None}
+SIZES = {"short_m_at_k": "k", "sample": None, "adaptive": None}
 """The parameter that the budget stands for, n if it is not here."""
 
 
@@ -206,6 +242,9 @@ STRATEGIES: Mapping[str, Offline] = {
     "deepconf": Offline("self_consistency", "deepconf_filter", ("confidence",)),
 }
 """By the name it is asked for; any other aggregator is asked for by its own."""
+
+FITTED: Mapping[str, Offline] = {"adaptive": Offline("adaptive")}
+"""Those that need a file, so nobody replays them unasked."""
 
 
 class Ordered:

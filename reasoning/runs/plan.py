@@ -124,6 +124,7 @@ def plan(
             note for part in built.values() if isinstance(part, Plugin) for note in part.notes
         )
     )
+    notes += _strange(arms)
     problems = list(task.problems)
     for part in built.values():
         problems = _covered(part, problems, task, notes)
@@ -140,6 +141,17 @@ def plan(
         shard.refuse(recipe.run_limits)
         problems = shard.cut(problems)
     return Plan(recipe, arms, task, problems, shared, notes, shard)
+
+
+def _strange(arms: Sequence[Arm]) -> list[str]:
+    """What parameters that were fitted to a model and a task say of being used on others."""
+    found: dict[str, None] = {}
+    for arm in arms:
+        recipe = arm.strategy.recipe
+        for value in (v for stage in arm.strategy.run.stages for v in stage.given.values()):
+            if tell := getattr(value, "elsewhere", None):
+                found[tell(recipe.generator, recipe.task)] = None
+    return [note for note in found if note]
 
 
 def refuse_steps(plan: Plan) -> None:

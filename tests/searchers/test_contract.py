@@ -14,9 +14,18 @@ from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
 from reasoning.testing.searcher_contract import Run, check_other_process
 from reasoning.testing.toys import ToyVerifier
+from searchers.kernels.policy import Bound, Look, Policy, Steps
 
+POLICY = Policy(
+    form="cascade",
+    start=2,
+    chooser="weighted_majority",
+    looks=(Look(at=2, rule=Steps(signal="agreement", edges=(0.9,), samples=(4, 3))),),
+    bound=Bound(model="toy", task="toy", problems=1, samples=4),
+)
 ROWS: dict[str, dict[str, Any]] = {
     "sample": {},
+    "adaptive": {"policy": POLICY},
     "self_consistency": {"n": 4},
     "best_of_n": {"n": 4},
     "first_finish": {"n": 4},

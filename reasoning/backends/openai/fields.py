@@ -118,7 +118,7 @@ def body(
         able.limit: params.max_tokens,
         "temperature": params.temperature,
         **_drawing(able, params),
-        **request.logprobs(able, params),
+        **(request.logprobs(able, params) if _wants_logprobs(params) else {}),
         **params.tools,
     }
     if params.temperature > 0:
@@ -136,6 +136,11 @@ def body(
     for name in able.refused:
         asked.pop(name, None)
     return asked | dict(extra)
+
+
+def _wants_logprobs(params: Sampling) -> bool:
+    """Beside tools only where they are asked for: llama.cpp does not stream both."""
+    return not params.tools or bool(params.confidence_k or params.top_logprobs)
 
 
 def stops_there(able: Abilities, params: Sampling) -> bool:

@@ -1,0 +1,240 @@
+"""Policies fitted to stored runs, and what they are worth on problems they have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from evals.control.allocate import allocate
+from evals.control.forms import FORMS, Fitted, Make, signals_for
+from evals.control.sureness import sureness
+from evals.control.walk import Walk, stops, taken
+from evals.statistics.abstention import risk_coverage
+from evals.statistics.calibration import brier, ece, reliability
+from evals.statistics.equal_compute import Points, at_equal_cost
+from evals.statistics.intervals import (
+    Interval,
+    accuracy,
+    bootstrap_weights,
+    quantile_interval,
+)
+from evals.statistics.paired import paired_difference
+from reasoning.aggregators.ballots import Floats
+from reasoning.errors import RecipeError
+from searchers.kernels.policy import Bound, Form, Known, Policy
+
+PRICES = np.geomspace(1e-8, 1e-1, 57)
+"""Accuracies a token that are tried, beside 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A policy on problems that it was not fitted to, arrays [problems]; `sure` is the predicted
+    chance of being right, and `first` whether it is, both in the first order; None if it has no
+    such prediction."""
+
+    right: Floats
+    tokens: Floats
+    samples: Floats
+    sure: Floats | None
+    low: Floats | None
+    high: Floats | None
+    first: Floats
+
+
+def fit(
+    walk: Walk,
+    form: Form,
+    budget: float,
+    known: set[Known],
+    bound: Bound,
+    *,
+    choosers: Sequence[str] = (),
+    seed: int = 0,
+) -> Policy:
+    """The policy of this form that is right oftenest for `budget` tokens a problem, on average.
+
+    Of the `choosers` (all of the walk's) the one that makes most of it counts. Raises RecipeError
+    where one sample a problem costs more than that.
+    """
+    least = float(walk.tokens[:, :, 0].mean())
+    if not budget >= least:
+        raise RecipeError(
+            f"--tokens {budget:g} does not pay for one sample a problem, {least:,.0f} on average"
+        )
+    signals = signals_for(known)
+    tried = [
+        at_budget(walk, name, FORMS[form](walk, walk.right[name], signals), form, budget, bound)
+        for name in choosers or walk.right
+    ]
+    _, policy = max(tried, key=lambda item: item[0])
+    stop = stops(walk, policy)
+    seen = {name: taken(table, stop) for name, table in walk.signals.items()}
+    sure = sureness(seen, taken(walk.right[policy.chooser], stop), signals, seed=seed)
+    return policy.model_copy(update={"sure": sure})
+
+
+def at_budget(
+    walk: Walk, chooser: str, make: Make, form: Form, budget: float, bound: Bound
+) -> tuple[tuple[float, float], Policy]:
+    """The best policy within the budget by the price that makes it, and (accuracy, -tokens)."""
+    best: tuple[tuple[float, float], Policy] | None = None
+    for price in (0.0, *PRICES.tolist()):
+        policy = policy_of(make(price), form, chooser, price, bound)
+        stop = stops(walk, policy)
+        tokens = float(taken(walk.tokens, stop).mean())
+        worth = float(taken(walk.right[chooser], stop).mean()), -tokens
+        if tokens <= budget * (1 + 1e-9) and (best is None or worth > best[0]):
+            best = worth, policy
+    assert best is not None  # at the highest price there is one sample
+    return best
+
+
+def policy_of(fitted: Fitted, form: Form, chooser: str, price: float, bound: Bound) -> Policy:
+    return Policy(
+        form=form,
+        chooser=chooser,
+        start=fitted.start,
+        looks=fitted.looks,
+        price=price,
+        bound=bound,
+    )
+
+
+# --------------------------------------------------------------------------------- held out
+
+
+def folds(problems: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
+    """Two halves, each (those to fit, those to judge) once."""
+    order = np.random.default_rng(seed).permutation(problems)
+    halves = sorted(order[::2].tolist()), sorted(order[1::2].tolist())
+    return [(halves[0], halves[1]), (halves[1], halves[0])]
+
+
+def outcome(walk: Walk, policy: Policy) -> Outcome:
+    """What the policy makes of these problems."""
+    stop = stops(walk, policy)
+    right = taken(walk.right[policy.chooser], stop)
+    sure = low = high = None
+    if policy.sure is not None:
+        seen = {name: taken(table, stop)[:, 0] for name, table in walk.signals.items()}
+        sure, low, high = policy.sure(seen)
+    return Outcome(
+        right.mean(axis=1),
+        taken(walk.tokens, stop).mean(axis=1),
+        np.asarray(walk.sizes)[stop].mean(axis=1),
+        sure,
+        low,
+        high,
+        right[:, 0],
+    )
+
+
+def together(parts: Sequence[Outcome]) -> Outcome:
+    """The problems of all parts."""
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if any(v is None for v in values) else np.concatenate(values)
+
+    return Outcome(*(joined(name) for name in Outcome.__slots__))
+
+
+def report(walk: Walk, found: Outcome, fixed: str, *, seed: int = 0) -> dict[str, Any]:
+    """What a policy is worth, as plain JSON values: the problems of `walk` stand as in `found`.
+
+    `fixed` is the chooser that is best at that cost where the policy was fitted; in `full` every
+    chooser has all samples there are.
+    """
+    curves = {name: table.mean(axis=1) for name, table in walk.right.items()}
+    costs = walk.tokens.mean(axis=1)
+    mine = Points.of(found.right[:, None], found.tokens[:, None])
+    cost = float(found.tokens.mean())
+    equal = at_equal_cost(Points.of(curves[fixed], costs), mine, [cost], seed=seed)
+    best = np.maximum.accumulate(np.stack(list(curves.values())).max(axis=0), axis=1)
+    level = allocate(best, np.maximum.accumulate(costs, axis=1), cost * len(costs))
+    ideal = best[np.arange(len(best)), level]
+    gain = None if not equal else equal[0].difference
+    return {
+        "problems": len(costs),
+        "accuracy": told(accuracy(found.right.tolist(), seed=seed)),
+        "tokens": cost,
+        "samples": float(found.samples.mean()),
+        "fixed": {
+            "chooser": fixed,
+            "accuracy": None if not equal else equal[0].a,
+            "gain": None if gain is None else told(gain),
+            "verdict": verdict(gain),
+        },
+        "full": [
+            {
+                "chooser": name,
+                "samples": walk.sizes[-1],
+                "accuracy": told(accuracy(whole.tolist(), seed=seed)),
+                "tokens": float(costs[:, -1].mean()),
+                "difference": told(
+                    paired_difference(whole.tolist(), found.right.tolist(), seed=seed)
+                ),
+                "tokens_share": told(share(found.tokens, costs[:, -1], seed)),
+            }
+            for name, whole in ((name, curve[:, -1]) for name, curve in curves.items())
+        ],
+        "oracle": {
+            "accuracy": float(ideal.mean()),
+            "regret": told(paired_difference(found.right.tolist(), ideal.tolist(), seed=seed)),
+        },
+        **_sureness(found, seed),
+    }
+
+
+def verdict(gain: Interval | None) -> str:
+    """What may be said of a gain: nothing where its interval includes 0."""
+    if gain is None:
+        return "no fixed number of samples costs as much, so there is nothing to compare with"
+    if gain.low > 0:
+        return f"better by {gain.value:.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    if gain.high < 0:
+        return f"worse by {-gain.value:.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    return f"no gain is shown: {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) includes 0"
+
+
+def share(mine: Floats, whole: Floats, seed: int) -> Interval:
+    """What `mine` costs of `whole`, both [problems], with a bootstrap interval over problems."""
+    weights = bootstrap_weights(len(mine), 2_000, seed)
+    draws = (weights @ mine) / (weights @ whole)
+    return quantile_interval(float(mine.sum() / whole.sum()), draws)
+
+
+def told(interval: Interval) -> dict[str, Any]:
+    return {"value": interval.value, "ci95": [interval.low, interval.high]}
+
+
+def _sureness(found: Outcome, seed: int) -> dict[str, Any]:
+    """How good the predicted chances are: calibration, and what it is worth to abstain by them."""
+    if found.sure is None or found.low is None or found.high is None:
+        return {}
+    p, y = found.sure.tolist(), found.first.astype(bool).tolist()
+    curve = risk_coverage(p, y, seed=seed)
+    bins = reliability(p, y, bins=5, by="count")
+    return {
+        "sure": {
+            "ece": ece(bins),
+            "brier": brier(p, y),
+            "bins": [asdict(b) for b in bins],
+            "aurc": {**told(curve.area), "best": curve.best, "blind": float(curve.risk[-1])},
+            "risk": {f"{c:.1f}": curve.at(c) for c in (0.5, 0.7, 0.8, 0.9, 1.0)},
+        }
+    }
+
+
+def best_fixed(walk: Walk, budget: float) -> str:
+    """The chooser that is right oftenest where each problem gets the same number of samples."""
+    costs = walk.tokens.mean(axis=(0, 1))
+    place = max(0, int(np.searchsorted(costs, budget * (1 + 1e-9), side="right")) - 1)
+    values: Mapping[str, float] = {
+        name: float(table[:, :, place].mean()) for name, table in walk.right.items()
+    }
+    return max(values, key=lambda name: values[name])

@@ -1,0 +1,81 @@
+"""`reasoning fit`: from stored samples to a policy that gives each problem a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def fit(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Folders of runs, or files of recorded samples."),
+    ],
+    out: Annotated[Path, typer.Option(help="The policy to write.")] = Path("policy.json"),
+    form: Annotated[
+        str, typer.Option(help="marginal, bins, saturation, cascade, or fixed: docs/control.md.")
+    ] = "marginal",
+    tokens: Annotated[
+        float | None,
+        typer.Option(min=1, help="Generated tokens a problem, on average [a quarter of all]."),
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUN", help="Judge it on these [two halves of RUN, in turn]."),
+    ] = None,
+    chooser: Annotated[
+        list[str] | None,
+        typer.Option(help="majority, best, weighted_majority [the best that samples allow]."),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="A picture: accuracy against tokens on unseen problems.")
+    ] = None,
+    orders: Annotated[int, typer.Option(min=1, help="Permutations of a problem's samples.")] = 20,
+    seed: Annotated[int, typer.Option(help="Same seed, same policy.")] = 0,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Only such samples of a file: run=data/n16."),
+    ] = None,
+    samples_of: Annotated[
+        str | None, typer.Option(help="The strategy of a run whose samples are used [the fullest].")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
+    ] = None,
+    answers: Annotated[
+        str | None, typer.Option(help="Their kind where a file does not say: choice, ... [math].")
+    ] = None,
+    logit: Annotated[
+        bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
+    ] = False,
+) -> None:
+    """Fit a policy: how many samples each problem gets, by what its first ones look like.
+
+    Searcher `adaptive` runs it: `searcher: adaptive, policy: policy.json`. What it is worth is told
+    on problems it was not fitted to: against the best fixed number of samples at equal cost,
+    against all samples, and its regret to who knows beforehand. No gain is claimed whose interval
+    includes 0. No model is called.
+
+    Example: reasoning fit runs/train --tokens 500 --test runs/test --out policy.json
+    """
+    from reasoning.runs import names
+
+    command: Any = names.ours("evals.control.command")
+    command.main(
+        runs,
+        out,
+        form=form,
+        tokens=tokens,
+        test=test or (),
+        choosers=chooser or (),
+        figure=figure,
+        orders=orders,
+        seed=seed,
+        where=where or (),
+        strategy=samples_of,
+        max_tokens=max_tokens,
+        answers=answers,
+        logit=logit,
+    )

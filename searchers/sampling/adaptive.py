@@ -1,0 +1,60 @@
+"""As many samples as a fitted policy says (compute-optimal scaling: Snell et al., 2024,
+arXiv:2408.03314)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning.aggregators import Candidate
+from reasoning.chain import decide
+from reasoning.runs.names import bind_aggregator
+from reasoning.search import Search
+from searchers.kernels.policy import PolicyFile, read_candidates, refuse
+
+AGGREGATOR = "first"
+VOTES = True
+
+
+async def adaptive(
+    search: Search,
+    *,
+    policy: PolicyFile,
+    abstain: Annotated[float, Field(ge=0, le=1)] = 0.0,
+) -> None:
+    """Draw until more samples are not worth their tokens by `policy`, a file of `reasoning fit`.
+
+    A problem on which samples agree, or on which more would not help, ends early. A token has the
+    same price on all problems, so what these leave goes to the others without one's having to wait
+    for the other. Where the answer is right with a chance below `abstain`, as the policy counted it
+    on problems it had not seen, there is none.
+    """
+    choose, wanted, found = bind_aggregator(policy.chooser), policy.start, list[Candidate]()
+    land = None if abstain else search.emit
+    while wanted > len(found):
+        size = wanted - len(found)
+        nodes = await search.draws(search.root, size, until="end", land=land)
+        if "score" in policy.needs:
+            await search.score(*nodes)
+        drawn = [*(c.node for c in found if c.node), *nodes]
+        answers = await search.answers(*drawn)
+        rewards = [search.reward(node) if "score" in policy.needs else None for node in drawn]
+        alike = zip(drawn, answers, rewards, strict=True)
+        found = [Candidate(n.path, a, score=r, node=n) for n, a, r in alike]
+        if len(nodes) < size or not found:
+            break  # the end of the budget, or calls that failed
+        refuse(policy, found)
+        seen = read_candidates(found)
+        wanted = int(policy.more(len(found), seen)[0])
+    if not found:
+        return
+    if policy.sure is not None:
+        rate, low, high = policy.sure(read_candidates(found))[:, 0].tolist()
+        search.measure(predicted=rate, predicted_low=low, predicted_high=high)
+        if rate < abstain:
+            return
+    chosen = decide(found, choose).candidate
+    for candidate in found:
+        assert candidate.node is not None
+        search.emit(candidate.node, rank=-1.0 if candidate is chosen else 0.0)

@@ -1,0 +1,237 @@
+"""Policies: kernels by vectors and limits, each form against what it must be, the command."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from evals.control.allocate import allocate, hull, saturating, saturation
+from evals.control.fit import best_fixed, fit, outcome, report, verdict
+from evals.control.forms import FORMS, signals_for
+from evals.control.sureness import logistic, sureness
+from evals.control.walk import Walk, sizes_of, stops, taken, walk
+from evals.replay.evaluate import choose, evaluate, permutations, supported
+from evals.replay.samples import Drawn, Recording, Stored
+from evals.statistics.intervals import Interval
+from reasoning.cli.app import app
+from reasoning.errors import RecipeError
+from searchers.kernels.policy import Bound, Form
+
+BOUND = Bound(model="m", task="t", problems=40, samples=8)
+
+
+def recording(problems: int = 40, n: int = 8, *, scores: bool = True) -> Recording:
+    """Easy problems, on which samples agree, and others, where half of them are right."""
+    rng = np.random.default_rng(0)
+
+    def sample(easy: bool) -> Drawn:
+        right = bool(rng.random() < (1.0 if easy else 0.5))
+        key = 0 if right else int(rng.integers(1, 5))
+        steps = (0.9 if right else 0.3,) if scores else ()
+        return Drawn(key, right, True, float(rng.integers(50, 150)), steps)
+
+    return Recording("r", [Stored(f"p{i}", [sample(i % 2 == 0) for _ in range(n)])
+                           for i in range(problems)])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def seen() -> Walk:
+    return walk(recording(), ["majority", "best"], orders=6)
+
+
+# ---------------------------------------------------------------------------------- kernels
+
+
+def test_the_next_token_goes_where_it_brings_most() -> None:
+    values, costs = [[0.1, 0.5, 0.6], [0.2, 0.3, 0.9]], [[1, 2, 3], [1, 2, 3]]
+    assert allocate(values, costs, 2).tolist() == [0, 0]
+    assert allocate(values, costs, 3).tolist() == [1, 0]  # .4 a token; the other's hull brings .35
+    assert allocate(values, costs, 5).tolist() == [1, 2]
+    assert allocate(values, costs, np.inf).tolist() == [2, 2]
+    assert hull(np.array([0.5, 0.4, 0.5]), np.array([1.0, 2.0, 3.0])) == [0]  # none is better
+    with pytest.raises(ValueError, match="costs that rise"):
+        allocate([[0.1, 0.2]], [[2, 2]], 5)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_size=4), st.integers(0, 8))
+def test_no_allocation_is_better_where_gains_fall(rows: list[tuple[int, ...]], more: int) -> None:
+    values = np.array([[0, *np.cumsum(sorted(row, reverse=True))] for row in rows], dtype=float)
+    costs = np.tile(np.arange(4.0), (len(rows), 1))
+    level = allocate(values, costs, more)
+    assert level.sum() <= more
+    best = max(
+        sum(values[i, k] for i, k in enumerate(each))
+        for each in product(range(4), repeat=len(rows))
+        if sum(each) <= more
+    )
+    assert values[np.arange(len(rows)), level].sum() == best
+
+
+def test_saturation() -> None:
+    found = [saturation(1, p, 0.01) for p in (0.3, 0.1, 0.05)]
+    assert found == pytest.approx([9.536, 21.854, 31.377], abs=1e-3)
+    assert (saturation(0.5, 0.01, 0.01), saturation(0.9, 1, 0.1)) == (0, 1)
+    n = np.array([1, 2, 4, 8, 16, 32])
+    assert saturating(n, 0.8 * (1 - 0.9**n)) == pytest.approx((0.8, 0.1), rel=0.02)
+
+
+def test_logistic_finds_the_odds() -> None:
+    x = np.repeat([0.0, 1.0], 1000)
+    y = np.r_[np.arange(1000) < 300, np.arange(1000) < 800].astype(float)
+    found = logistic({"agreement": x}, y)
+    odds = np.log([0.3 / 0.7, 0.8 / 0.2])
+    assert found({"agreement": np.array([0.0, 1.0])}) == pytest.approx(odds, abs=0.02)
+
+
+def test_predicted_chances_are_those_counted() -> None:
+    rng = np.random.default_rng(1)
+    signal = rng.random((200, 4))
+    right = (rng.random((200, 4)) < signal).astype(float)
+    seen = {"agreement": signal, "samples": np.ones((200, 4))}
+    found = sureness(seen, right, ["agreement"])
+    assert found is not None
+    rate, low, high = found({k: v.ravel() for k, v in seen.items()})
+    assert np.all((low <= rate) & (rate <= high))
+    assert np.abs(rate - signal.ravel()).mean() < 0.15
+    assert sureness({k: v[:10] for k, v in seen.items()}, right[:10], ["agreement"]) is None
+
+
+def test_no_gain_is_claimed_with_0_in_its_interval() -> None:
+    assert verdict(Interval(0.02, -0.001, 0.04, "bootstrap")).startswith("no gain is shown")
+    assert verdict(Interval(0.02, 0.001, 0.04, "bootstrap")).startswith("better by 0.020")
+    assert verdict(Interval(-0.02, -0.04, -0.001, "bootstrap")).startswith("worse by 0.020")
+
+
+# ------------------------------------------------------------------------------------ forms
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_limits_of_every_form(seen: Walk, form: Form) -> None:
+    """Within the budget; all there is where that is dear to none; one sample where all are."""
+    whole = float(seen.tokens[:, :, -1].mean())
+    policy = fit(seen, form, whole / 2, {"score"}, BOUND)
+    assert float(taken(seen.tokens, stops(seen, policy)).mean()) <= whole / 2
+    make = FORMS[form](seen, seen.right["majority"], signals_for(set()))
+    assert make(1e3).start <= 2
+    rich = fit(seen, form, np.inf, {"score"}, BOUND)
+    best = max(table[:, :, -1].mean() for table in seen.right.values())
+    assert taken(seen.right[rich.chooser], stops(seen, rich)).mean() >= best - 0.03
+    with pytest.raises(RecipeError, match="does not pay for one sample"):
+        fit(seen, form, 10, {"score"}, BOUND)
+
+
+def test_a_fixed_policy_is_that_number_of_samples(seen: Walk) -> None:
+    budget = float(seen.tokens[:, :, 3].mean())
+    policy = fit(seen, "fixed", budget, set(), BOUND, choosers=["majority"])
+    found = outcome(seen, policy)
+    place = seen.sizes.index(policy.start)
+    assert np.array_equal(found.right, seen.right["majority"][:, :, place].mean(axis=1))
+    told = report(seen, found, "majority")
+    assert told["fixed"]["verdict"].startswith("no gain is shown")
+
+
+def test_what_easy_problems_leave_goes_to_hard_ones(seen: Walk) -> None:
+    """Of equal cost, and better than as many for all."""
+    budget = float(seen.tokens[:, :, 3].mean())
+    policy = fit(seen, "marginal", budget, set(), BOUND, choosers=["majority"])
+    found = outcome(seen, policy)
+    assert found.samples[::2].mean() < found.samples[1::2].mean() / 2
+    told = report(seen, found, "majority")
+    assert best_fixed(seen, np.inf) == "best"
+    assert told["fixed"]["verdict"].startswith("better")
+    assert told["oracle"]["accuracy"] >= told["accuracy"]["value"] - 0.02
+
+
+def test_sizes_and_signals_of_a_walk(seen: Walk) -> None:
+    assert sizes_of(1) == (1,)
+    assert sizes_of(32)[:9] == (1, 2, 3, 4, 5, 6, 7, 8, 10)
+    assert sizes_of(32)[-1] == 32
+    assert seen.at(1)["agreement"].min() == 1
+    assert seen.at(8)["agreement"][::2].min() == 1  # easy ones
+    problem = recording().problems[1]
+    place = permutations(problem, 6, 0)[1][:3]
+    first = [problem.samples[i] for i in place]
+    tokens = sum(d.tokens or 0 for d in first)
+    assert seen.tokens[1, 0, 2] == tokens
+    assert seen.at(3)["score"][1, 0] == pytest.approx(np.mean([d.steps[0] for d in first]))
+
+
+# ---------------------------------------------------------------------------------- command
+
+
+def lines_of(found: Recording) -> str:
+    """As a file of samples with labels."""
+    rows = [
+        {
+            "id": p.id,
+            "dataset": "game24",
+            "answer": "x",
+            "model": "m",
+            "samples": [
+                {"text": f"the answer is {d.key}", "n_tokens": d.tokens, "correct": d.correct,
+                 "scores": list(d.steps)}
+                for d in p.samples
+            ],
+        }
+        for p in found.problems
+    ]  # fmt: skip
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_command_and_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy is fitted, told of, written, and does in a replay what was told."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.jsonl").write_text(lines_of(recording()))
+    call = ["fit", "s.jsonl", "--orders", "4", "--figure", "f.png", "--tokens", "250"]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert "on 40 problems not fitted to" in done.output
+    assert Path("f.png").stat().st_size > 1000
+    again = CliRunner().invoke(app, [*call, "--out", "again.json"])
+    assert again.exit_code == 0
+    assert Path("again.json").read_text() == Path("policy.json").read_text()
+    label = "adaptive-policy=policy.json"
+    (chosen,) = choose([label])
+    (result,) = evaluate(recording(), [chosen], budgets=[8], orders=4)
+    assert result.samples.mean() < 8
+    assert result.values.mean() > 0.7
+    told = CliRunner().invoke(app, ["replay", "s.jsonl", "--strategy", label, "--orders", "2"])
+    assert told.exit_code == 0, told.output
+    (replay,) = json.loads(Path("runs/replay-s/replay.json").read_text())["strategies"][:1]
+    assert replay["params"]["policy"] == "policy.json"
+    bare = recording(scores=False)
+    needy = {"looks": [{"at": 1, "rule": {"kind": "steps", "signal": "best", "edges": [0.5],
+                                          "samples": [4, 1]}}]}  # fmt: skip
+    plain = json.loads(Path("policy.json").read_text())
+    Path("needy.json").write_text(json.dumps({**plain, "start": 1, "sure": None, **needy}))
+    able, why = supported(choose(["adaptive-policy=needy.json"]), bare)
+    assert not able
+    assert "scores of a verifier" in str(why)
+    (one,) = evaluate(recording(), [chosen], budgets=[1], orders=4)
+    assert (one.samples == 1).all()
+    wrong = CliRunner().invoke(app, ["fit", "s.jsonl", "s.jsonl"])
+    assert isinstance(wrong.exception, RecipeError)
+    assert "are in two of" in str(wrong.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--form", "margin"], "form"),
+        (["--chooser", "rpc"], "chooser"),
+        (["--tokens", "3"], "does not pay for one sample"),
+    ],
+)
+def test_mistakes(options: list[str], message: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(lines_of(recording(8, 4)))
+    done = CliRunner().invoke(app, ["fit", str(file), "--orders", "2", *options])
+    assert isinstance(done.exception, RecipeError)
+    assert message in str(done.exception)
