@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -124,19 +124,17 @@ def _entry(name: str, function: Any) -> Mapping[str, Any]:
     from reasoning.errors import RecipeError
     from reasoning.runs import names
 
-    if several := Stage("searcher", function).says("MODELS"):
-        needed = [key for key in several if key not in names.defaults(function)]
-        if needed:
-            raise RecipeError(
-                f"{name} asks several models ({', '.join(needed)}), which three questions do not "
-                "tell; write its recipe by hand: `reasoning list recipe` shows every field"
-            )
-    found = {
-        key: 8 if key == "n" else 4
-        for key, parameter in names.parameters(function).items()
-        if parameter.default is parameter.empty
-    }
-    return {"searcher": name, **found}
+    hints, given = names.hints(function), names.defaults(function)
+    asked = [key for key in names.parameters(function) if key not in given]
+    models = [key for key in Stage("searcher", function).says("MODELS") or () if key in asked]
+    other = [key for key in asked if (get_args(hints[key]) or (hints[key],))[0] not in (int, float)]
+    if models or other:
+        what = f"asks several models ({', '.join(models)})" if models else f"needs {other[0]}"
+        raise RecipeError(
+            f"{name} {what}, which three questions do not tell; write its recipe by hand: "
+            "`reasoning list recipe` shows every field"
+        )
+    return {"searcher": name, **{key: 8 if key == "n" else 4 for key in asked}}
 
 
 def written(data: Mapping[str, Any]) -> str:
