@@ -82,9 +82,9 @@ def _start(server: Server) -> subprocess.Popen[bytes]:
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], heard: Sequence[int]) -> None:
     """Ask the servers to end, then kill what is left of them, their workers included."""
+    known, until = len(heard), time.monotonic() + _PATIENCE
     for process in processes:
         _signal(process, signal.SIGTERM)
-    known, until = len(heard), time.monotonic() + _PATIENCE
     while (
         any(process.poll() is None for process in processes)
         and time.monotonic() < until
