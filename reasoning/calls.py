@@ -132,11 +132,8 @@ class Caller:
                 self._give_up(call, "cancelled", lease.used)
                 raise
             except Exception as raised:
-                self._waste(call, lease.used)
-                error = self.own_failure(raised)
-                pause = self.pause(attempt, error, *prompt.path)
+                pause = self._missed(call, raised, attempt, lease.used)
                 if pause is None:
-                    self._fail(call, error, lease.used)
                     return None
                 attempt += 1
                 continue
@@ -238,9 +235,15 @@ class Caller:
         self._spend(call, tokens)
         self.usage.wasted_tokens += tokens
 
-    def _fail(self, call: _Call, error: BaseException, tokens: int) -> None:
-        self.note(f"generating {call.prompt.path}", error)
-        self._give_up(call, "failed", tokens, {"error": f"{type(error).__name__}: {error}"})
+    def _missed(self, call: _Call, raised: Exception, attempt: int, tokens: int) -> float | None:
+        """An attempt has failed: seconds until the next; None if there is none, and it is filed."""
+        self._waste(call, tokens)
+        error = self.own_failure(raised)
+        pause = self.pause(attempt, error, *call.prompt.path)
+        if pause is None:
+            self.note(f"generating {call.prompt.path}", error)
+            self._give_up(call, "failed", tokens, {"error": f"{type(error).__name__}: {error}"})
+        return pause
 
     def _give_up(
         self, call: _Call, finish: Finish, tokens: int, info: Mapping[str, str] | None = None
