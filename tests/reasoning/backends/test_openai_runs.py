@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +92,14 @@ def failures(out: Path) -> str:
 def test_a_fault_now_and_then_costs_nothing_but_tries(
     server: Served, questions: Path, tmp_path: Path, fault: Any
 ) -> None:
-    server.fault = lambda call: fault if call.number % 4 == 1 else None
+    met: Counter[int] = Counter()
+
+    def now_and_then(call: Call) -> Any:
+        seed = call.body["seed"]
+        met[seed] += call.number % 4 == 1
+        return fault if call.number % 4 == 1 and met[seed] < 3 else None  # of four attempts
+
+    server.fault = now_and_then
     row = go(recipe(questions, server.url), tmp_path / "run")
     assert row["problems"] == PROBLEMS
     assert row["failed_calls"] == 0
