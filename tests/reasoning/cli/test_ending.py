@@ -22,12 +22,16 @@ async def killed(number: int, noted: list[str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels(number: signal.Signals) -> None:
     noted: list[str] = []
-    with pytest.raises(SystemExit) as stop:
-        awaited(killed(number, noted))
+    before = signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        with pytest.raises(SystemExit) as stop:
+            awaited(killed(number, noted))
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
     assert stop.value.code == 128 + number
     assert stop.value.code in INTERRUPTED
     assert noted == ["lost"]
-    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_what_ends_by_itself_is_returned() -> None:
