@@ -1,4 +1,4 @@
-"""A vote on every question of a prompt that asks several (task `rest`)."""
+"""A vote on every question of a prompt that asks several (task `rest`; 2025, arXiv:2507.10541)."""
 
 from __future__ import annotations
 

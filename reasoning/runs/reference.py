@@ -138,8 +138,8 @@ def pages() -> dict[str, str]:
 def _about(function: Callable[..., Any]) -> Iterator[str]:
     """What the file says of the method, what the function says, and what its constants say."""
     module = sys.modules[function.__module__]
-    yield f"*{_text((module.__doc__ or '').strip().partition(chr(10) * 2)[0])}*"
-    yield _text(_listed(inspect.getdoc(function) or "", [*names.parameters(function)]))
+    yield f"*{as_markdown((module.__doc__ or '').strip().partition(chr(10) * 2)[0])}*"
+    yield as_markdown(_listed(inspect.getdoc(function) or "", [*names.parameters(function)]))
     if facts := [*_facts(module)]:
         yield "\n".join(f"- {fact}" for fact in facts)
 
@@ -193,7 +193,7 @@ def table(found: Sequence[Entry]) -> str:
             f"`{e.name}`" if " " not in e.name else e.name,
             e.takes,
             e.default if plain else f"`{e.default}`",
-            _text(e.meaning),
+            as_markdown(e.meaning),
         ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
@@ -205,7 +205,9 @@ def _benchmarks(kind: names.Kind, records: Mapping[str, Any]) -> Iterator[str]:
     rows = ["| name | what it is | problems | answers | licence |", "|---|---|---|---|---|"]
     for name, record in records.items():
         answers = record.answers if isinstance(record.answers, str) else record.answers["kind"]
-        about = _text(f"{record.about} {_sentence(record.note) if record.note else ''}").strip()
+        about = as_markdown(
+            f"{record.about} {_sentence(record.note) if record.note else ''}"
+        ).strip()
         count = "not known" if record.problems is None else f"{record.problems:,}"
         cells = [f"`{name}`", about, count, f"[`{answers}`](answers.md#{answers})", record.licence]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -263,7 +265,7 @@ def _sentence(text: str) -> str:
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", ")")) else ".")
 
 
-def _text(words: str) -> str:
+def as_markdown(words: str) -> str:
     """A docstring's words as Markdown: signs stay signs, arXiv's numbers are links."""
     parts = re.split(r"(`[^`]*`)", words)
     for at in range(0, len(parts), 2):  # those in between are code

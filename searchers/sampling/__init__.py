@@ -1,0 +1,1 @@
+"""Whole solutions: drawn, raced, counted."""

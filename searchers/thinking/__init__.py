@@ -1,0 +1,1 @@
+"""Thinking: made longer, made shorter, taken apart."""

@@ -25,8 +25,10 @@ async def compressed(
     skip: str = "[SKIP]\n\n",
     end: Annotated[str, Field(min_length=1)] = END,
 ) -> None:
-    """Think n times, put `skip` in the place of the share `drop` of each thought's steps that tell
-    least, and draw m answers behind what is left, beside the thought's own.
+    """Think n times, leave out the steps of each thought that tell least, and answer behind it.
+
+    `skip` stands in the place of the share `drop` of the steps, and m answers are drawn behind what
+    is left, beside the thought's own.
 
     What a step tells is by "entropy" the sum over its tokens of the entropy of their likeliest
     alternatives where the generator gives `top_logprobs`, else their surprisal, in nats; by

@@ -1,1 +1,1 @@
-"""Searchers whose text grows in several threads at once: what they buy is fewer serial tokens."""
+"""Several threads of text at once, for fewer serial tokens."""

@@ -1,0 +1,1 @@
+"""Solutions grown step by step, most of them led by a verifier."""

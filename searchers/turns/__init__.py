@@ -1,1 +1,1 @@
-"""Searchers that take several turns: an answer is read, judged or summed up, and answered anew."""
+"""Several turns: an answer is read, judged or summed up, and answered anew."""

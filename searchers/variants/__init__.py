@@ -1,1 +1,1 @@
-"""Searchers whose slots are asked in different words, or in another order."""
+"""The same question in other words, or in another order."""

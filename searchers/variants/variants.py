@@ -1,5 +1,6 @@
 """Prompts dealt to slots: breadth, DIV-SE, read-twice, languages and any of your own (2025,
-arXiv:2502.10858; 2023, arXiv:2310.07088; 2024, arXiv:2407.05483)."""
+arXiv:2502.10858; 2023, arXiv:2310.07088, 2308.10379; 2024, arXiv:2407.05483; 2025,
+arXiv:2502.11008)."""
 
 from __future__ import annotations
 
