@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 _FENCE = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", flags=re.DOTALL)
 _LONGEST = 100_000  # characters of one output that are compared with another's
+_RATIONAL = re.compile(r"\b(\d+)r(\d+)\b")
 _WHOLE = 2**22  # characters of one output that is compared with the right one
 _PRELUDE = "from typing import *\n" + "\n".join(
     f"import {name}\nfrom {name} import *"
@@ -141,13 +143,19 @@ def _run(program: str, space: dict[str, Any]) -> dict[str, str]:
 
 
 def prolog(program: str) -> dict[str, str]:
-    """What a program for SWI-Prolog `printed` when its main/0 was called, and its `error`."""
+    """What a program for SWI-Prolog `printed` when its main/0 was called, and its `error`.
+
+    Rationals, which SWI-Prolog prints as 7r2, are printed as 7/2.
+    """
     with open("program.pl", "w", encoding="utf-8") as file:
         file.write(program)
     command = ["swipl", "-q", "--on-error=halt", "-g", "main", "-t", "halt", "program.pl"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     failed = "" if done.returncode == 0 else done.stderr.strip() or "main failed"
-    return {"printed": done.stdout[:_LONGEST], "error": failed[:_LONGEST]}
+    if done.returncode < 0:  # the limit of processor time, as a rule
+        failed = f"the program was ended by {signal.Signals(-done.returncode).name}"
+    printed = _RATIONAL.sub(r"\1/\2", done.stdout)
+    return {"printed": printed[:_LONGEST], "error": failed[:_LONGEST]}
 
 
 def _function(space: Mapping[str, Any], name: str | None) -> Any:

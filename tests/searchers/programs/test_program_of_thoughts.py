@@ -87,7 +87,12 @@ def test_prolog_needs_its_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.calls == 0
 
 
-@pytest.mark.skipif(shutil.which("swipl") is None, reason="needs SWI-Prolog on the PATH")
+needs_prolog = pytest.mark.skipif(
+    shutil.which("swipl") is None, reason="needs SWI-Prolog on the PATH"
+)
+
+
+@needs_prolog
 def test_programs_in_prolog() -> None:
     good = "has(ann, 2).\nhas(bob, 3).\nmain :- has(ann, X), has(bob, Y), Z is X * Y, print(Z), nl."
     coder = Coder("```prolog\nmain :- X is 1 / 0, print(X).\n```", f"```prolog\n{good}\n```")
@@ -95,3 +100,19 @@ def test_programs_in_prolog() -> None:
     assert answers(s) == ["6"]
     assert "zero" in coder.heard[1]
     assert "main/0" in coder.heard[0]
+
+
+@needs_prolog
+def test_fractions_of_constraints_are_printed_as_such() -> None:
+    program = ":- use_module(library(clpq)).\nmain :- {2 * X = 7}, print(X), nl."
+    s = run(Coder(f"```prolog\n{program}\n```"), language="prolog")
+    assert answers(s) == ["7/2"]
+
+
+@needs_prolog
+def test_a_program_that_is_killed_says_by_what() -> None:
+    program = "main :- shell('kill -KILL $PPID'), print(1)."  # as at the limit of its seconds
+    coder = Coder(f"```prolog\n{program}\n```", "```prolog\nmain :- print(3).\n```")
+    s = run(coder, language="prolog")
+    assert answers(s) == ["3"]
+    assert "the program was ended by SIGKILL" in coder.heard[1]
