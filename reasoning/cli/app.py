@@ -1,5 +1,5 @@
 """The command line: run, solve, plan, check, launch, serve, report, tree, compare, calibrate,
-replay, fit, merge, eval, export, publish, init, schema, list.
+replay, fit, gather, merge, eval, export, publish, init, schema, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -20,6 +20,7 @@ from reasoning.cli import authoring, completing, endpoint, export, planning, sto
 from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.cli.eval import evaluate
 from reasoning.cli.fit import fit
+from reasoning.cli.gather import gather
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
 
@@ -248,6 +249,7 @@ for _command in (
     stored.calibrate,
     stored.replay,
     fit,
+    gather,
     stored.merge,
     export.export,
     export.publish,

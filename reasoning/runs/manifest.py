@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reasoning.errors import StoreError
-from reasoning.runs import names
+from reasoning.runs import names, shared
 from reasoning.runs.plan import Plan
 from reasoning.runs.store import Store
 
@@ -60,6 +60,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
             "task_source": todo.task.source,
             "versions": _engines(todo),
             **({"shard": str(todo.shard)} if todo.shard else {}),
+            **({"notes_read": read} if (read := shared.digests(todo.strategies)) else {}),
         },
         "notes": todo.notes,
         "task": _terms(todo.task),
@@ -136,6 +137,7 @@ def told_of(todo: Plan) -> dict[str, Any]:
                 "aggregator": s.aggregator,
                 "independent": s.run.independent,
                 **({"sweep": dict(s.sweep)} if s.sweep else {}),
+                **({"shared": cost} if (cost := shared.cost(s)) else {}),
             }
             for s in todo.strategies
         ],

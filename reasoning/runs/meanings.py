@@ -142,7 +142,9 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "seed": "of the problems (nano, nano_think, countdown, kolmogorov)",
         "size": "bytes a problem (kolmogorov)",
         "numbers": "how many are given (countdown)",
-        "task": "whose problems are asked together, a name or a mapping (rest)",
+        "task": "another one, a name or a mapping: whose problems are asked together (rest), whose "
+        "contexts are thought about (contexts)",
+        "field": "what the rows call the context (contexts)",
         "stress": "how many are asked in one prompt (rest)",
         "by": "what answers which question: the order of boxes, or labels before them (rest)",
         "difficulty": "operations of every problem, 1 to 8; left out: mixed (nano, nano_think)",

@@ -124,7 +124,6 @@ def plan(
             note for part in built.values() if isinstance(part, Plugin) for note in part.notes
         )
     )
-    notes += _strange(arms)
     problems = list(task.problems)
     for part in built.values():
         problems = _covered(part, problems, task, notes)
@@ -137,20 +136,24 @@ def plan(
     if shared:
         notes.append(SHARED_NOTE)
     problems = problems[:limit]
+    notes += _strange(arms, problems)
     if shard is not None:
         shard.refuse(recipe.run_limits)
         problems = shard.cut(problems)
     return Plan(recipe, arms, task, problems, shared, notes, shard)
 
 
-def _strange(arms: Sequence[Arm]) -> list[str]:
-    """What parameters that were fitted to a model and a task say of being used on others."""
+def _strange(arms: Sequence[Arm], problems: Sequence[Problem]) -> list[str]:
+    """What parameters say that come from another run: fitted to a model and a task, of being used
+    on others; notes about problems, of these. Raises RecipeError for what may not be used here."""
     found: dict[str, None] = {}
     for arm in arms:
         recipe = arm.strategy.recipe
         for value in (v for stage in arm.strategy.run.stages for v in stage.given.values()):
             if tell := getattr(value, "elsewhere", None):
                 found[tell(recipe.generator, recipe.task)] = None
+            if refuse := getattr(value, "refuse", None):
+                found |= dict.fromkeys(refuse(problems))
     return [note for note in found if note]
 
 

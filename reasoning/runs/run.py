@@ -17,7 +17,7 @@ from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
 from reasoning.result import Result, failed, run_search
-from reasoning.runs import names
+from reasoning.runs import names, shared
 from reasoning.runs.gate import Gate, Gated
 from reasoning.runs.manifest import (
     describe,
@@ -374,5 +374,6 @@ def summary_of(told: Mapping[str, Any], notes: Sequence[str], store: Store) -> d
         )
     if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
         more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
+    more += shared.told(summary["strategies"])
     notes = list(dict.fromkeys((*notes, *met(store), *more)))
     return {"name": told["name"], "task": told["task"], "notes": notes, **summary}

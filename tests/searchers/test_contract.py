@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
 from reasoning.testing.searcher_contract import Run, check_other_process
 from reasoning.testing.toys import ToyVerifier
+from searchers.across.notes import Note, Notes
 from searchers.kernels.policy import Bound, Look, Policy, Steps
 
 POLICY = Policy(
@@ -22,6 +24,22 @@ POLICY = Policy(
     chooser="weighted_majority",
     looks=(Look(at=2, rule=Steps(signal="agreement", edges=(0.9,), samples=(4, 3))),),
     bound=Bound(model="toy", task="toy", problems=1, samples=4),
+)
+NOTES = Notes(
+    notes=tuple(
+        Note(
+            id=f"train-{i}",
+            question=f"Which of {i} words?",
+            prompt=f"Which of {i} words?",
+            text=f"behavior_count_{i}: Count them.\n\\boxed{{{i}}}",
+            correct=i > 0,
+        )
+        for i in range(3)
+    )
+)
+CONTEXTS = Notes(
+    about="contexts",
+    notes=(Note(id="context-1", question="Toys", prompt="Toys", text="There are three."),),
 )
 ROWS: dict[str, dict[str, Any]] = {
     "sample": {},
@@ -90,6 +108,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "order_averaging": {"n": 3},
     "python_tool": {"n": 3},
     "program_of_thoughts": {"n": 2, "retries": 1},
+    "behaviours": {"teacher": "other"},
+    "handbook": {"notes": NOTES, "k": 2, "n": 3},
+    "study": {"versions": 2, "rounds": 2, "characters": 40},
+    "sleep_time": {"notes": CONTEXTS, "n": 3},
+    "medprompt": {"notes": NOTES, "k": 2, "n": 3},
 }
 MODELS = ("other",)
 RACES = {"first_finish", "short_m_at_k"}
@@ -109,6 +132,9 @@ def case(name: str) -> Case:
         found.model.problem = Problem(
             "toy", "Which?", prompt=answers.shows["options"], answers=answers
         )
+    if name == "sleep_time":
+        about = {"prompt": "Toys. Which?", "meta": {"context": "Toys"}}
+        found.model.problem = replace(found.model.problem, **about)
     return found
 
 

@@ -84,7 +84,9 @@ def test_init_writes_what_can_be_run_and_says_what_it_cannot() -> None:
         assert made.searcher == name
     assert {"model_switch", "spec_reason"} <= refused.keys()
     assert not {"sample", "best_of_n", "beam_search", "debate"} & refused.keys()
-    assert "adaptive needs policy, which three questions do not tell" in refused.pop("adaptive")
+    files = {"adaptive": "policy", "handbook": "notes", "medprompt": "notes", "sleep_time": "notes"}
+    for name, file in files.items():
+        assert f"{name} needs {file}, which three questions do not tell" in refused.pop(name)
     assert all("asks several models" in why for why in refused.values())
 
 

@@ -1,0 +1,1 @@
+"""Work that problems share: notes of one run, read in the next."""
