@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +23,9 @@ search wrote, a look at what would come next."""
 
 LOST = ("failed", "cancelled", "loop")
 """How calls end that were paid for in vain."""
+
+DIGITS = 5
+"""Behind the point, of log-probabilities in a stored tree."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +161,7 @@ class Sample:
             return NotImplemented
         return all(kept(self) == kept(other) for kept in _COMPARED)
 
-    def to_json(self, *, digits: int | None = 5) -> dict[str, Any]:
+    def to_json(self, *, digits: int | None = DIGITS) -> dict[str, Any]:
         """Plain JSON values; unset fields are left out, logprobs rounded (exact if None)."""
         out: dict[str, Any] = {"text": self.text, "finish": self.finish}
         for name in ("prompt_tokens", "cached_tokens", "generated_tokens"):
@@ -239,3 +243,40 @@ def unpacked(numbers: Mapping[str, bytes], rest: Sample) -> Sample:
     """The inverse of `packed`. Raises KeyError for a field that is none of these."""
     fields = {name: _NUMBERS[name].unpacked(value) for name, value in numbers.items()}
     return replace(rest, **fields) if fields else rest
+
+
+def rounded(sample: Sample) -> Sample:
+    """The sample as a stored tree has it: what is decided by it is decided again by that."""
+    changes: dict[str, Any] = {
+        name: _rounded(values)
+        for name in ("logprobs", "confidence")
+        if (values := getattr(sample, name)) is not None
+    }
+    if (tops := sample.top_logprobs) is not None:
+        changes["top_logprobs"] = replace(tops, logprobs=_rounded(tops.logprobs))
+    return replace(sample, **changes) if changes else sample
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    return values.astype(float).round(DIGITS).astype(np.float32)
+
+
+def fingerprint(sample: Sample) -> str:
+    """What tells a `rounded` sample apart. Whose it is the tree alone knows."""
+
+    def told_of(values: FloatArray | None) -> bytes:
+        return b"none" if values is None else values.tobytes()
+
+    tops = sample.top_logprobs
+    parts = (
+        repr((sample.finish, sample.generated_tokens)).encode(),
+        sample.text.encode("utf-8", "surrogatepass"),
+        np.asarray(sample.token_ids or (), np.int64).tobytes(),
+        told_of(sample.logprobs),
+        b"none" if tops is None else repr(tops.to_json(None)).encode("utf-8", "surrogatepass"),
+    )
+    told = blake2b(digest_size=16)
+    for part in parts:
+        told.update(f"{len(part)}:".encode())
+        told.update(part)
+    return told.hexdigest()

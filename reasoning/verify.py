@@ -1,4 +1,4 @@
-"""The seam to a scorer: one call, one node; and the two wrappers that every scorer shares."""
+"""The seam to a scorer: one call, one node; and what turns many calls into batches."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from reasoning.errors import RecipeError, VerificationError
 from reasoning.generate import Meter, Sampling
-from reasoning.places import Places, by_text
 from reasoning.plugin import Plugin
 from reasoning.problem import Problem
-from reasoning.tree import Node, Sample
+from reasoning.tree import Node
 
 Scores: TypeAlias = tuple[float, ...]
 """Of the steps in one node, in order; a single one from a verifier of outcomes."""
@@ -239,119 +237,3 @@ class Batched(Batches[Item, Scores], Verifier):
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         return await self.ask(Item(problem, node, meter))
-
-
-class Cached(Verifier):
-    """Remembers scores and their cost, so that a path that several strategies share is scored once.
-
-    Scores are known by the question and the sample they belong to; if the verifier says
-    `text_only = True`, by the text of the path, whoever wrote it. Those who ask for the same at
-    the same time wait for the first. `pause` stops a virtual clock while the verifier works.
-
-    Where strategies do not share, each asks through its own `of(strategy)`.
-    """
-
-    def __init__(
-        self,
-        verifier: Verifier,
-        pause: Callable[[Problem], AbstractContextManager[object]] | None = None,
-    ) -> None:
-        self.name = verifier.name
-        self.reduction = verifier.reduction
-        self.together = verifier.together
-        self._verifier = verifier
-        self._text_only = verifier.text_only
-        self._pause = pause or (lambda _: nullcontext())
-        self._places = Places(by_text)
-        self._known: dict[str, dict[tuple[object, ...], _Memory]] = {}
-
-    def of(self, strategy: str) -> Verifier:
-        """The same verifier with a memory of the strategy's own: it pays for all its scores."""
-        return _Own(self, strategy)
-
-    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
-        return await self.score_of("", problem, node, meter)
-
-    async def score_siblings(
-        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
-    ) -> Sequence[Scores | Exception]:
-        return await self.siblings_of("", problem, nodes, meter)
-
-    async def score_of(self, who: str, problem: Problem, node: Node, meter: Meter) -> Scores:
-        """What `score` gives, from the memory of `who`."""
-        ask = partial(self._verifier.score, problem, node)
-        found: Scores = await self._remembered(who, problem, (node,), ask, meter)
-        return found
-
-    async def siblings_of(
-        self, who: str, problem: Problem, nodes: Sequence[Node], meter: Meter
-    ) -> Sequence[Scores | Exception]:
-        """What `score_siblings` gives; the same nodes in other company are scored anew."""
-        ask = partial(self._verifier.score_siblings, problem, nodes)
-        found: Sequence[Scores | Exception] = await self._remembered(
-            who, problem, ("siblings", *nodes), ask, meter
-        )
-        return found
-
-    async def _remembered(
-        self,
-        who: str,
-        problem: Problem,
-        what: Sequence[Node | str],
-        ask: Callable[..., Awaitable[Any]],
-        meter: Meter,
-    ) -> Any:
-        """What `ask` gave about `what`, or gives now."""
-        known = self._known.setdefault(problem.id, {})
-        samples = tuple(part.sample for part in what if isinstance(part, Node))
-        key = (who, *(part if isinstance(part, str) else self._key(part) for part in what))
-        memory = known.setdefault(key, _Memory(samples))
-        async with memory.turn:
-            if memory.found is None:
-                told: list[int] = []
-                try:
-                    with self._pause(problem):
-                        found = await ask(meter=told.append)
-                finally:
-                    meter(sum(told))
-                memory.found, memory.tokens = found, sum(told)
-                return found
-        meter(memory.tokens)
-        return memory.found
-
-    def _key(self, node: Node) -> tuple[str, str | int]:
-        before = self._places(node.parent) if node.parent and node.turn is None else ""
-        return before, node.sample.text if self._text_only else id(node.sample)
-
-    def forget(self, problem: Problem) -> None:
-        """Drop what is known of a problem that is done."""
-        self._known.pop(problem.id, None)
-
-
-class _Own(Verifier):
-    """One strategy's view of what is cached."""
-
-    def __init__(self, cached: Cached, strategy: str) -> None:
-        self.name = cached.name
-        self.reduction = cached.reduction
-        self.together = cached.together
-        self._cached = cached
-        self._strategy = strategy
-
-    async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
-        return await self._cached.score_of(self._strategy, problem, node, meter)
-
-    async def score_siblings(
-        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
-    ) -> Sequence[Scores | Exception]:
-        return await self._cached.siblings_of(self._strategy, problem, nodes, meter)
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is known of samples, which are kept so that their identity stays their own."""
-
-    samples: tuple[Sample, ...]
-    found: Any = None
-    tokens: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from reasoning.backends.ledger import Entry, Ledger, Lines
+from reasoning.backends.ledger import Entry, Held, Ledger, Lines
 from reasoning.clock import Clock, ClockPerProblem, Speed, VirtualClock, stream
 from reasoning.errors import RecipeError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.places import Places, by_tokens
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.sample import rounded
 from reasoning.tree import FloatArray, RolloutTree, Sample
 from reasoning.wrapping import Wrapping
 
@@ -137,7 +139,7 @@ class Journal(Wrapping):
     ) -> FloatArray:
         """How likely a text is; recorded as a sample of the logprobs and the tokens read."""
         problem = prompt.problem
-        key = _digest("read", who, *self._place(prompt), by_tokens(sample), question)
+        key = owned(_digest("read", "", *self._place(prompt), by_tokens(sample), question), who)
         known = self._ledger.of(problem.id).get(key)
         if known is None:
             used: list[int] = []
@@ -165,7 +167,7 @@ class Journal(Wrapping):
         self, problem: Problem, key: object, make: Callable[[], Awaitable[Any]], who: str = ""
     ) -> Any:
         """What a tool gave; `key` is its place, its name and its arguments, as JSON."""
-        place = _digest("tool", who, _json(key, key, "arguments"))
+        place = owned(_digest("tool", "", _json(key, key, "arguments")), who)
         known = self._ledger.of(problem.id).get(place)
         if known is None:
             value = json.loads(_json(await make(), key, "result"))
@@ -177,9 +179,10 @@ class Journal(Wrapping):
         """Stop the virtual time of a problem while work goes on that takes none of it."""
         return self._clocks(problem.id).hold()
 
-    def forget(self, problem: Problem) -> None:
-        """Drop what is known of a problem that is done, but for the lines of a file."""
-        self._ledger.drop(problem.id)
+    def forget(self, problem: Problem, held: Held | None = None) -> None:
+        """Drop what is known of a problem that is done, but for what its ledger keeps; no samples
+        that are `held` by trees."""
+        self._ledger.settle(problem.id, held or Held())
 
     def close(self) -> None:
         """Close the file; what was recorded is on disk by then."""
@@ -220,6 +223,7 @@ class Journal(Wrapping):
             if shared is not None:
                 meter(used)
             raise
+        sample = rounded(sample)
         entry = Entry(sample, clock.now() - start)
         cut = sample.finish == "length"
         key = _cut(key, params.max_tokens) if cut else key
@@ -254,7 +258,7 @@ class Journal(Wrapping):
         """What identifies a call, however many tokens it may give."""
         drawn = [(name, _plain(getattr(params, name))) for name in params.changed()]
         begun = None if prompt.begun is None else prompt.begun.generated_tokens
-        return _digest(who, *self._place(prompt), begun, prompt.slot, drawn, seed)
+        return owned(_digest("", *self._place(prompt), begun, prompt.slot, drawn, seed), who)
 
     def _place(self, prompt: Prompt) -> tuple[object, ...]:
         """Who is asked, the messages and what stands behind them."""
@@ -294,6 +298,33 @@ class _Own(Wrapping):
 
 _ROOT = RolloutTree().root
 """Where the text of a call that answers a turn begins: nowhere."""
+
+
+def owned(key: str, who: str) -> str:
+    """The key of a call that `who` alone may draw on; anybody if it is nobody."""
+    return f"{key}@{named(who)}" if who else key
+
+
+def named(who: str) -> str:
+    """What stands for `who` in a key."""
+    return _digest(who)[:8]
+
+
+def renamed(steps: Sequence[Mapping[str, str]], key: str) -> str:
+    """The key of a call that belongs to others by now: each step tells to whom, by `named`.
+
+    A step's entry for "" is meant for everybody.
+    """
+    found = _OWNER.search(key)
+    if not steps or found is None:
+        return key
+    who = found[1]
+    for step in steps:
+        who = step.get(who, step.get("", who))
+    return key[: found.start()] + (f"@{who}" if who else "") + key[found.end() :]
+
+
+_OWNER = re.compile("@([0-9a-f]{8})")
 
 
 def _cut(key: str, max_tokens: int) -> str:

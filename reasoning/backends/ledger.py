@@ -1,8 +1,10 @@
 """What a journal knows, in memory and on disk: read and forgotten problem by problem.
 
 A run keeps a file for each problem in progress, in which numbers stand as bytes: going on with a
-run reads what belongs to the problems that are left, and a file is gone as its problem ends. A
-journal that a recipe names is one file of JSON lines, of which only places are kept in memory.
+run reads what belongs to the problems that are left. A file is gone as its problem ends; what is
+left of it are the keys of its calls, by which a run that is extended finds their samples in the
+trees. A journal that a recipe names is one file of JSON lines, of which only places are kept in
+memory.
 """
 
 from __future__ import annotations
@@ -15,16 +17,21 @@ import struct
 import threading
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from reasoning.errors import StoreError
 from reasoning.runs import files
-from reasoning.sample import Sample, packed, unpacked
+from reasoning.sample import Sample, fingerprint, packed, unpacked
+
+if TYPE_CHECKING:
+    from reasoning.tree import Node
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +42,52 @@ _WRONG = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class Entry(NamedTuple):
-    """What came of a call: a sample and the seconds it took, or what a tool gave."""
+    """What came of a call: a sample and the seconds it took, or what a tool gave.
+
+    `held` is the fingerprint of a sample that trees hold, where it is not here.
+    """
 
     sample: Sample
     seconds: float = 0.0
     value: Any = None
+    held: str = ""
 
     def to_json(self) -> dict[str, Any]:
         if self.value is not None:
             return {"value": self.value}
+        if self.held:
+            return {"held": self.held, "seconds": self.seconds}
         return {"sample": self.sample.to_json(digits=None), "seconds": self.seconds}
 
     @classmethod
     def from_json(cls, data: Any) -> Entry:
         if "value" in data:
             return cls(Sample(""), value=data["value"])
+        if "held" in data:
+            return cls(Sample(""), float(data["seconds"]), held=str(data["held"]))
         return cls(Sample.from_json(data["sample"]), float(data["seconds"]))
+
+
+class Held:
+    """The samples that the trees of a problem hold."""
+
+    def __init__(self, trees: Iterable[Iterable[Node]] = ()) -> None:
+        self._samples = {id(node.sample): node.sample for tree in trees for node in tree}
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {fingerprint(sample) for sample in self._samples.values()}
+
+    def brief(self, entry: Entry) -> Entry:
+        """The entry without its sample if that is one of these."""
+        sample = entry.sample
+        if id(sample) in self._samples or (sample.text and fingerprint(sample) in self._names):
+            return Entry(Sample(""), entry.seconds, held=fingerprint(sample))
+        return entry
+
+    def briefly(self, known: Mapping[str, Entry]) -> list[bytes]:
+        """What is left of the entries of a problem that is done."""
+        return [packed_entry(key, self.brief(entry)) for key, entry in known.items()]
 
 
 class Ledger:
@@ -71,6 +108,10 @@ class Ledger:
         self.of(problem)[key] = entry
         with self._plain_errors(problem):
             self._write(problem, key, entry)
+
+    def note(self, problem: str, key: str, entry: Entry) -> None:
+        """Add what may be lost if the problem is interrupted, and is kept when it is settled."""
+        self.of(problem)[key] = entry
 
     def write(self, problem: str, body: bytes) -> None:
         """Add an entry that somebody else has made bytes of, by `packed_entry`; where there is a
@@ -93,6 +134,13 @@ class Ledger:
     def drop(self, problem: str) -> None:
         """Drop a problem that is done, and what only an unfinished one needs on disk."""
         self.forget(problem)
+
+    def settle(self, problem: str, held: Held) -> None:  # noqa: ARG002 (nothing is kept here)
+        """Drop a problem that is done, but for what a run that is extended asks for again."""
+        self.drop(problem)
+
+    def keep(self, problem: str, bodies: Sequence[bytes]) -> None:
+        """Keep what is left of a problem that is done: see `Held.briefly`."""
 
     def close(self) -> None:
         """Close what is open; what was added is on disk already."""
@@ -176,33 +224,68 @@ _BEGINS = re.compile(rb'\{"version": %d, "problem": ("(?:[^"\\]|\\.)*"), "key": 
 
 
 class Folder(Ledger):
-    """A file for each problem in progress, gone with it; and the lines of an earlier version.
+    """A file for each problem in progress, gone with it, and a short one for each that is done.
 
     A file is a row of records: length and checksum of what follows, which is compressed. It holds
-    a head of JSON and the numbers of the sample as they stand in memory.
+    a head of JSON and the numbers of the sample as they stand in memory. Short ones are in `kept`
+    if that is given, and `held` gives the samples of a problem's trees by their fingerprints.
+    `renamed` tells what a stored key is by now.
     """
 
-    def __init__(self, folder: Path, before: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kept: Path | None = None,
+        held: Callable[[str], Mapping[str, Sample]] = lambda _: {},
+        renamed: Callable[[str], str] = str,
+    ) -> None:
         super().__init__()
         self._folder = folder
-        self._before = Lines(before) if before.exists() else None
+        self._kept = kept
+        self._held = held
+        self._renamed = renamed
         self._turn = threading.Lock()
 
     def drop(self, problem: str) -> None:
         self.forget(problem)
-        if self._before is not None:
-            self._before.forget(problem)
         with suppress(FileNotFoundError):
             self._where(problem).unlink()
 
+    def settle(self, problem: str, held: Held) -> None:
+        if problem in self._known or self._where(problem).exists():
+            self.keep(problem, held.briefly(self.of(problem)))
+        self.drop(problem)
+
+    def keep(self, problem: str, bodies: Sequence[bytes]) -> None:
+        if self._kept is None or not bodies:
+            return
+        try:
+            files.replace_bytes(_file_of(self._kept, problem), map(_record, bodies))
+        except OSError as error:
+            log.warning("%s: extending the run will pay again for %s", error, problem)
+
     def _where(self, problem: str) -> Path:
-        return self._folder / f"{files.file_name(problem)}.calls"
+        return _file_of(self._folder, problem)
 
     def _read(self, problem: str) -> Iterator[tuple[str, Entry]]:
-        if self._before is not None:
-            yield from self._before.of(problem).items()
-            self._before.forget(problem)
-        path = self._where(problem)
+        if self._kept is not None:
+            yield from self._settled(problem, _file_of(self._kept, problem))
+        for key, entry in self._stored(self._where(problem)):
+            yield self._renamed(key), entry
+
+    def _settled(self, problem: str, path: Path) -> Iterator[tuple[str, Entry]]:
+        """What is left of a problem that was done, as far as the trees still hold it."""
+        held: Mapping[str, Sample] | None = None
+        for key, entry in self._stored(path):
+            if entry.held:
+                held = self._held(problem) if held is None else held
+                if (sample := held.get(entry.held)) is None:
+                    continue
+                # Whose it is was not its own to say.
+                entry = entry._replace(sample=replace(sample, model=""), held="")
+            yield self._renamed(key), entry
+
+    def _stored(self, path: Path) -> Iterator[tuple[str, Entry]]:
         with suppress(FileNotFoundError), files.opened(path, os.O_RDWR, "rb+") as file:
             yield from self._records(file, path)
 
@@ -235,7 +318,15 @@ class Folder(Ledger):
         with self._turn:
             self._folder.mkdir(exist_ok=True)
             with files.opened(self._where(problem), _APPEND, "ab") as file:
-                file.write(_RECORD.pack(len(body), zlib.crc32(body)) + body)
+                file.write(_record(body))
+
+
+def _file_of(folder: Path, problem: str) -> Path:
+    return folder / f"{files.file_name(problem)}.calls"
+
+
+def _record(body: bytes) -> bytes:
+    return _RECORD.pack(len(body), zlib.crc32(body)) + body
 
 
 _RECORD = struct.Struct("<QI")
@@ -267,8 +358,3 @@ def unpacked_entry(body: bytes) -> tuple[str, Entry]:
         at += size
     entry = Entry.from_json(data)
     return str(data["key"]), entry._replace(sample=unpacked(numbers, entry.sample))
-
-
-def of_folder(folder: Path) -> Folder:
-    """The ledger in `folder`, and in the file that earlier versions kept beside it."""
-    return Folder(folder, folder.with_suffix(".jsonl"))

@@ -67,6 +67,9 @@ def run(
         str | None,
         typer.Option(metavar="INDEX/OF", help="Every OF-th problem only; see `reasoning merge`."),
     ] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Add to a folder's run what the recipe has more.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Share the problems out on a Ray cluster."),
@@ -82,7 +85,8 @@ def run(
 
     The folder gets `manifest.json`, `results.jsonl`, `trees/`, `summary.json` and `accuracy.png`.
     Interrupt it whenever you like: the same command completes the rest. With `--shard 3/16` it is a
-    folder `shard-3-of-16` in there, and `reasoning merge` makes one run of all.
+    folder `shard-3-of-16` in there, and `reasoning merge` makes one run of all. With `--extend` it
+    may be there with other strategies, a smaller n or fewer problems: no call is paid for twice.
 
     A recipe names a task, a generator, perhaps a verifier, and strategies:
 
@@ -107,9 +111,16 @@ def run(
         folder = out or Path("runs") / loaded.name
         folder = folder / part.folder if part else folder
         with ProgressLine(loaded.name) as line, tracked(loaded, track, folder, line.update) as told:
-            summary = awaited(
-                runner.run(loaded, folder, limit=limit, shard=part, watch=told, command=sys.argv)
+            work = runner.run(
+                loaded,
+                folder,
+                limit=limit,
+                shard=part,
+                extend=extend,
+                watch=told,
+                command=sys.argv,
             )
+            summary = awaited(work)
             told.summary(summary)
     show_summary(summary, folder)
 

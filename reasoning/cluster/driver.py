@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from reasoning.backends.ledger import packed_entry
 from reasoning.cluster.queue import ATTEMPTS, Queue
 from reasoning.cluster.settings import Workers
-from reasoning.cluster.worker import Drawn, Event, Job, Kept, Noted, Reply, Said, installed
+from reasoning.cluster.worker import Drawn, Event, Job, Kept, Noted, Reply, Said, Settled, installed
 from reasoning.errors import EngineError, RecipeError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
@@ -113,7 +113,7 @@ class Driver:
         self.places = settings.n
         self.founds: list[tuple[Mapping[str, str], Found]] = []
         recorded = [p for p in todo.plugins if isinstance(p, Generator) and not p.replays]
-        self.ledgers = [store.ledger(i) for i in range(len(recorded))]
+        self.ledgers = [*(store.ledger(i) for i in range(len(recorded))), store.scores()]
 
     def _read(self) -> None:
         """What is stored already."""
@@ -296,6 +296,8 @@ class Driver:
             match event:
                 case Drawn(journal, problem, entry):
                     self.ledgers[journal].write(problem, entry)
+                case Settled(journal, problem, entries):
+                    self.ledgers[journal].keep(problem, entries)
                 case Kept(result, tree, samples):
                     self.store.put(result, [tree], samples)
                 case Noted(lost):

@@ -15,7 +15,13 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from reasoning.backends.ledger import Entry, Ledger, packed_entry, unpacked_entry
+from reasoning.backends.ledger import (
+    Entry,
+    Held,
+    Ledger,
+    packed_entry,
+    unpacked_entry,
+)
 from reasoning.errors import EngineError, ReasoningError
 from reasoning.http.keys import sent_to
 from reasoning.problem import Problem
@@ -28,6 +34,9 @@ from reasoning.runs.store import Store
 from reasoning.stored import digest
 from reasoning.tree import RolloutTree
 
+SCORES = -1
+"""The number of the ledger of scores, behind those of the journals."""
+
 BATCH = 0.05
 """Seconds in which events are gathered before they are sent."""
 
@@ -38,6 +47,14 @@ class Drawn(NamedTuple):
     journal: int
     problem: str
     entry: bytes
+
+
+class Settled(NamedTuple):
+    """A problem is done: what is left of a journal's entries, or of the scores."""
+
+    journal: int
+    problem: str
+    entries: Sequence[bytes]
 
 
 class Kept(NamedTuple):
@@ -62,7 +79,7 @@ class Said(NamedTuple):
     message: str
 
 
-Event: TypeAlias = Drawn | Kept | Noted | Said
+Event: TypeAlias = Drawn | Settled | Kept | Noted | Said
 Given: TypeAlias = dict[tuple[int, str], Sequence[bytes]]
 """What is known by journal and problem."""
 Send: TypeAlias = Callable[[Event], None]
@@ -70,7 +87,8 @@ Send: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A problem, what is known of it for each journal, and which strategies are done with it."""
+    """A problem, what is known of it for each journal and of its scores, and which strategies are
+    done with it."""
 
     problem: Problem
     known: Sequence[Sequence[bytes]]
@@ -203,7 +221,8 @@ class Worker:
         return self._running
 
     def _begin(self, job: Job) -> None:
-        for number, entries in enumerate(job.known):
+        *journals, scores = job.known
+        for number, entries in (*enumerate(journals), (SCORES, scores)):
             self._known[number, job.problem.id] = entries
         task = asyncio.create_task(self._solve(job), context=self._context.copy())
         self._tasks.add(task)
@@ -263,6 +282,10 @@ class _Sent(Ledger):
     def _write(self, problem: str, key: str, entry: Entry) -> None:
         self._send(Drawn(self._number, problem, packed_entry(key, entry)))
 
+    def settle(self, problem: str, held: Held) -> None:
+        self._send(Settled(self._number, problem, held.briefly(self.of(problem))))
+        self.drop(problem)
+
 
 class _Outbox(Store):
     """A store whose folder is elsewhere."""
@@ -275,6 +298,9 @@ class _Outbox(Store):
 
     def ledger(self, number: int = 0) -> Ledger:
         return _Sent(number, self._send, self._given)
+
+    def scores(self) -> Ledger:
+        return _Sent(SCORES, self._send, self._given)
 
     async def keep(self, found: Sequence[tuple[Mapping[str, Any], RolloutTree]]) -> None:
         for result, tree in found:

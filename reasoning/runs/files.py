@@ -23,7 +23,7 @@ JOURNAL = re.compile(r"journal(-\d+)?")
 """What the folders of calls are named."""
 _WRITTEN = re.compile(
     r"(manifest|summary)\.json|(results|interrupted)\.jsonl|journal(-\d+)?(\.jsonl)?"
-    r"|accuracy\.png|trees|samples|\.lock|\..*\.tmp"
+    r"|accuracy\.png|trees|samples|calls|earlier|\.lock|\..*\.tmp"
 )
 _MANGLED = re.compile(r".*-[0-9a-f]{32}", re.DOTALL)
 
@@ -54,7 +54,8 @@ def _with_digest(safe: str, name: str, size: int) -> str:
 def refuse_links(folder: Path) -> None:
     """Raise StoreError if anything a run writes in `folder` is a link to somewhere else."""
     journals = [path for path in folder.glob("journal*") if path.is_dir()]
-    for place in (folder, folder / "trees", folder / "samples", *journals):
+    inner = [folder / name for name in ("trees", "samples", "calls", "earlier")]
+    for place in (folder, *inner, *journals):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
             for entry in entries:
                 ours = place is not folder or _WRITTEN.fullmatch(entry.name)
@@ -94,10 +95,19 @@ def adding(path: Path) -> IO[bytes]:
 
 def replace(path: Path, parts: Iterable[str]) -> None:
     """Write a file of these parts: it is there whole, or what was there before still is."""
+    _replace(path, parts, "w")
+
+
+def replace_bytes(path: Path, parts: Iterable[bytes]) -> None:
+    """The same for a file of bytes."""
+    _replace(path, parts, "wb")
+
+
+def _replace(path: Path, parts: Iterable[Any], mode: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.tmp")
     draft.unlink(missing_ok=True)  # one that a killed run has left, or a link
-    with opened(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, "w") as file:
+    with opened(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as file:
         file.writelines(parts)
     draft.replace(path)
 

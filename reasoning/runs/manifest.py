@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 from reasoning.errors import StoreError
 from reasoning.runs import names, shared
-from reasoning.runs.plan import Plan
+from reasoning.runs.plan import Arm, Plan
 from reasoning.runs.store import Store
 
 PACKAGES = (
@@ -66,11 +68,25 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
         "task": _terms(todo.task),
         "parameters": sizes(todo),
         "independent": {s.name: s.run.independent for s in todo.strategies},
+        "strategies": {a.strategy.name: definition(a, todo.shared) for a in todo.arms},
+        "shared": todo.shared,
         "command": list(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": versions(),
+    }
+
+
+def definition(arm: Arm, shared: bool) -> dict[str, Any]:
+    """What a strategy is made of: another one's results are others, whatever its name."""
+    stages = [[s.kind, s.name, s.share, dict(s.given)] for s in arm.strategy.run.stages]
+    recipe = arm.strategy.recipe
+    parts = [stages, recipe.sampling, recipe.step, recipe.limits, recipe.run_limits, recipe.prices]
+    told = json.dumps([parts, arm.strategy.params, arm.strategy.aggregator, shared], default=str)
+    return {
+        "searcher": arm.strategy.searcher,
+        "digest": blake2b(told.encode(), digest_size=16).hexdigest(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 from asyncio import TaskGroup
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reasoning.backends.journal import Journal
+from reasoning.backends.ledger import Held
+from reasoning.cached import Cached
 from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.problem import Problem
 from reasoning.result import Result, failed, run_search
 from reasoning.runs import names, shared
+from reasoning.runs.extend import Extension
 from reasoning.runs.gate import Gate, Gated
 from reasoning.runs.manifest import (
     describe,
@@ -40,7 +44,7 @@ from reasoning.session import expect, start
 from reasoning.settings import Limits, made
 from reasoning.tree import RolloutTree
 from reasoning.usage import Usage
-from reasoning.verify import Cached, Verifier
+from reasoning.verify import Verifier
 
 BARREN = 16
 """Searches in a row without a call that succeeds, after which a run stops."""
@@ -72,6 +76,7 @@ async def run(
     *,
     limit: int | None = None,
     shard: Shard | None = None,
+    extend: bool = False,
     watch: Watcher | None = None,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -80,10 +85,13 @@ async def run(
     What the folder already holds of this run is kept and not run again. Raises UserError for a
     mistake in the recipe or the folder, EngineError if the engine dies; what was finished by then
     is stored. A `shard` of the problems is a run of its own, until `merge.merge` makes one of all.
+    With `extend` the folder may hold a run with other strategies or fewer problems: no call that
+    it has paid for is paid again (see `reasoning.runs.extend`).
     """
     todo = plan(recipe, limit, shard)
     store = Store(out)
-    with store.opened(describe(todo, command)):
+    more = Extension(todo, store, command) if extend else None
+    with store.opened(describe(todo, command), more):
         tell_shard(todo, store)
         complete = False
         try:
@@ -129,8 +137,11 @@ class Running:
         self.barren: list[tuple[dict[str, Any], RolloutTree]] = []
         self.kept = False
         self.over: list[Problem] = []  # what is known of them is to be forgotten
+        self.trees: dict[str, list[RolloutTree]] = {}
         self.journals: dict[int, Journal] = {}
         self.caches: dict[tuple[int, int], Cached] = {}
+        self.scores = store.scores()
+        self.verifiers = [part for part in plan.plugins if isinstance(part, Verifier)]
         self.budget = made(Limits, plan.recipe.run_limits, Limits()).budget()
         self.gate = Gate(plan.recipe.concurrency)
         places = {problem.id: place for place, problem in enumerate(plan.problems)}
@@ -195,6 +206,8 @@ class Running:
         fresh = bool(left)
         for journal in self.journals.values() if fresh else ():
             await journal.known(problem)
+        if fresh:
+            await asyncio.to_thread(self.scores.of, problem.id)
 
         async def search(arm: Arm) -> None:
             kept[arm.strategy.name] = await self._search(problem, arm)
@@ -211,7 +224,7 @@ class Running:
             self.progress.correct += stored["correct"] is True
         self.over.append(problem)
         if not self.barren:  # else there are results of it that are not stored
-            self._forget()
+            await self._forget()
         self.progress.done += 1
         self.progress.new_done += fresh
         self.watch(self.progress)
@@ -223,12 +236,19 @@ class Running:
             isinstance(model.clock(problem), VirtualClock) for model in models
         )
 
-    def _forget(self) -> None:
-        memories: list[Journal | Cached] = [*self.journals.values(), *self.caches.values()]
-        for memory in memories:
-            for problem in self.over:
-                memory.forget(problem)
-        self.over.clear()
+    async def _forget(self) -> None:
+        over, self.over = self.over, []
+        await asyncio.to_thread(self._settle, over)
+
+    def _settle(self, over: Sequence[Problem]) -> None:
+        """Drop what is known of problems that are done, but for what extending the run needs."""
+        for problem in over:
+            held = Held(self.trees.pop(problem.id, ()))
+            for journal in self.journals.values():
+                journal.forget(problem, held)
+            for cached in self.caches.values():
+                cached.forget(problem)
+            self.scores.settle(problem.id, held)
 
     async def _search(self, problem: Problem, arm: Arm) -> dict[str, Any]:
         """One search. One that fails, by a bug in a strategy perhaps, is a result like others."""
@@ -245,6 +265,7 @@ class Running:
         except BaseException:
             self._lose(search, strategy)
             raise
+        self.trees.setdefault(problem.id, []).append(result.tree)
         record = await shown(self.plan, problem, strategy, result, error)
         await self._keep(record, result)
         if search.generator is arm.generator:
@@ -315,6 +336,7 @@ class Running:
         if self.barren and not (others or self.kept):
             raise EngineError(f"every call failed, {self._last()}")
         await self.keep_all()
+        await self._forget()
 
     async def keep_all(self) -> None:
         """Store what has been held back."""
@@ -328,7 +350,8 @@ class Running:
         if key not in self.caches:
             paced = isinstance(generator, Journal) and generator.shared
             pause = generator.pause if paced and isinstance(generator, Journal) else None
-            self.caches[key] = Cached(verifier, pause)
+            label = f"verifier {self.verifiers.index(verifier)}"
+            self.caches[key] = Cached(verifier, pause, self.scores, label)
         cached = self.caches[key]
         return cached if self.plan.shared else cached.of(arm.strategy.name)
 

@@ -8,6 +8,10 @@ samples/PROBLEM.jsonl
 summary.json      numbers, written at the end
 journal/PROBLEM.calls
                   calls of a problem in progress; gone when it is complete
+calls/model-0/PROBLEM.calls, calls/scores/PROBLEM.calls
+                  which sample of the trees came of which call, and what verifiers gave: by these a
+                  run that is extended pays for nothing twice (see reasoning.runs.extend)
+earlier/1         what was there before the run was first extended: a run's folder, too
 interrupted.jsonl what was spent on searches that were interrupted and begun again, if any were,
                   and that a run was killed before it could say
 
@@ -23,12 +27,15 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
-from reasoning.backends.ledger import Ledger, of_folder
+from reasoning.backends.journal import renamed
+from reasoning.backends.ledger import Folder, Ledger
 from reasoning.errors import StoreError
 from reasoning.runs import files
+from reasoning.sample import Sample, fingerprint
 from reasoning.stored import Samples
 from reasoning.tree import RolloutTree
 
@@ -38,6 +45,8 @@ _REMEMBERED = 1024
 """Problems whose samples are known by name, some kilobytes each; of others they are looked up."""
 
 T = TypeVar("T")
+Other: TypeAlias = Callable[[Mapping[str, Any], Sequence[str]], None]
+"""What is done about another run in the folder: its manifest, and which keys differ."""
 
 
 class Store:
@@ -51,8 +60,35 @@ class Store:
         self._samples: dict[str, Samples] = {}
 
     def ledger(self, number: int = 0) -> Ledger:
-        """The calls of a run's `number`-th generator, a file for each problem in progress."""
-        return of_folder(self._file(f"journal-{number}" if number else "journal"))
+        """The calls of a run's `number`-th generator."""
+        journal = self._file(f"journal-{number}" if number else "journal")
+        kept = self._file("calls") / f"model-{number}"
+        return Folder(journal, kept, self._held, self._renamed())
+
+    def scores(self) -> Ledger:
+        """What verifiers have given."""
+        kept = self._file("calls") / "scores"
+        return Folder(self._file("journal-scores"), kept, renamed=self._renamed())
+
+    def _renamed(self) -> Callable[[str], str]:
+        """Whose calls the kept ones are by now: see `reasoning.runs.extend`."""
+        steps = [e["calls"] for e in (self.read_json("manifest.json") or {}).get("extended", ())]
+        return partial(renamed, steps)
+
+    def _held(self, problem: str) -> dict[str, Sample]:
+        """The samples of all trees of a problem, those of before the run was extended too."""
+        name = f"{files.file_name(problem)}.jsonl"
+        folders = (*self.folder.glob("trees/*"), *self.folder.glob("earlier/*/trees/*"))
+        paths = [path for folder in folders if (path := folder / name).is_file()]
+        found: dict[str, Sample] = {}
+        for path in {path.stat().st_ino: path for path in paths}.values():
+            try:
+                tree = RolloutTree.load(path)
+            except (OSError, StoreError) as error:
+                log.warning("%s cannot be read, and is paid for again: %s", path, error)
+                continue
+            found.update((fingerprint(node.sample), node.sample) for node in tree)
+        return found
 
     def drop_journals(self) -> None:
         """What they hold is in the trees once the run is complete."""
@@ -63,10 +99,11 @@ class Store:
                 shutil.rmtree(path)
 
     @contextmanager
-    def opened(self, manifest: Mapping[str, Any]) -> Iterator[Store]:
+    def opened(self, manifest: Mapping[str, Any], other: Other | None = None) -> Iterator[Store]:
         """Hold the folder for one run; `manifest["run"]` must match what is there already.
 
-        Raises StoreError if the folder cannot be written, holds another run, or is in use.
+        `other` is told of another run that is there, and makes room or refuses. Raises StoreError
+        if the folder cannot be written, holds another run, or is in use.
         """
         with ExitStack() as stack:
             with _plain_errors(self.folder):
@@ -79,7 +116,7 @@ class Store:
                         f"another run is writing to {self.folder}; wait for it or choose another "
                         "--out"
                     ) from None
-            self._claim(manifest)
+            self._claim(manifest, other or self._refuse)
             self._several = len(manifest.get("independent") or ()) > 1
             with _plain_errors(self.folder):
                 if killed:
@@ -151,8 +188,13 @@ class Store:
                     for sample in samples:
                         keep([sample])
             files.replace(self._tree(result["strategy"], result["problem"]), tree)
-            self._results.write(json.dumps(result, ensure_ascii=False) + "\n")
-            self._results.flush()
+            self.put_line(result)
+
+    def put_line(self, result: Mapping[str, Any]) -> None:
+        """Store one result whose tree is there."""
+        assert self._results is not None
+        self._results.write(json.dumps(result, ensure_ascii=False) + "\n")
+        self._results.flush()
 
     def take_losses(self, others: Iterable[Store]) -> None:
         """Say of what was lost what `others` say together, in the place of what was said so far."""
@@ -241,7 +283,7 @@ class Store:
     def _file(self, name: str) -> Path:
         return self.folder / name
 
-    def _claim(self, manifest: Mapping[str, Any]) -> None:
+    def _claim(self, manifest: Mapping[str, Any], other: Other) -> None:
         present = self.read_json("manifest.json")
         if present is None:
             if self._file("results.jsonl").exists():
@@ -253,19 +295,20 @@ class Store:
         ours, theirs = json.loads(json.dumps(manifest["run"])), present.get("run", {})
         if not isinstance(theirs, dict):
             raise StoreError(f"{self.folder}/manifest.json is no run's; choose another --out")
-        if ours != theirs:
-            # What an older version knew nothing of, and this run does not use, is no difference.
-            changed = [
-                k
-                for k in sorted({*ours, *theirs})
-                if ours.get(k) != theirs.get(k) and (k in theirs or ours[k])
-            ]
-            if not changed:
-                return
-            raise StoreError(
-                f"{self.folder} holds a run with another {', '.join(changed)}; "
-                "choose another --out or remove that folder"
-            )
+        # What an older version knew nothing of, and this run does not use, is no difference.
+        changed = [
+            k
+            for k in sorted({*ours, *theirs})
+            if ours.get(k) != theirs.get(k) and (k in theirs or ours[k])
+        ]
+        if changed:
+            other(present, changed)
+
+    def _refuse(self, _present: Mapping[str, Any], changed: Sequence[str]) -> None:
+        raise StoreError(
+            f"{self.folder} holds a run with another {', '.join(changed)}; choose another --out, "
+            "or --extend it: what it has paid for is not paid again"
+        )
 
 
 @contextmanager

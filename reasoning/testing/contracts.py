@@ -23,13 +23,8 @@ from reasoning.testing.generator_contract import (
     check_generator,
     check_sample,
 )
-from reasoning.testing.searcher_contract import (
-    SEARCHER_CHECKS,
-    Case,
-    Run,
-    check_accounts,
-    check_searcher,
-)
+from reasoning.testing.searcher_contract import SEARCHER_CHECKS, check_searcher
+from reasoning.testing.searcher_run import Case, Run, check_accounts
 from reasoning.testing.verifier_contract import (
     STRANGE_TEXTS,
     VERIFIER_CHECKS,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from reasoning.backends.journal import Journal
-from reasoning.budget import KINDS, Budget, Lease, Purse
-from reasoning.clock import Deadline, VirtualClock
+from reasoning.backends.ledger import Folder, Held
+from reasoning.clock import VirtualClock
 from reasoning.errors import (
     EngineError,
     GenerationError,
@@ -25,195 +24,15 @@ from reasoning.errors import (
     VerificationError,
     cause,
 )
-from reasoning.generate import Generator, Prompt, Sampling
-from reasoning.problem import Problem
+from reasoning.generate import Prompt
 from reasoning.runs import names
-from reasoning.search import Search, Step
+from reasoning.sample import fingerprint
+from reasoning.testing.searcher_run import Case, Run, assert_same
 from reasoning.testing.toys import (
     Steps,
-    ToyGenerator,
-    ToyModel,
     ToyVerifier,
-    random_tree,
-    shuffled_delays,
 )
-from reasoning.tree import LOST, Node, RolloutTree
-from reasoning.verify import Verifier
-
-MOST_REQUESTS = 20_000
-"""A searcher that asks more often than this on a toy will not end by itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A searcher with the setting it is checked in.
-
-    `races` exempts one whose paper has it look at arrival from independence of latency: it must
-    still give the same trace whenever the delays are the same.
-    """
-
-    searcher: Callable[..., Awaitable[None]]
-    params: Mapping[str, Any] = field(default_factory=dict)
-    races: bool = False
-    models: tuple[str, ...] = ()
-    model: ToyModel = field(default_factory=lambda: random_tree(7, depth=4))
-    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=14))
-    step: Step = field(default_factory=lambda: Step(max_tokens=6))
-    seed: int = 1
-
-    @property
-    def name(self) -> str:
-        return getattr(self.searcher, "__name__", repr(self.searcher))
-
-
-class WatchedPurse(Purse):
-    """A purse that notices a task which asks while it holds, and one that asks for ever."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        super().__init__(limit)
-        self._holders: dict[Lease, asyncio.Task[Any] | None] = {}
-        self._requests = 0
-
-    async def lease(
-        self, amount: int, *, even: Sequence[int] | None = None, least: int | None = None
-    ) -> Lease | None:
-        self._asked()
-        return self._held(await super().lease(amount, even=even, least=least))
-
-    def at_once(self, amount: int, *, even: Sequence[int] | None = None) -> Lease | None:
-        self._asked()
-        return self._held(super().at_once(amount, even=even))
-
-    def _asked(self) -> None:
-        task = asyncio.current_task()
-        assert task not in self._holders.values(), "a task asked for a lease while holding one"
-        self._requests += 1
-        assert self._requests < MOST_REQUESTS, f"{MOST_REQUESTS} requests: does this ever end?"
-
-    def _held(self, lease: Lease | None) -> Lease | None:
-        if lease is not None:
-            self._holders[lease] = asyncio.current_task()
-        return lease
-
-    def _settle(self, lease: Lease, time: int) -> None:
-        super()._settle(lease, time)
-        self._holders.pop(lease, None)
-
-
-class Run:
-    """One run of a case, to be looked at afterwards."""
-
-    def __init__(
-        self,
-        case: Case,
-        *,
-        tokens: int | None = None,
-        verifier_calls: int | None = None,
-        delays: int | None = None,
-        ticks: bool = False,
-        generator: Generator | None = None,
-        verifier: Verifier | None = None,
-        failure: Callable[[Prompt, int], Exception | None] | None = None,
-    ) -> None:
-        delay = None if delays is None else shuffled_delays(delays)
-        self.case = case
-        self.toy = ToyGenerator(
-            case.model,
-            delay=delay,
-            token_seconds=1.0 if ticks else 0.0 if delays is None else 0.1,
-            failure=failure,
-        )
-        self.clock = VirtualClock()
-        self.toy.clock = self._clock_of  # type: ignore[method-assign]
-        self.verifier = verifier or ToyVerifier(case.model, delay=delay, clock=self._clock_of)
-        budget = Budget(tokens, verifier_calls)
-        budget._purses["tokens"] = WatchedPurse(tokens)
-        budget._purses["verifier_calls"] = WatchedPurse(verifier_calls)
-        self.search = Search(
-            case.model.problem,
-            generator or self.toy,
-            models=dict.fromkeys(case.models, generator or self.toy),
-            verifier=self.verifier,
-            sampling=case.sampling,
-            step=case.step,
-            budget=budget,
-            seed=case.seed,
-            clock=self.clock,
-        )
-
-    def _clock_of(self, problem: Problem) -> VirtualClock:
-        del problem
-        return self.clock
-
-    def ask(self, generator: Generator) -> None:
-        """Have every model of the search be `generator`."""
-        self.search.generator = generator
-        self.search.models = dict.fromkeys(self.case.models, generator)
-
-    def __call__(self, *, seconds: float | None = None, cancel_at: float | None = None) -> Run:
-        """Run to the end, the deadline, or a cancellation from outside."""
-        with suppress(asyncio.CancelledError):
-            asyncio.run(self._run(seconds, cancel_at))
-        self.check_sound()
-        return self
-
-    async def _run(self, seconds: float | None, cancel_at: float | None) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if cancel_at is not None:
-            self.clock.call_later(cancel_at, task.cancel)
-        try:
-            async with Deadline(self.clock, seconds):
-                await self.case.searcher(self.search, **self.case.params)
-        finally:
-            # While the loop still runs: closing it would cancel, and so hide, what was left.
-            left = asyncio.all_tasks() - {task}
-            assert not left, f"{self.case.name} left {len(left)} tasks behind: {left}"
-
-    @property
-    def trace(self) -> str:
-        """All that must not depend on latency: tree, candidates, usage but for the time it took."""
-        lines = [repr(candidate) for candidate in self.search.candidates]
-        usage = replace(self.search.usage, seconds=0.0)
-        return "\n".join([self.search.tree.to_jsonl(), *lines, repr(usage)])
-
-    def check_sound(self) -> None:
-        """What holds at the end of every run, whichever way it ended."""
-        name, search = self.case.name, self.search
-        assert self.toy.live == 0, f"{name} left {self.toy.live} calls to the generator live"
-        assert not getattr(self.verifier, "live", 0), f"{name} left calls to the verifier live"
-        for kind in KINDS:
-            purse = search.budget.purse(kind)
-            idle = not purse.reserved and not purse.waiting
-            assert idle, f"{name} left a lease of {kind} open or somebody waiting"
-            if purse.limit is not None:
-                assert purse.spent <= purse.limit, (
-                    f"{name} spent {purse.spent} of {purse.limit} {kind}"
-                )
-        check_accounts(search)
-        for candidate in search.candidates:
-            assert search.tree[candidate.path].emitted is not None
-
-
-def check_accounts(search: Search) -> None:
-    """Tree, usage and budget tell the same story."""
-    usage, nodes = search.usage, list(search.tree)
-    spent = search.budget.tokens.spent
-    assert usage.generated_tokens == spent, (
-        f"usage has {usage.generated_tokens} generated tokens, the budget {spent}"
-    )
-    lost = [n for n in nodes if n.sample.finish in LOST]
-    filed = sum(n.sample.generated_tokens for n in nodes)
-    retried = usage.wasted_tokens - sum(n.sample.generated_tokens for n in lost)
-    assert retried >= 0, f"wasted tokens in the tree are missing from usage: {usage}"
-    assert filed + retried == usage.generated_tokens, (
-        f"nodes hold {filed} tokens, {retried} went into retries, "
-        f"but usage has {usage.generated_tokens}"
-    )
-    calls = search.budget.verifier_calls.spent
-    assert usage.verifier_calls == calls, (
-        f"usage has {usage.verifier_calls} verifier calls, the budget {calls}"
-    )
+from reasoning.tree import Node, RolloutTree
 
 
 def check_delivers(case: Case) -> None:
@@ -377,15 +196,36 @@ def check_replay(case: Case) -> None:
     """Run again on the journal of a run, it gives the same and pays nothing."""
     first = Run(case)
     journal = Journal(first.toy, shared=case.races)
-    first.ask(journal)
-    first.clock = first.search.clock = _clock(journal, case, first)
-    first()
+    _on(journal, case, first)
     paid = journal.paid_calls
-    again = Run(case, generator=journal)
-    again.clock = again.search.clock = _clock(journal, case, again)
-    again()
+    again = _on(journal, case, Run(case))
     assert_same(case, "a replay", first, again)
     assert journal.paid_calls == paid, f"{case.name}: a replay paid {journal.paid_calls - paid}"
+
+
+def check_extension(case: Case) -> None:
+    """Run again on its tree and the keys of its calls, it gives the same and pays nothing."""
+    first, problem = Run(case), case.model.problem
+    with TemporaryDirectory() as folder:
+        kept = Path(folder) / "kept"
+        journal = Journal(first.toy, shared=case.races, kept=Folder(Path(folder) / "journal", kept))
+        _on(journal, case, first)
+        journal.forget(problem, Held([first.search.tree]))
+        tree = RolloutTree.from_jsonl(first.search.tree.to_jsonl())
+        held = {fingerprint(node.sample): node.sample for node in tree}
+        ledger = Folder(Path(folder) / "other", kept, lambda _: held)
+        again = Run(case)
+        journal = Journal(again.toy, shared=case.races, kept=ledger)
+        _on(journal, case, again)
+    assert_same(case, "an extension", first, again)
+    assert not journal.paid_calls, f"{case.name}: an extension paid for {journal.paid_calls} calls"
+
+
+def _on(journal: Journal, case: Case, run: Run) -> Run:
+    """Run it on a journal."""
+    run.ask(journal)
+    run.clock = run.search.clock = _clock(journal, case, run)
+    return run()
 
 
 def _clock(journal: Journal, case: Case, run: Run) -> VirtualClock:
@@ -447,6 +287,7 @@ SEARCHER_CHECKS: tuple[Callable[[Case], None], ...] = (
     check_verifier_failures,
     check_fatal_errors,
     check_replay,
+    check_extension,
     check_resume,
     check_other_process,
 )
@@ -461,16 +302,6 @@ def check_searcher(
     case = Case(searcher=searcher, params=params or {}, **setting)
     for check in SEARCHER_CHECKS:
         check(case)
-
-
-def assert_same(case: Case, what: str, expected: Run, got: Run) -> None:
-    """Compare two traces; the message holds the first line that differs."""
-    left, right = expected.trace.split("\n"), got.trace.split("\n")
-    for a, b in zip(left, right, strict=False):
-        assert a == b, f"{case.name}: {what} changed the trace:\n  {a}\n  {b}"
-    assert len(left) == len(right), (
-        f"{case.name}: {what} changed the trace from {len(left)} lines to {len(right)}"
-    )
 
 
 def sweep(total: int, points: int) -> list[int]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from reasoning.cached import Cached
 from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, VerificationError
 from reasoning.problem import Problem
@@ -19,7 +20,7 @@ from reasoning.runs import names
 from reasoning.testing import ToyVerifier, random_tree
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree, Sample
-from reasoning.verify import Batched, Cached, Item, Scores, reading
+from reasoning.verify import Batched, Item, Scores, reading
 
 PROBLEM = Problem("p", "question")
 

@@ -13,7 +13,8 @@ from reasoning.answers.choice import choice
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.testing.contracts import SEARCHER_CHECKS, Case
-from reasoning.testing.searcher_contract import Run, check_other_process
+from reasoning.testing.searcher_contract import check_other_process
+from reasoning.testing.searcher_run import Run
 from reasoning.testing.toys import ToyVerifier
 from searchers.across.notes import Note, Notes
 from searchers.kernels.policy import Bound, Look, Policy, Steps

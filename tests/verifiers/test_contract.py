@@ -11,13 +11,14 @@ import pytest
 
 from reasoning.backends.nano import reward
 from reasoning.backends.scripted import Scripted
+from reasoning.cached import Cached
 from reasoning.problem import Problem
 from reasoning.runs import names
 from reasoning.testing import ToyVerifier, random_tree
 from reasoning.testing.contracts import VERIFIER_CHECKS, VerifierCase
 from reasoning.testing.toys import noisy
 from reasoning.tree import Sample
-from reasoning.verify import Batched, Cached, Scores, Verifier
+from reasoning.verify import Batched, Scores, Verifier
 
 MODEL = random_tree(5)
 TESTED = Problem("p", "Set x to 1.", meta={"tests": "assert x == 1"})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reasoning.backends import ledger
-from reasoning.backends.ledger import Entry, Ledger, Lines, of_folder
+from reasoning.backends.ledger import Entry, Folder, Ledger, Lines
 from reasoning.sample import Sample, TopLogprobs
 
 
@@ -39,9 +39,7 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize(
-    "kept", [of_folder, lambda p: Lines(p / "j.jsonl")], ids=["folder", "file"]
-)
+@pytest.mark.parametrize("kept", [Folder, lambda p: Lines(p / "j.jsonl")], ids=["folder", "file"])
 def test_entries_come_back_as_they_were(tmp_path: Path, kept: Callable[[Path], Ledger]) -> None:
     first = kept(tmp_path)
     for name, entry in ENTRIES.items():
@@ -59,7 +57,7 @@ def test_entries_come_back_as_they_were(tmp_path: Path, kept: Callable[[Path], L
 
 @pytest.mark.parametrize("cut", [1, 5, 11, 12, 13, 40])
 def test_a_torn_record_is_gone_and_the_next_stands_whole(tmp_path: Path, cut: int) -> None:
-    first = of_folder(tmp_path / "journal")
+    first = Folder(tmp_path / "journal")
     first.add("p", "a", Entry(sample(5)))
     file = tmp_path / "journal" / "p.calls"
     whole = file.stat().st_size
@@ -67,44 +65,32 @@ def test_a_torn_record_is_gone_and_the_next_stands_whole(tmp_path: Path, cut: in
     size = file.stat().st_size
     for end in (size - cut, whole + cut, cut):
         file.write_bytes(file.read_bytes()[:end])
-        second = of_folder(tmp_path / "journal")
+        second = Folder(tmp_path / "journal")
         assert list(second.of("p")) == ["a"] * (end > whole)
         second.add("p", "b", Entry(sample(6)))
-        assert list(of_folder(tmp_path / "journal").of("p")) == ["a"] * (end > whole) + ["b"]
+        assert list(Folder(tmp_path / "journal").of("p")) == ["a"] * (end > whole) + ["b"]
 
 
 def test_a_damaged_record_costs_nothing_but_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = of_folder(tmp_path)
+    first = Folder(tmp_path)
     for key in "abc":
         first.add("p", key, Entry(sample(5)))
     data = bytearray((tmp_path / "p.calls").read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "p.calls").write_bytes(data)
-    assert list(of_folder(tmp_path).of("p")) == ["a", "c"]
+    assert list(Folder(tmp_path).of("p")) == ["a", "c"]
     assert "damaged at byte" in caplog.text
 
 
 def test_a_problem_that_is_done_leaves_nothing(tmp_path: Path) -> None:
-    first = of_folder(tmp_path)
+    first = Folder(tmp_path)
     first.add("p", "a", Entry(sample(5)))
     first.add("q", "a", Entry(sample(5)))
     first.drop("p")
     assert [path.name for path in tmp_path.iterdir()] == ["q.calls"]
     assert not first.of("p")
-
-
-def test_what_an_earlier_version_kept_is_known(tmp_path: Path) -> None:
-    old = Lines(tmp_path / "journal.jsonl")
-    for problem in "pq":
-        old.add(problem, "a", Entry(sample(5)))
-    old.close()
-    found = of_folder(tmp_path / "journal")
-    found.add("p", "b", Entry(sample(6)))
-    again = of_folder(tmp_path / "journal")
-    assert list(again.of("p")) == ["a", "b"]
-    assert again.of("p")["a"].sample == sample(5)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -124,13 +110,14 @@ def test_one_problem_is_read_however_many_there_are(
     for n in (4, 8, 16):
         folder = tmp_path / str(n)
         folder.mkdir()
-        kept = Lines(folder / "journal.jsonl") if old else of_folder(folder / "journal")
+        kept = Lines(folder / "journal.jsonl") if old else Folder(folder / "journal")
         for problem in range(n):
             for key in "abc":
                 kept.add(f"p{problem}", key, Entry(sample(5)))
         kept.close()
         made.clear()
-        assert len(of_folder(folder / "journal").of("p2")) == 3
+        again = Lines(folder / "journal.jsonl") if old else Folder(folder / "journal")
+        assert len(again.of("p2")) == 3
         counts.append(len(made))
     assert counts == [3, 3, 3]
 
@@ -139,7 +126,7 @@ def test_a_token_takes_a_quarter_of_what_it_takes_in_lines(tmp_path: Path) -> No
     """Bytes grow as tokens do: 1x, 2x, 4x."""
     sizes = []
     for tokens in (2000, 4000, 8000):
-        kept = of_folder(tmp_path / str(tokens))
+        kept = Folder(tmp_path / str(tokens))
         kept.add("p", "k", Entry(sample(tokens), 1.0))
         size = (tmp_path / str(tokens) / "p.calls").stat().st_size
         assert size < 0.25 * len(json.dumps(Entry(sample(tokens), 1.0).to_json()))

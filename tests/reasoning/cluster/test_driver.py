@@ -96,6 +96,35 @@ def test_results_are_those_of_one_process(
     go(recipe(share_samples=shared), tmp_path / "three")  # with no workers it goes on just as well
 
 
+def test_a_run_on_workers_is_extended_and_nothing_is_paid_twice(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    class Counting(Scripted):
+        async def generate(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append(prompt.problem.id)
+            return await super().generate(prompt, *args, **kwargs)
+
+    inner = scripted()
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Counting(inner.script))
+    four, eight = ([{"searcher": "best_of_n", "n": n}] for n in (4, [4, 8]))
+    nearby(monkeypatch)
+    go(recipe(generator="scripted", strategies=four, workers=2), tmp_path / "run")
+    calls.clear()
+    more = recipe(generator="scripted", strategies=eight, workers=2)
+    go(more, tmp_path / "run", extend=True)
+    assert len(calls) == 12 * 4
+    go(recipe(generator="scripted", strategies=eight), tmp_path / "new")
+    assert contents(tmp_path / "run") == contents(tmp_path / "new")
+    kept = [
+        {p.relative_to(f) for p in f.glob("calls/**/*")}
+        for f in (tmp_path / "run", tmp_path / "new")
+    ]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 2 + 2 * 12
+
+
 def test_few_problems_are_shared_out_fairly(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

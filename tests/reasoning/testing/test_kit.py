@@ -19,6 +19,7 @@ from reasoning.testing import Choices, ToyGenerator, ToyVerifier, all_runs, nois
 from reasoning.testing import generator_contract as gen
 from reasoning.testing import searcher_contract as sea
 from reasoning.testing import verifier_contract as ver
+from reasoning.testing.searcher_run import check_accounts
 from reasoning.testing.verifier_contract import ask
 from reasoning.tree import Node, RolloutTree
 
@@ -127,10 +128,10 @@ def test_a_searcher_that_trusts_its_verifier_is_caught() -> None:
 def test_an_account_that_does_not_add_up_is_caught() -> None:
     search = Search(MODEL.problem, ToyGenerator(MODEL), budget=Budget())
     asyncio.run(search.draws(search.root, 2))
-    sea.check_accounts(search)
+    check_accounts(search)
     search.usage.generated_tokens += 1
     with pytest.raises(AssertionError, match="the budget"):
-        sea.check_accounts(search)
+        check_accounts(search)
 
 
 def test_arrival_is_allowed_to_those_that_say_so() -> None:
