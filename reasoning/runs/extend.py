@@ -27,6 +27,7 @@ from reasoning.stored import samples_of
 
 FREE = ("limits", "name", "prices", "run_limits", "sampling", "step", "strategies", "sweep")
 """What of a recipe may be another one. So may the task, as long as no question is."""
+_FOLLOWS = ("notes_read",)  # what strategies bring with them
 _TASK = ("task", "task_source")
 _SWEPT = ("limits", "run_limits", "sampling", "step")
 
@@ -64,7 +65,7 @@ class Extension:
                 f"{folder} is of an earlier version, which did not keep what extending a run "
                 "needs; choose another --out"
             )
-        if fixed := [k for k in changed if k not in (*FREE, *_TASK)]:
+        if fixed := [k for k in changed if k not in (*FREE, *_FOLLOWS, *_TASK)]:
             raise StoreError(
                 f"{folder} holds a run with another {', '.join(fixed)}, and its calls are of no "
                 f"use for this one; choose another --out (--extend goes with other "

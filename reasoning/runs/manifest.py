@@ -78,12 +78,14 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def definition(arm: Arm, shared: bool) -> dict[str, Any]:
+def definition(arm: Arm, together: bool) -> dict[str, Any]:
     """What a strategy is made of: another one's results are others, whatever its name."""
     stages = [[s.kind, s.name, s.share, dict(s.given)] for s in arm.strategy.run.stages]
     recipe = arm.strategy.recipe
     parts = [stages, recipe.sampling, recipe.step, recipe.limits, recipe.run_limits, recipe.prices]
-    told = json.dumps([parts, arm.strategy.params, arm.strategy.aggregator, shared], default=str)
+    read = shared.digests([arm.strategy])
+    last = [arm.strategy.params, arm.strategy.aggregator, read, together]
+    told = json.dumps([*parts, *last], default=str)
     return {
         "searcher": arm.strategy.searcher,
         "digest": blake2b(told.encode(), digest_size=16).hexdigest(),
