@@ -114,6 +114,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "study": {"versions": 2, "rounds": 2, "characters": 40},
     "sleep_time": {"notes": CONTEXTS, "n": 3},
     "medprompt": {"notes": NOTES, "k": 2, "n": 3},
+    "xl3m": {"n": 2, "segment": 6, "keep": 12},
 }
 MODELS = ("other",)
 RACES = {"first_finish", "short_m_at_k"}
@@ -135,6 +136,10 @@ def case(name: str) -> Case:
         )
     if name == "sleep_time":
         about = {"prompt": "Toys. Which?", "meta": {"context": "Toys"}}
+        found.model.problem = replace(found.model.problem, **about)
+    if name == "xl3m":
+        text = "One is. Two are. Six too."
+        about = {"prompt": f"{text} Which?", "meta": {"context": text}}
         found.model.problem = replace(found.model.problem, **about)
     return found
 
