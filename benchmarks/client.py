@@ -6,6 +6,10 @@ is asked. `whole` is what a strategy does whose samples are independent and that
 might end a call early; `stream` is the same under a deadline. With --its-hub VENV, its_hub from
 PyPI runs the same as a third column; the environment is made there if it does not exist.
 Goal: `whole` at most 1.2 times its_hub's CPU.
+
+`bare` is the bound of streams: an asyncio protocol that does nothing with what it is sent but to
+count the bytes, 256 connections at once. With --against CHECKOUT (git worktree add) the streams are
+also read by the code of another version. Goal: a third of that of e2db654, or the bound.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ TOKENS = 600
 PROBLEMS, SAMPLES = 16, 16
 WORDS = [f" w{i}" for i in range(TOKENS - 1)] + [" \\boxed{7}"]
 GOAL = 1.2
+OF_THEIRS = 1 / 3
 
 
 def told(
@@ -135,19 +140,17 @@ def ours(port: int, seconds: float | None) -> Callable[[], Coroutine[Any, Any, N
     from reasoning.backends.openai import Limits, OpenAI
     from reasoning.generate import Sampling
     from reasoning.problem import Problem
-    from reasoning.result import run_search
-    from reasoning.runs.stages import chained
     from reasoning.search import Search
 
     async def main() -> None:
         url = f"http://127.0.0.1:{port}/v1"
         generator = OpenAI([url], "m", api="chat", limits=Limits(max_in_flight=4096))
-        strategy = chained("self_consistency", (), None, {"n": SAMPLES})
+        run = running(seconds)
 
         async def one(i: int) -> None:
             problem = Problem(f"p{i}", f"What is {i} + 4?")
             search = Search(problem, generator, sampling=Sampling(max_tokens=2048))
-            result = await run_search(search, strategy, seconds=seconds)
+            result = await run(search)
             assert result.usage.generated_tokens == SAMPLES * TOKENS, result.usage
             assert result.answer == "7", result
 
@@ -155,6 +158,59 @@ def ours(port: int, seconds: float | None) -> Callable[[], Coroutine[Any, Any, N
             for i in range(PROBLEMS):
                 group.create_task(one(i))
         await generator.aclose()
+
+    return main
+
+
+def running(seconds: float | None) -> Callable[[Any], Coroutine[Any, Any, Any]]:
+    """What runs a search of self-consistency, in this version or an earlier one."""
+    try:
+        from reasoning.result import run_search
+        from reasoning.runs.stages import chained
+    except ImportError:
+        from reasoning.api import run_search as run_then  # type: ignore[import-not-found]
+        from reasoning.names import (  # type: ignore[import-not-found]
+            bind_aggregator,
+            bind_searcher,
+        )
+
+        searcher = bind_searcher("self_consistency", {"n": SAMPLES})
+        return lambda search: run_then(search, searcher, bind_aggregator("majority"), seconds)
+    strategy = chained("self_consistency", (), None, {"n": SAMPLES})
+    return lambda search: run_search(search, strategy, seconds=seconds)
+
+
+class Counting(asyncio.Protocol):
+    """Asks, and counts the bytes of the answer."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.end = b""
+        self.over = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        body = json.dumps({"stream": True, "messages": [], "max_tokens": 2048}).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+        transport.write(head + body)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        self.size += len(data)
+        self.end = self.end[-6:] + data[-7:]
+        if self.end.endswith(b"\r\n0\r\n\r\n"):
+            self.over.set_result(self.size)
+
+
+def bare(port: int) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def one() -> None:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.create_connection(Counting, "127.0.0.1", port)
+        await protocol.over
+        transport.close()
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PROBLEMS * SAMPLES):
+                group.create_task(one())
 
     return main
 
@@ -179,16 +235,17 @@ def its_hub(port: int) -> Callable[[], Coroutine[Any, Any, None]]:
 COLUMNS: dict[str, Callable[[int], Callable[[], Coroutine[Any, Any, None]]]] = {
     "whole": lambda port: ours(port, None),
     "stream": lambda port: ours(port, 600.0),
+    "bare": bare,
     "its_hub": its_hub,
 }
 
 
-def column(name: str, python: str) -> dict[str, float]:
+def column(name: str, python: str, tree: Path = ROOT) -> dict[str, float]:
     """Wall and CPU seconds of one column, in a process of its own, against a fresh server."""
     with server() as port:
         command = [python, "-P", __file__, "--column", name, "--port", str(port)]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+            command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tree)}
         )
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
@@ -207,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many is printed")
     parser.add_argument("--its-hub", type=Path, metavar="VENV", help="an environment for its_hub")
+    parser.add_argument("--against", type=Path, help="A checkout of another version.")
     parser.add_argument("--column", choices=[*COLUMNS, "serve"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -219,17 +277,19 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    pythons = {"whole": sys.executable, "stream": sys.executable}
+    columns = {name: (name, sys.executable, ROOT) for name in ("whole", "stream", "bare")}
+    if options.against:
+        columns["theirs"] = ("stream", sys.executable, options.against.resolve())
     if options.its_hub:
         from benchmarks.http import environment
 
-        pythons["its_hub"] = environment(options.its_hub)
+        columns["its_hub"] = ("its_hub", environment(options.its_hub), ROOT)
     tokens = PROBLEMS * SAMPLES * TOKENS
     print(f"{PROBLEMS * SAMPLES} answers at once, {tokens:,} tokens, best of {options.rounds}")
     best: dict[str, dict[str, float]] = {}
     for _ in range(options.rounds):
-        for name, python in pythons.items():
-            found = column(name, python)
+        for name, how in columns.items():
+            found = column(*how)
             before = best.setdefault(name, found)
             best[name] = {key: min(before[key], found[key]) for key in found}
     for name, found in best.items():
@@ -237,10 +297,11 @@ def compare(options: argparse.Namespace) -> None:
         print(
             f"{name:8} wall {wall:6.2f} s, CPU {cpu:5.2f} s, {cpu / tokens * 1e6:5.1f} us a token"
         )
-    if "its_hub" in best:
-        ratio = best["whole"]["cpu"] / best["its_hub"]["cpu"]
-        verdict = "met" if ratio <= GOAL else "MISSED"
-        print(f"whole is {ratio:.2f} times its_hub's: goal {GOAL} {verdict}")
+    for ours, other, goal in (("whole", "its_hub", GOAL), ("stream", "theirs", OF_THEIRS)):
+        if other in best:
+            ratio = best[ours]["cpu"] / best[other]["cpu"]
+            verdict = "met" if ratio <= goal else "MISSED"
+            print(f"{ours} is {ratio:.2f} times {other}: goal {goal:.2f} {verdict}")
 
 
 if __name__ == "__main__":

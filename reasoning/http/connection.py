@@ -7,10 +7,13 @@ Parsing is httptools'. A general client costs several times as much CPU a call (
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import cast
 
 import httptools
+
+from reasoning.http.rounds import Rounds
 
 _KEPT = frozenset([b"content-type", b"retry-after", b"date"])
 _SAME = {b"llm_provider-retry-after": b"retry-after"}
@@ -26,6 +29,8 @@ ERROR = 1 << 20
 """Bytes of what a server says about an error that are read."""
 PORTION = 1 << 16
 """Bytes of a body that have to come before a server counts as heard again."""
+_READ = 1 << 18
+"""Bytes that are read at once, at most, as asyncio does."""
 
 
 class Reply:
@@ -34,13 +39,27 @@ class Reply:
     `finished` raises ConnectionError if the connection breaks, TimeoutError if it falls silent.
     `watch`, if given, is called whenever more of the body has come; if it says True the rest is not
     wanted, and the connection is closed. It does not see what a server says about an error. It may
-    drop from the body what it has read. `streamed`: it comes as events, a line each.
+    drop from the body what it has read. `streamed`: it comes as events, a line each. `patient`: it
+    does not matter when exactly they are read.
     """
 
-    __slots__ = ("body", "enough", "finished", "headers", "status", "streamed", "watch", "whole")
+    __slots__ = (
+        "body",
+        "enough",
+        "finished",
+        "headers",
+        "patient",
+        "status",
+        "streamed",
+        "watch",
+        "whole",
+    )
 
-    def __init__(self, watch: Callable[[Reply], bool] | None = None) -> None:
+    def __init__(
+        self, watch: Callable[[Reply], bool] | None = None, *, patient: bool = False
+    ) -> None:
         self.watch = watch
+        self.patient = patient
         self.clear()
 
     def clear(self) -> None:
@@ -64,13 +83,14 @@ class Connection(asyncio.Protocol):
 
     Something is all that stands before a body, an event of a stream, a portion of another body: a
     server that lets bytes drip is silent. `begun`, if set, is told the status of every answer as
-    soon as it is known.
+    soon as it is known. `rounds`, if set, may read a patient reply.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.heard = now()
         self.begun: Callable[[int], None] | None = None
+        self.rounds: Rounds | None = None
         self.usable = True
         """Open, and fit for another request."""
         self.used = False
@@ -82,12 +102,14 @@ class Connection(asyncio.Protocol):
         self._head = 0
         self._portion = 0
         self._seen = 0
+        self._asked = self.heard
+        self._resting = False
 
     def send(self, data: bytes, reply: Reply) -> None:
         """Send a request; `reply` is filled from now on."""
         assert self._transport is not None, "a connection sends after it is made"
         assert self._reply is None, "a connection carries one request at a time"
-        self.heard = self.now()
+        self.heard = self._asked = self.now()
         self._reply = reply
         self._head = self._portion = self._seen = 0
         self._transport.write(data)
@@ -101,10 +123,46 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """At once, also for the server: it stops working for a request in flight."""
-        self.usable = False
+        if self._resting:  # what has come is there to be read
+            self.look()
+        self.usable = self._resting = False
         self._reply = None
         if self._transport is not None:
             self._transport.abort()
+
+    # Called by the rounds.
+
+    def rest(self) -> bool:
+        """Leave what comes in the socket until somebody looks; False if it cannot be read there."""
+        assert self._transport is not None
+        if os.name != "posix" or self._transport.get_extra_info("ssl_object") is not None:
+            return False
+        self._transport.pause_reading()
+        self._resting = True
+        return True
+
+    def look(self) -> bool:
+        """Read what has come meanwhile; whether there may be more."""
+        if not self._resting:
+            return False
+        assert self._transport is not None
+        try:
+            data = os.read(self._transport.get_extra_info("socket").fileno(), _READ)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            self.connection_lost(error)
+            return False
+        if data:
+            self.data_received(data)
+        else:
+            self._wake()  # asyncio will see the end, too
+        return self._resting
+
+    def _wake(self) -> None:
+        self._resting = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # Called by asyncio.
 
@@ -121,6 +179,8 @@ class Connection(asyncio.Protocol):
             self.fail(ConnectionError(f"the answer is not HTTP ({error})"))
         if self._reply is not None and self._reply.status:
             self._look(self._reply)
+            if self.rounds is not None and self._may_rest():
+                self.rounds.offer(self, self.heard - self._asked)
         elif self._reply is not None:
             self._head += len(data)
             if self._head > HEAD:
@@ -134,7 +194,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
-        self.usable = False
+        self.usable = self._resting = False
         if self._reply is not None:
             begun = f"after {len(self._reply.body)} bytes" if self._reply.status else "unanswered"
             self.fail(ConnectionError(f"the connection broke {begun}"))
@@ -202,7 +262,13 @@ class Connection(asyncio.Protocol):
         if not reply.finished.done():
             reply.finished.set_result(None)
 
+    def _may_rest(self) -> bool:
+        reply = self._reply
+        return reply is not None and reply.patient and reply.streamed and not self._resting
+
     def on_message_complete(self) -> None:
+        if self._resting:
+            self._wake()
         if self._reply is not None and self._reply.status:
             self._look(self._reply)
         reply, self._reply = self._reply, None

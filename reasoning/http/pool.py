@@ -24,6 +24,7 @@ from reasoning.http.connection import Connection, Reply
 from reasoning.http.dial import NO_FILES, Dialer
 from reasoning.http.refusal import BUSY, ONE_AT_A_TIME, is_busy, refusal, retry_after
 from reasoning.http.replica import Replica, parsed
+from reasoning.http.rounds import Rounds
 
 _SPILL = 16
 """A server may have so many calls more than the least loaded one before siblings go elsewhere."""
@@ -72,6 +73,7 @@ class Pool:
         self._line: deque[tuple[asyncio.Future[Replica], Sequence[int]]] = deque()
         self._homes: dict[int, Replica] = {}
         self._live: set[Connection] = set()
+        self._rounds = Rounds(self._live, clock)
         self._alarm: Handle | None = None
         self._guard: Handle | None = None
         self._life: AsyncGenerator[None, None] | None = None
@@ -218,6 +220,7 @@ class Pool:
             raise _closed()
         self.connections_made += 1
         connection.begun = partial(self._begun, replica)
+        connection.rounds = self._rounds
         if replica.failures and not replica.refusing:
             replica.takes_calls()
             self._serve()

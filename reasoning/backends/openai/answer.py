@@ -10,9 +10,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import Any, cast
 
 from reasoning.backends.openai import native
+from reasoning.backends.openai.alike import ENOUGH, Pattern, parsed
 from reasoning.backends.openai.said import ToolCalls, once, spoken
 from reasoning.backends.recorded import CHARS_A_TOKEN
 from reasoning.errors import TransientError
@@ -57,6 +59,7 @@ class Answer:
         """The first choice as it came."""
         self.tools = ToolCalls()
         self._native = native.Said()
+        self._pattern: Pattern | None = None
         self.fingerprint = ""
         """What the server says of its build, if it does."""
         self.thinks = False
@@ -108,8 +111,7 @@ class Answer:
             self._streamed = reply.streamed
         try:
             if self._streamed:
-                for event in self._events(reply):
-                    self._take(event)
+                self._take_events(self._events(reply))
             elif reply.whole and not self._at:
                 self._at = len(reply.body)
                 self._take(json.loads(reply.body))
@@ -160,19 +162,50 @@ class Answer:
             self.read(reply)
         return self.over or not self.done
 
-    def _events(self, reply: Reply) -> Iterable[dict[str, Any]]:
+    def _events(self, reply: Reply) -> list[bytes]:
+        """Those that have come as a whole."""
         end = reply.body.rfind(b"\n") + 1
         lines = bytes(reply.body[self._at : end]).split(b"\n")
         self._at = max(self._at, end)
         events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
         if _DONE in events:
             self.done = True
-        events = [event for event in events if event and event != _DONE]
-        with suppress(ValueError, RecursionError):  # one by one they show which is at fault
-            found = json.loads(b"[%b]" % b",".join(events))
-            if len(found) == len(events):
-                return cast(list[dict[str, Any]], found)
-        return map(json.loads, events)
+        return [event for event in events if event and event != _DONE]
+
+    def _take_events(self, events: Sequence[bytes]) -> None:
+        if len(events) < ENOUGH:
+            return self._take_each(events)
+        likely = events[len(events) // 2]
+        if self._pattern is None or not self._pattern.fits(likely):
+            self._pattern = Pattern.of(likely)
+        if self._pattern is None:
+            return self._take_each(events)
+        for fit, some in groupby(events, self._pattern.fits):
+            alike = list(some)
+            self._take_each(alike[: 1 if fit else None])
+            if fit and (rest := alike[1:]):
+                texts = self._pattern.texts(rest)
+                if texts is None:
+                    self._take_each(rest)
+                else:
+                    self._say_all(texts)
+        return None
+
+    def _take_each(self, events: Sequence[bytes]) -> None:
+        for event in parsed(events):
+            self._take(event)
+
+    def _say_all(self, texts: Sequence[str]) -> None:
+        """Take in events that say a text, and nothing else."""
+        texts = list(filter(None, texts))
+        if self._skips or self._inside:
+            for text in texts:
+                self._choice({"text": text})
+        elif texts:
+            self._said += texts
+            self._size += sum(map(len, texts))
+            self.pieces += len(texts)
+            self._last = (len(self.strings), len(texts[-1]))
 
     def _take(self, event: Mapping[str, Any]) -> None:
         if "choices" not in event and "meta_info" in event:

@@ -112,7 +112,8 @@ class Call:
                 stop = () if there else params.stop
                 reply = Reply(partial(answer.aloud, prompt.hear, stop))
             else:
-                reply = Reply(answer.watch if there else partial(answer.until, params.stop))
+                watch = answer.watch if there else partial(answer.until, params.stop)
+                reply = Reply(watch, patient=there)
             body = fields.body(
                 self._able, params, seed=seed, model=self._model, prompt=held, extra=self._extra
             )
