@@ -8,7 +8,6 @@ Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.cli.eval import evaluate
 from reasoning.cli.fit import fit
 from reasoning.cli.gather import gather
+from reasoning.cli.launch import launch
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
 
@@ -209,49 +209,8 @@ def check(
     typer.echo("The recipe is fine.")
 
 
-@app.command()
-def launch(
-    recipe: Recipes,
-    run: Annotated[bool, typer.Option("--run", help="Start them, until interrupted.")] = False,
-    gpus: Annotated[int, typer.Option(min=1, help="How many GPUs there are.")] = 1,
-    cpu: Annotated[
-        bool | None, typer.Option("--cpu/--gpu", help="What vLLM runs on [as installed here].")
-    ] = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An engine option of the generator by its name."),
-    ] = None,
-    sets: Sets = None,
-    trust: Trust = False,
-) -> None:
-    """Print the `vllm serve` commands that fit a recipe, one a line; comments begin with #.
-
-    Generator and reward models get servers of their own, on one GPU with its memory split. A
-    recipe that runs vLLM in its own process is told how to use the servers instead.
-
-    Example: reasoning launch math500 --gpus 2 --engine max_model_len=8192
-    """
-    from reasoning.cli import launch as servers
-    from reasoning.cli.consent import trusted
-    from reasoning.runs.editing import with_sets
-
-    with trusted(recipe, sets or (), trust) as loaded:
-        pass  # what follows imports nothing of others
-    more = with_sets({}, engine or ())
-    cpu = servers.on_cpu() if cpu is None else cpu
-    found = servers.servers(loaded, gpus=gpus, cpu=cpu, more=more)
-    command = servers.program()
-    for server in found:
-        typer.echo(visible(f"# {server.role}: {server.url}\n{server.line(command)}"))
-    then = shlex.join(["reasoning", "run", recipe, *servers.changes(loaded, found)])
-    typer.echo(visible(f"# then: {then}"))
-    if run:
-        from reasoning.cli import serving
-
-        serving.run(found, typer.echo)
-
-
 for _command in (
+    launch,
     planning.plan,
     endpoint.serve,
     stored.report,

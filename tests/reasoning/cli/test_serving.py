@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from reasoning.cli import serving
-from reasoning.cli.launch import Server
 from reasoning.errors import EngineError
+from reasoning.launching.servers import Server
 
 FAKE = """
 import http.server, os, signal, sys

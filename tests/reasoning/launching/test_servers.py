@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from reasoning.backends.nano import WEIGHTS
 from reasoning.cli.app import app
-from reasoning.cli.launch import Server, changes, flags, servers
 from reasoning.errors import RecipeError
+from reasoning.launching.clients import changes
+from reasoning.launching.servers import Server, flags, servers
 from reasoning.runs.editing import with_sets
 from reasoning.runs.recipe import Recipe, parse
 
