@@ -100,7 +100,7 @@ def script(launch: Launch, options: SkyPilot) -> str:
 
 def _settings(launch: Launch, options: SkyPilot, at: Sequence[tuple[Engine, int]]) -> list[str]:
     names = [name for engine, count in at for name in [engine.name] * count]
-    paths = " ".join(f"[{e.name}]={e.path}" for e in launch.engines)
+    paths = " ".join(f"[{e.name}]={shlex.quote(e.path)}" for e in launch.engines)
     gpus = " ".join(f"[{e.name}]={e.gpus}" for e in launch.engines)
     return [
         f"FILES={shlex.quote(_files(launch))}",

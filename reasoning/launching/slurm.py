@@ -113,7 +113,7 @@ def _asked(launch: Launch, options: Slurm, here: Path, servers: int) -> list[str
         "signal": f"B:USR1@{options.signal}",
         "open-mode": "append",
         "chdir": here,
-        "output": launch.out / "launch" / log,
+        "output": str(launch.out / "launch").replace("%", "%%") + f"/{log}",
     }
     asked = [f"--{k}={_quoted(str(v))}" for k, v in lines.items() if v is not None]
     requeue = "--requeue" if options.requeue else "--no-requeue"
@@ -129,7 +129,7 @@ def _settings(launch: Launch, options: Slurm, at: Sequence[tuple[Engine, int]]) 
             f"--slurm: {options.nodes} machines with {len(names.split())} servers each need more "
             "ports than there are; make port= or nodes= smaller (array= makes several jobs)"
         )
-    paths = " ".join(f"[{e.name}]={e.path}" for e in launch.engines)
+    paths = " ".join(f"[{e.name}]={shlex.quote(e.path)}" for e in launch.engines)
     task = "-$SLURM_ARRAY_TASK_ID" if options.array > 1 else ""
     lines = [
         f"OUT={shlex.quote(str(launch.out))}  # the folder of the run",
