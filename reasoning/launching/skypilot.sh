@@ -12,7 +12,7 @@ keep() {  # ENGINE GPUS PORT: a server that is started again when it dies
     CUDA_VISIBLE_DEVICES=$2 "$1" "$3" >> "$LOGS/$1-$3.log" 2>&1 &
     server=$!
     wait "$server"
-    say "$1 on port $3 ended with code $?, start $((try + 1)) of $((RESTARTS + 1)); see $LOGS/$1-$3.log"
+    say "$1 on port $3 ended with code $?, started $((try + 1)) times of $((RESTARTS + 1)) at most; see $LOGS/$1-$3.log"
     pause "$POLL"
   done
 }

@@ -21,7 +21,7 @@ keep() {  # ENGINE NODE PORT: a server that is started again when it dies
   local try
   for ((try = 0; try <= RESTARTS; try++)); do
     "$1" "$2" "$3" >> "$LOGS/$1-$2-$3.log" 2>&1
-    say "$1 on $2:$3 ended with code $?, start $((try + 1)) of $((RESTARTS + 1)); see $LOGS/$1-$2-$3.log"
+    say "$1 on $2:$3 ended with code $?, started $((try + 1)) times of $((RESTARTS + 1)) at most; see $LOGS/$1-$2-$3.log"
     sleep "$POLL"
   done
 }

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from reasoning.testing.http_server import HttpServer
+from reasoning.testing.http_server import HttpServer, _Client
 
 
 class Slow(HttpServer):
@@ -19,6 +19,10 @@ class Slow(HttpServer):
         super().__init__()
         self.port, self.seconds = port, seconds
         self.answers = lambda path, body: {} if path == "/health" else None
+
+    async def start(self) -> None:
+        loop, host = asyncio.get_running_loop(), os.environ.get("HOST", "127.0.0.1")
+        self._server = await loop.create_server(lambda: _Client(self), host, self.port)
 
     async def respond(self, method: str, path: str, headers: Mapping[str, str], data: bytes) -> Any:
         if path.endswith("completions"):
