@@ -324,7 +324,8 @@ class Caller:
         assert node.parent is not None, "the root holds no text"
         prompt = Prompt(problem, node.parent, node.slot, turn=node.turn, model=model)
         sample = node.sample
-        if sample.model != model:  # another model's tokens mean nothing to this one
+        healed = "heals" in (sample.info or {})  # its tokens say more than its text
+        if sample.model != model or healed:  # another model's tokens mean nothing to this one
             sample = replace(sample, token_ids=None)
         for attempt in range(self.retry.attempts):
             self.usage.calls += 1

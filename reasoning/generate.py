@@ -77,6 +77,7 @@ class Prompt:
         for sample in self._samples():
             ids = sample.token_ids if sample.model == self.model else None
             if ids is not None:
+                _heal(found, (sample.info or {}).get("heals", ""))
                 _add(found, ids)
             elif sample.text:
                 _add(found, sample.text)
@@ -110,6 +111,12 @@ class Prompt:
             yield from (node.sample for node in self.parent.attempt())
         if self.begun is not None:
             yield self.begun
+
+
+def _heal(pieces: list[Piece], begun: str) -> None:
+    """Take off the end of the text, which the token that follows says itself."""
+    if begun and pieces and isinstance(last := pieces[-1], str) and last.endswith(begun):
+        pieces[-1:] = [last.removesuffix(begun)] if last != begun else []
 
 
 def _add(pieces: list[Piece], piece: Piece) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
 from reasoning.backends import checkpoint
+from reasoning.backends.healing import Healing, Look, healable
 from reasoning.backends.own_loop import OwnLoop
 from reasoning.backends.token_ids import (
     BROKEN,
@@ -26,13 +28,13 @@ from reasoning.backends.token_ids import (
     text_of,
     tokens_of,
 )
-from reasoning.backends.vllm_common import cpu_defaults, installed_version
-from reasoning.backends.vllm_fields import bounds, chosen, confidence, likeliest
-from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError, unknown
+from reasoning.backends.vllm_common import engine_options, installed_version
+from reasoning.backends.vllm_fields import bounds, chosen, confidence, finish_of, likeliest
+from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Message
 from reasoning.thinking import Thinking
-from reasoning.tree import Finish, FloatArray, Sample
+from reasoning.tree import FloatArray, Sample
 
 
 def vllm(
@@ -42,6 +44,7 @@ def vllm(
     chat_template_kwargs: dict[str, Any] | None = None,
     thinking_tokens: int | None = None,
     thinking_end: str = "</think>",
+    heal: bool = False,
     **engine: Any,
 ) -> Vllm:
     """vLLM in process. Further options go to the engine by vLLM's own names.
@@ -50,7 +53,9 @@ def vllm(
     lora: the path of an adapter to answer with. chat_template_kwargs: for the model's chat
     template, say {enable_thinking: false}. thinking_tokens: after so many tokens a model that
     thinks is made to end its thinking, which `thinking_end` marks, and to answer. Answers are
-    looked for behind that mark.
+    looked for behind that mark. heal: go on from written text as from its bytes, for which every
+    token's log-probability is read at some places (max_logprobs: -1): see
+    `reasoning.backends.healing`.
     """
     if importlib.util.find_spec("vllm") is None:
         raise RecipeError(
@@ -58,7 +63,7 @@ def vllm(
             "generator nano needs nothing"
         )
     thinking = Thinking.stated(thinking_tokens, thinking_end)
-    return Vllm(model, engine, lora, chat_template_kwargs, thinking)
+    return Vllm(model, engine, lora, chat_template_kwargs, thinking, heal)
 
 
 class Vllm(Generator):
@@ -77,11 +82,20 @@ class Vllm(Generator):
         lora: str | None = None,
         template: Mapping[str, Any] | None = None,
         thinking: Thinking | None = None,
+        heal: bool = False,
     ) -> None:
         self.model = model
+        self._heals = heal
+        self._healing: Healing | None = None
         self._thinking = thinking
         self._version = f"vllm {installed_version()}, {model}"
-        self._options = _engine_options(model, engine, lora)
+        if heal and engine.get("max_logprobs", -1) != -1:
+            raise RecipeError(
+                f"generator.heal reads all log-probabilities, and max_logprobs is "
+                f"{engine['max_logprobs']}; leave that out, or heal"
+            )
+        more = {"max_logprobs": -1} if heal else {}
+        self._options = engine_options(model, {**engine, **more}, lora)
         self._lora = lora
         self._template_options = dict(template or {})
         self._loop = OwnLoop(f"vLLM with {model}")
@@ -121,6 +135,30 @@ class Vllm(Generator):
         self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
     ) -> Sample:
         await self._ready()
+        if not self._heals or not (text := healable(prompt, params)):
+            return await self._write(prompt, params, seed=seed, meter=meter)
+        if self._healing is None:
+            pieces = [b"" if BROKEN in t else t.encode() for t in self._texts()]
+            self._healing = Healing(self._encode, pieces)
+        ids = self._input(prompt)
+        head = ids[: len(ids) - len(self._encode(text))]
+        return await self._healing.go_on(
+            text, head, partial(self._look, prompt), self._write, prompt, params, seed, meter
+        )
+
+    async def _look(self, prompt: Prompt, ids: list[int]) -> Look:
+        """What may come behind `ids`. The engine draws a token there, which nobody sees."""
+        request = self._sampling(Sampling(max_tokens=1, temperature=0.0), 0)
+        request.logprobs, outputs = -1, list[Any]()
+        await self._loop.run(lambda: self._collect(ids, request, prompt, outputs))
+        (row,) = outputs[0].outputs[0].logprobs
+        logprobs = np.full(len(self._texts()), -np.inf, np.float32)
+        for token, one in row.items():
+            if token < len(logprobs):  # the rest is padding
+                logprobs[token] = one.logprob
+        return Look(logprobs, len(ids), outputs[0].num_cached_tokens or 0)
+
+    async def _write(self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter) -> Sample:
         ids, outputs = self._input(prompt), list[Any]()
         request = self._sampling(params, seed)
         if self._decode(ids[-CONTEXT:]).endswith(BROKEN):
@@ -132,7 +170,7 @@ class Vllm(Generator):
             meter(len(outputs[0].outputs[0].token_ids) if outputs else 0)
         part = outputs[0].outputs[0]
         produced, rows = list(part.token_ids), list(part.logprobs or ())
-        finish = _finish(part.finish_reason, part.stop_reason, self._stop_tokens(params.stop))
+        finish = finish_of(part.finish_reason, part.stop_reason, self._stop_tokens(params.stop))
         return Sample(
             text_of(self._decode, ids, produced, ended=finish == "end"),
             token_ids=tuple(produced),
@@ -294,14 +332,18 @@ class Vllm(Generator):
         when the core has gone on by some steps that nobody wants.
         """
         if stop not in self._stops:
-            if not self._vocabulary:
-                every = range(len(self._tokenizer))
-                self._vocabulary = self._tokenizer.batch_decode(
-                    [[i] for i in every], skip_special_tokens=True
-                )
-            pieces = enumerate(self._vocabulary)
+            pieces = enumerate(self._texts())
             self._stops[stop] = frozenset(i for i, text in pieces if any(s in text for s in stop))
         return self._stops[stop]
+
+    def _texts(self) -> list[str]:
+        """The text of every token by itself, "" for special ones."""
+        if not self._vocabulary:
+            every = range(len(self._tokenizer))
+            self._vocabulary = self._tokenizer.batch_decode(
+                [[i] for i in every], skip_special_tokens=True
+            )
+        return self._vocabulary
 
     def _input(self, prompt: Prompt) -> list[int]:
         """The question through the chat template, once, then the path's own tokens."""
@@ -334,28 +376,6 @@ class Vllm(Generator):
         return self._encode(text)
 
 
-def _engine_options(model: str, engine: Mapping[str, Any], lora: str | None) -> dict[str, Any]:
-    """Engine arguments, checked against vLLM's own, with defaults that searching needs."""
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
-
-    known = AsyncEngineArgs.__dataclass_fields__
-    for name in engine:
-        if name not in known:
-            raise RecipeError(unknown("option of vLLM", name, known))
-    options = {
-        "model": model,
-        "enable_prefix_caching": True,
-        "scheduling_policy": "priority",
-        "enable_lora": lora is not None,
-        **engine,
-    }
-    if current_platform.is_cpu():
-        # There, a prompt prefilled in two parts and a seed of its own kill vLLM's worker.
-        options.setdefault("enable_chunked_prefill", False)
-    return {**cpu_defaults(engine), **options}
-
-
 def _explain(error: Exception, model: str) -> NoReturn:
     """Raise what the engine's error means to a search.
 
@@ -374,12 +394,3 @@ def _explain(error: Exception, model: str) -> NoReturn:
     if "VLLMClientError" in kinds:
         raise GenerationError(f"vLLM refused the request: {error}") from error
     raise GenerationError(f"vLLM failed: {type(error).__name__}: {error}") from error
-
-
-def _finish(reason: str | None, stop: Any, stop_tokens: Set[int]) -> Finish:
-    """vLLM says "stop" for a stop and for the end of the answer alike; only the first is a step."""
-    if reason == "stop":
-        return "stop" if isinstance(stop, str) or stop in stop_tokens else "end"
-    if reason == "length":
-        return "length"
-    raise GenerationError(f"vLLM ended the request with {reason!r}")

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from reasoning.errors import RecipeError, unknown
+
 
 def cpu_defaults(engine: Mapping[str, Any]) -> dict[str, Any]:
     """Options for a processor beside those of `engine`; none where there is a GPU."""
@@ -29,3 +31,25 @@ def installed_version() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "of unknown version"
+
+
+def engine_options(model: str, engine: Mapping[str, Any], lora: str | None) -> dict[str, Any]:
+    """Engine arguments, checked against vLLM's own, with defaults that searching needs."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+
+    known = AsyncEngineArgs.__dataclass_fields__
+    for name in engine:
+        if name not in known:
+            raise RecipeError(unknown("option of vLLM", name, known))
+    options = {
+        "model": model,
+        "enable_prefix_caching": True,
+        "scheduling_policy": "priority",
+        "enable_lora": lora is not None,
+        **engine,
+    }
+    if current_platform.is_cpu():
+        # There, a prompt prefilled in two parts and a seed of its own kill vLLM's worker.
+        options.setdefault("enable_chunked_prefill", False)
+    return {**cpu_defaults(engine), **options}

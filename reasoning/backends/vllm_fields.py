@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from reasoning.errors import GenerationError
 from reasoning.generate import Sampling
-from reasoning.tree import FloatArray, TopLogprobs
+from reasoning.tree import Finish, FloatArray, TopLogprobs
 
 Row: TypeAlias = Mapping[int, Any]
 """vLLM's log-probabilities at one token: the likeliest ones and, if it is none of them, the sampled
@@ -56,3 +57,12 @@ def likeliest(ids: Sequence[int], rows: Sequence[Row], k: int) -> TopLogprobs | 
         said = tuple(row[i].decoded_token or "" for i, row in zip(ids, rows, strict=True))
     texts = tuple(tuple(p.decoded_token or "" for p in row) for row in best)
     return TopLogprobs(texts, table, said)
+
+
+def finish_of(reason: str | None, stop: Any, stop_tokens: Set[int]) -> Finish:
+    """vLLM says "stop" for a stop and for the end of the answer alike; only the first is a step."""
+    if reason == "stop":
+        return "stop" if isinstance(stop, str) or stop in stop_tokens else "end"
+    if reason == "length":
+        return "length"
+    raise GenerationError(f"vLLM ended the request with {reason!r}")

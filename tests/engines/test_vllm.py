@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from reasoning.backends.nano import WEIGHTS, Nano
+from reasoning.backends.vllm import vllm
 from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
@@ -290,3 +291,25 @@ def an_adapter(folder: Path) -> Path:
     }
     (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     return merged
+
+
+def test_text_that_ends_inside_a_token_is_healed(in_process: dict[str, Any], nano: Nano) -> None:
+    """As nano heals it: the engine's own probabilities give the same covers."""
+    healing = Nano(heal=True)
+    engine = vllm(**in_process, heal=True)
+    plain = draw(nano, temperature=0.0, max_tokens=40)
+    try:
+        for cut in range(1, 40, 3):
+            tree = RolloutTree("p")
+            at = tree.add(tree.root, 0, Sample(plain.text[:cut], finish="written"))
+            ours, theirs = (
+                draw(model, at, temperature=0.0, max_tokens=20) for model in (healing, engine)
+            )
+            assert theirs.token_ids == ours.token_ids
+            assert (theirs.text, theirs.info) == (ours.text, ours.info)
+            assert theirs.logprobs == pytest.approx(ours.logprobs, abs=1e-3)
+    finally:
+        asyncio.run(engine.aclose())
+        healing.close()
+    with pytest.raises(RecipeError, match=r"max_logprobs is 20; leave that out"):
+        vllm(**in_process, heal=True, max_logprobs=20)

@@ -21,8 +21,9 @@ from typing import Literal
 
 import numpy as np
 
+from reasoning.backends.healing import Healing, Look, healable
 from reasoning.backends.nano.bounds import Bounds
-from reasoning.backends.nano.calls import Call, Reading, Writing, compute
+from reasoning.backends.nano.calls import Call, Looking, Reading, Writing, compute
 from reasoning.backends.nano.engine import Engine
 from reasoning.backends.nano.model import (
     Config,
@@ -60,6 +61,7 @@ def nano(
     cache_tokens: int = 32768,
     thinking_tokens: int | None = None,
     thinking_end: str = "</think>",
+    heal: bool = False,
 ) -> Nano:
     """An embedded model as a generator.
 
@@ -70,6 +72,7 @@ def nano(
     cache_tokens: prompt and generated tokens whose keys and values are kept for continuations.
     thinking_tokens: after so many tokens a model that thinks is made to end its thinking, which
     `thinking_end` marks, and to answer.
+    heal: go on from written text as from its bytes: see `reasoning.backends.healing`.
 
     From now on the BLAS behind NumPy uses one thread in this process. Raises RecipeError.
     """
@@ -78,7 +81,9 @@ def nano(
     thinking = None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end)
     folder = _MODELS[model] if path is None else Path(path)
     try:
-        return Nano(folder, max_batch=max_batch, cache_tokens=cache_tokens, thinking=thinking)
+        return Nano(
+            folder, max_batch=max_batch, cache_tokens=cache_tokens, thinking=thinking, heal=heal
+        )
     except Exception as error:  # tokenizers and safetensors raise kinds of their own
         raise RecipeError(
             f"nano: {folder} holds no usable checkpoint ({type(error).__name__}: {error}); leave "
@@ -99,6 +104,7 @@ class Nano(Generator):
         max_batch: int = 64,
         cache_tokens: int = 32768,
         thinking: Thinking | None = None,
+        heal: bool = False,
     ) -> None:
         config, weights = Config.load(path), load_weights(path)
         model = Transformer(config, weights)
@@ -106,6 +112,7 @@ class Nano(Generator):
         self.context = config.context
         """Largest number of tokens of prompt and answer together."""
         self._thinking = thinking
+        self._healing = Healing(self._encode, self.text.pieces) if heal else None
         self._parameters = sum(tensor.size for tensor in weights.values())
         self._ends = _end_tokens(path)
         self._vocabulary = weights["model.embed_tokens.weight"].shape[0]
@@ -152,12 +159,36 @@ class Nano(Generator):
         is looked for in the text of this call; the token that completes it is kept whole. Bytes
         that are not UTF-8 show as U+FFFD, also those of a character that the call left unfinished.
         """
-        tokens, begun = (*self._question(prompt), *self._path(prompt)), self._begun(prompt)
+        if self._healing is None or not (text := healable(prompt, params)):
+            return await self._write(prompt, params, seed=seed, meter=meter)
+        path = self._path(prompt)
+        head = (*self._question(prompt), *path[: len(path) - len(self._encode(text))])
+        return await self._healing.go_on(
+            text, head, self._look, self._write, prompt, params, seed, meter
+        )
+
+    async def _look(self, tokens: list[int]) -> Look:
+        """What may come behind `tokens`."""
+        self._refuse_long(tokens)
+        call = Looking(tokens)
+        self.engine.submit(call)
+        try:
+            found: Look = await call.future
+        finally:
+            self.engine.cancel(call)
+        return found
+
+    def _refuse_long(self, tokens: Sequence[int]) -> None:
         if len(tokens) >= self.context:
             raise GenerationError(
                 f"the prompt has {len(tokens)} tokens; the model's context of {self.context} "
                 "leaves no room for an answer"
             )
+
+    async def _write(self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter) -> Sample:
+        """Generate token by token."""
+        tokens, begun = (*self._question(prompt), *self._path(prompt)), self._begun(prompt)
+        self._refuse_long(tokens)
         call = Writing(
             tokens,
             params,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from reasoning.backends.healing import Look
 from reasoning.backends.nano.engine import Job
 from reasoning.backends.nano.model import FloatArray, LanguageHead
 from reasoning.backends.nano.sampling import draw, knobs, log_softmax, stream
@@ -145,15 +146,35 @@ class Reading(Job):
         return np.array(self._logprobs, np.float32)
 
 
-Call = Writing | Reading
+class Looking(Job):
+    """A call that asks what may come behind `tokens`: their log-probabilities [V], nats."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        super().__init__(tokens, loop=asyncio.get_running_loop())
+        self._row: FloatArray | None = None
+
+    def wanted(self, start: int, stop: int) -> Sequence[int]:
+        return range(max(start, len(self.tokens) - 1), stop)
+
+    def accept(self, outcome: FloatArray) -> bool:
+        self._row = outcome
+        return True
+
+    def result(self) -> Look:
+        assert self._row is not None
+        return Look(self._row, self.prompt_tokens, self.cached_tokens)
+
+
+Call = Writing | Reading | Looking
 
 
 def compute(
     head: LanguageHead, wants: Sequence[tuple[Call, int]], hidden: FloatArray
-) -> list[Drawn | float]:
-    """What each position's state gives: the next token drawn, or the logprob of the known one."""
+) -> list[Drawn | float | FloatArray]:
+    """What each position's state gives: the next token drawn, the logprob of the known one, or
+    those of all."""
     logits = head(hidden)
-    outcomes: list[Drawn | float] = [0.0] * len(wants)
+    outcomes: list[Drawn | float | FloatArray] = [0.0] * len(wants)
     write = [i for i, (call, _) in enumerate(wants) if isinstance(call, Writing)]
     read = [i for i, (call, _) in enumerate(wants) if isinstance(call, Reading)]
     if write:
@@ -165,6 +186,9 @@ def compute(
         logprobs = log_softmax(logits[read])[np.arange(len(read)), known]
         for i, logprob in zip(read, logprobs.tolist(), strict=True):
             outcomes[i] = logprob
+    for i, (call, _) in enumerate(wants):
+        if isinstance(call, Looking):
+            outcomes[i] = log_softmax(logits[[i]])[0]
     return outcomes
 
 
