@@ -38,9 +38,17 @@ class Stage:
     share: float | None = None
 
     def says(self, name: str) -> Any:
-        """What its file says of it in the constant `name`, None for nothing."""
+        """What its file says of it in the constant `name`, None for nothing.
+
+        What depends on its parameters is what the function ABOUT of its file makes of them.
+        """
         function = self.run.func if isinstance(self.run, partial) else self.run
-        return getattr(inspect.getmodule(function), name, None)
+        said = getattr(inspect.getmodule(function), name, None)
+        return self._about.get(name) if said is None else said
+
+    @cached_property
+    def _about(self) -> Mapping[str, Any]:
+        return about(self.run)
 
     @cached_property
     def asks(self) -> bool:
@@ -56,7 +64,8 @@ class Stage:
     def models(self) -> list[str]:
         """The models that its parameters name: its file says in MODELS which of them do."""
         stated = [self.given[name] for name in self.says("MODELS") or () if name in self.given]
-        return [m for s in stated for m in ((s,) if isinstance(s, str) else s)]
+        named = [m for s in stated for m in ((s,) if isinstance(s, str) else s)]
+        return [*named, *(self._about.get("ASKS") or ())]
 
     @property
     def name(self) -> str:
@@ -233,6 +242,18 @@ class _Course:
     def exhausted(self) -> Kind | None:
         """The kind of spending that curtailed a stage."""
         return next((kind for v in self.views if (kind := v.budget.exhausted)), None)
+
+
+def about(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """What a plug-in's file says of it that depends on its parameters: what its ABOUT gives.
+
+    Raises RecipeError for parameters that do not fit together.
+    """
+    plain, given = (
+        (function.func, function.keywords) if isinstance(function, partial) else (function, {})
+    )
+    found = getattr(inspect.getmodule(plain), "ABOUT", None)
+    return {} if found is None else found(given)
 
 
 def decide(candidates: Sequence[Candidate], *aggregators: Pure) -> Choice:

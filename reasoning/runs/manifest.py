@@ -63,6 +63,7 @@ def describe(todo: Plan, command: Sequence[str] = ()) -> dict[str, Any]:
             "versions": _engines(todo),
             **({"shard": str(todo.shard)} if todo.shard else {}),
             **({"notes_read": read} if (read := shared.digests(todo.strategies)) else {}),
+            **({"files": files} if (files := _files(todo)) else {}),
         },
         "notes": todo.notes,
         "task": _terms(todo.task),
@@ -90,6 +91,12 @@ def definition(arm: Arm, together: bool) -> dict[str, Any]:
         "searcher": arm.strategy.searcher,
         "digest": blake2b(told.encode(), digest_size=16).hexdigest(),
     }
+
+
+def _files(todo: Plan) -> dict[str, str]:
+    """Digests of what strategies read from files, by name: another content is another run."""
+    stages = [stage for s in todo.strategies for stage in s.run.stages]
+    return {name: told for s in stages for name, told in (s.says("FILES") or {}).items()}
 
 
 def _terms(task: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
 
+from reasoning.chain import about
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Generator
 from reasoning.plugin import Plugin
@@ -151,7 +152,9 @@ def bind_function(function: Any, params: Mapping[str, Any]) -> Any:
             f"{getattr(function, '__name__', function)} takes no reduction: that of step scores is "
             f"the verifier's, verifier: {{name: ..., reduction: {params['reduction']}}}"
         )
-    return functools.partial(function, **checked(function, params))
+    bound = functools.partial(function, **checked(function, params))
+    about(bound)  # which refuses what is right one by one and does not fit together
+    return bound
 
 
 def bind_aggregator(spec: object) -> Any:

@@ -145,7 +145,8 @@ def plan(
 
 def _strange(arms: Sequence[Arm], problems: Sequence[Problem]) -> list[str]:
     """What parameters say that come from another run: fitted to a model and a task, of being used
-    on others; notes about problems, of these. Raises RecipeError for what may not be used here."""
+    on others; notes about problems, of these; and what stages say of themselves. Raises
+    RecipeError for what may not be used here."""
     found: dict[str, None] = {}
     for arm in arms:
         recipe = arm.strategy.recipe
@@ -154,6 +155,8 @@ def _strange(arms: Sequence[Arm], problems: Sequence[Problem]) -> list[str]:
                 found[tell(recipe.generator, recipe.task)] = None
             if refuse := getattr(value, "refuse", None):
                 found |= dict.fromkeys(refuse(problems))
+        for stage in arm.strategy.run.stages:
+            found |= dict.fromkeys(stage.says("NOTES") or ())
     return [note for note in found if note]
 
 

@@ -186,7 +186,20 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of keys such as task and generator")
+    beside(data, path.parent)
     return parse(with_sets({"name": path.stem, **data}, sets))
+
+
+def beside(data: Mapping[str, Any], folder: Path) -> None:
+    """Have every `file` of a strategy that lies in the recipe's folder be found from anywhere."""
+    todo = [data.get(key) for key in ("strategies", "stages", "params")]
+    for value in todo:  # grows as it goes
+        if isinstance(value, dict):
+            file = value.get("file")
+            if isinstance(file, str) and (folder / file).is_file():
+                value["file"] = str(folder / file)
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
 
 
 def parse(data: Mapping[str, Any]) -> Recipe:

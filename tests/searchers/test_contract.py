@@ -18,6 +18,7 @@ from reasoning.testing.searcher_run import Run
 from reasoning.testing.toys import ToyVerifier
 from searchers.across.notes import Note, Notes
 from searchers.kernels.policy import Bound, Look, Policy, Steps
+from searchers.programs.language.reading import parse
 
 POLICY = Policy(
     form="cascade",
@@ -41,6 +42,52 @@ NOTES = Notes(
 CONTEXTS = Notes(
     about="contexts",
     notes=(Note(id="context-1", question="Toys", prompt="Toys", text="There are three."),),
+)
+PROGRAM = parse(
+    {
+        "routines": {
+            "dig": {
+                "takes": ["it"],
+                "depth": 1,
+                "remember": True,
+                "else": "nothing",
+                "steps": [
+                    {"call": "Dig {it}", "as": "found", "parse": {"choice": ["0", "1"]}},
+                    {"run": "dig", "with": {"it": "{found}"}, "as": "more"},
+                    {"give": "{more} {found}"},
+                ],
+            }
+        },
+        "steps": [
+            {"call": "List. {question}", "as": "parts", "parse": {"lines": 3}},
+            {"let": {"said": [], "rounds": []}},
+            {
+                "for_each": "parts",
+                "most": 3,
+                "do": [
+                    {"call": "Do {item}", "as": "did"},
+                    {"call": "Is {did} it?", "as": "mark", "parse": {"choice": ["0", "1"]}},
+                    {
+                        "branch": "mark",
+                        "cases": {"0": [{"run": "dig", "with": {"it": "{did}"}, "as": "mark"}]},
+                        "else": [{"likely": "{mark}", "after": "{did}", "as": "logs"}],
+                    },
+                    {"add": "{mark}", "to": "said"},
+                ],
+            },
+            {
+                "while": {"not": {"value": "rounds", "in": ["0"]}},
+                "most": 2,
+                "do": [
+                    {"call": "Again: {said}", "as": "round", "parse": "answer", "default": "0"},
+                    {"add": "{round}", "to": "rounds"},
+                ],
+            },
+            {"call": "{question}\n{rounds}", "n": 3, "as": "drafts", "emit": True},
+            {"vote": "drafts", "by": "best", "as": "best"},
+            {"emit": "{best}", "weight": 2},
+        ],
+    }
 )
 ROWS: dict[str, dict[str, Any]] = {
     "sample": {},
@@ -115,6 +162,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "sleep_time": {"notes": CONTEXTS, "n": 3},
     "medprompt": {"notes": NOTES, "k": 2, "n": 3},
     "xl3m": {"n": 2, "segment": 6, "keep": 12},
+    "program": {"steps": PROGRAM},
 }
 MODELS = ("other",)
 RACES = {"first_finish", "short_m_at_k"}

@@ -1,0 +1,103 @@
+"""Programs of prompts as data: calls, loops, parsers, branches and votes in a YAML file
+(docs/programs.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from reasoning.chain import Stage
+from reasoning.errors import RecipeError
+from reasoning.runs.names import bind_aggregator
+from reasoning.search import Search
+from searchers.programs.interpreter import Interpreter
+from searchers.programs.language.bounds import every, models, most_calls
+from searchers.programs.language.checks import check
+from searchers.programs.language.reading import digest, given, parse, read, shipped
+from searchers.programs.language.statements import Program, Vote
+
+AGGREGATOR = "majority"
+
+
+async def program(
+    search: Search,
+    *,
+    program: Annotated[
+        Program | None,
+        BeforeValidator(lambda name: shipped(name) if isinstance(name, str) else name),
+        WithJsonSchema({"type": "string"}),
+    ] = None,
+    file: Annotated[
+        Program | None,
+        BeforeValidator(lambda path: read(path) if isinstance(path, str) else path),
+        WithJsonSchema({"type": "string"}),
+    ] = None,
+    steps: Annotated[
+        Program | list[Any] | None,
+        BeforeValidator(
+            lambda steps: parse({"steps": steps}) if isinstance(steps, list) else steps
+        ),
+        WithJsonSchema({"type": "array"}),
+    ] = None,
+    retries: Annotated[int, Field(ge=0)] = 1,
+    plain: bool = True,
+    **params: Any,
+) -> None:
+    """Run a program of prompts, which is data: one that ships with the framework, a file, or steps.
+
+    program: the name of one that ships, say lambada. file: one of yours, beside the recipe. steps:
+    one that stands in the recipe itself. retries: how often a reply that cannot be parsed is asked
+    for again; after that its default is taken, or the program is given up with a note. plain:
+    whether a plain solution is drawn where a program ends without a candidate. The parameters of
+    the program itself stand beside these.
+    """
+    which, values = _chosen({"program": program, "file": file, "steps": steps, **params})
+    done = await Interpreter(which, values, retries).run(search)
+    search.measure(gave_up=not done)
+    if plain and not search.candidates:
+        await search.draw(search.root, until="end", land=search.emit)
+
+
+def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constant that depends
+    """What depends on the parameters: the models that are asked, whether equal answers are
+    counted, a bound on calls, what a file holds. Raises RecipeError for a program that cannot run with them."""
+    which, values = _chosen(stated)
+    try:
+        check(which, values)
+    except RecipeError as error:
+        raise RecipeError(f"program {which.name or 'of the recipe'}: {error}") from None
+    bound = most_calls(which, values, stated.get("retries", 1))
+    calls = "as many calls as its votes ask for" if bound is None else f"at most {bound:,} call{'s' * (bound != 1)}"
+    plain = ", and one for a plain solution where it comes to nothing"
+    return {
+        "ASKS": models(which, values),
+        "VOTES": any(_counts(s) for s in every(which)),
+        "NOTES": [
+            f"program {which.name or 'of the recipe'}: {calls} a problem"
+            + (plain if stated.get("plain", True) else "")
+        ],
+        "FILES": {which.name: digest(which)} if stated.get("file") is not None else {},
+    }
+
+
+_OWN = ("program", "file", "steps", "retries", "plain")
+
+
+def _chosen(stated: Mapping[str, Any]) -> tuple[Program, dict[str, Any]]:
+    """The program that is meant, and all of its parameters."""
+    which = [stated[name] for name in _OWN[:3] if stated.get(name) is not None]
+    if len(which) != 1:
+        raise RecipeError(
+            "give one of program: a name, file: my.yaml and steps: [...]; `reasoning list` and "
+            "docs/programs.md show the names"
+        )
+    return which[0], given(which[0], {k: v for k, v in stated.items() if k not in _OWN})
+
+
+def _counts(statement: Any) -> bool:
+    """Whether it is a vote that counts equal answers."""
+    if not isinstance(statement, Vote):
+        return False
+    return Stage("aggregator", bind_aggregator(statement.by)).says("VOTES") is True
