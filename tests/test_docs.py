@@ -31,6 +31,7 @@ from reasoning.testing.contracts import (
     check_searcher,
     check_verifier,
 )
+from searchers.programs.language import reading
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -202,6 +203,9 @@ def specs(data: Mapping[str, Any]) -> Iterator[tuple[names.Kind, Any]]:
 def test_recipes_are_recipes(block: Block) -> None:
     """Whole ones or parts of one: names, parameters and options are those that there are."""
     data = read_yaml(block.text)
+    if "routines" in data:  # a program of prompts
+        names.bind_searcher("program", {"steps": reading.parse(data)})
+        return
     short = {k: v for k, v in REST.items() if k not in data}
     if "strategies" in data or "stages" in data:
         short.pop("searcher", None)

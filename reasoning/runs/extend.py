@@ -27,7 +27,7 @@ from reasoning.stored import samples_of
 
 FREE = ("limits", "name", "prices", "run_limits", "sampling", "step", "strategies", "sweep")
 """What of a recipe may be another one. So may the task, as long as no question is."""
-_FOLLOWS = ("notes_read",)  # what strategies bring with them
+_FOLLOWS = ("files", "notes_read")  # what strategies bring with them
 _TASK = ("task", "task_source")
 _SWEPT = ("limits", "run_limits", "sampling", "step")
 

@@ -1,1 +1,1 @@
-"""Programs that a model writes, and that are run."""
+"""Programs: those of prompts, which are data, and those that a model writes."""

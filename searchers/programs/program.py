@@ -1,5 +1,7 @@
-"""Programs of prompts as data: calls, loops, parsers, branches and votes in a YAML file
-(docs/programs.md)."""
+"""Programs of prompts as data: see docs/programs.md. Those that ship: LAMBADA and ThinkSum (2022,
+arXiv:2212.13894, 2210.01293), Algorithm of Thoughts, IEP and COP (2023, arXiv:2308.10379,
+2310.12342, 2310.03309), STOC-ToT, DRAG and IterDRAG (2024, arXiv:2407.03687, 2410.04343), Syzygy
+and CoIn (2025, arXiv:2504.09566, 2502.11008)."""
 
 from __future__ import annotations
 
@@ -62,14 +64,16 @@ async def program(
 
 def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constant that depends
     """What depends on the parameters: the models that are asked, whether equal answers are
-    counted, a bound on calls, what a file holds. Raises RecipeError for a program that cannot run with them."""
+    counted, a bound on calls, what a file holds. Raises RecipeError for what cannot run."""
     which, values = _chosen(stated)
     try:
         check(which, values)
     except RecipeError as error:
         raise RecipeError(f"program {which.name or 'of the recipe'}: {error}") from None
     bound = most_calls(which, values, stated.get("retries", 1))
-    calls = "as many calls as its votes ask for" if bound is None else f"at most {bound:,} call{'s' * (bound != 1)}"
+    calls = "as many calls as its votes ask for"
+    if bound is not None:
+        calls = f"at most {bound:,} call{'s' * (bound != 1)}"
     plain = ", and one for a plain solution where it comes to nothing"
     return {
         "ASKS": models(which, values),

@@ -1,6 +1,5 @@
 """Prompts dealt to slots: breadth, DIV-SE, read-twice, languages and any of your own (2025,
-arXiv:2502.10858; 2023, arXiv:2310.07088, 2308.10379; 2024, arXiv:2407.05483; 2025,
-arXiv:2502.11008)."""
+arXiv:2502.10858; 2023, arXiv:2310.07088; 2024, arXiv:2407.05483)."""
 
 from __future__ import annotations
 
@@ -59,10 +58,10 @@ async def variants(
     """Deal `prompts` to n slots in turn, one sample each, and vote: breadth of prompts for depth.
 
     A prompt is a template over {question}; `preset` names a set of them (searchers/variants/
-    presets.yaml: breadth, div_se, idiv_se, read_twice, languages, direct, algorithm_of_thoughts,
-    coin), of which any field may be set anew. `solicit` more are asked of the model in one call
-    (`ask`) and put into `wrap`. n is each * prompts unless it is stated. Different prompts are
-    worth more than as many samples of one only if their errors differ: `control` gives every slot
+    presets.yaml: breadth, div_se, idiv_se, read_twice, languages, direct), of which any field may
+    be set anew. `solicit` more are asked of the model in one call (`ask`) and put into `wrap`. n is
+    each * prompts unless it is stated. Different prompts are worth more than as many samples of one
+    only if their errors differ: `control` gives every slot
     the first prompt, which is the comparison. The prompt {question} alone is self-consistency.
     """
     stated = dict[str, Any](prompts=prompts, solicit=solicit, ask=ask, wrap=wrap, each=each)

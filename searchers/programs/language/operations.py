@@ -53,7 +53,7 @@ def computed(
             return _shares(items, by)
     numbers = [item.number for item in items]
     if what == "sum":
-        return _number(math.fsum(numbers), value)
+        return _number(sum(numbers), value)
     return _number(float(np.logaddexp.reduce(numbers)), value)
 
 

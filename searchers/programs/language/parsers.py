@@ -56,11 +56,12 @@ def parsed(text: str, how: Parse, most: int, entries: Sequence[Any] = ()) -> Any
 
 
 def _entries(text: str) -> list[str]:
-    """The entries of a list, which may be NONE."""
-    found, said = listed(text), _lines(text)
-    if not found and not (said and _NONE.fullmatch(said[-1])):
+    """The entries of a list; none where its last line is NONE."""
+    if (said := _lines(text)) and _NONE.fullmatch(said[-1]):
+        return []
+    if not said:
         raise Failure("there is no list in it, one entry a line: '1. ...', and it is not NONE")
-    return found
+    return listed(text)
 
 
 def _lines(text: str) -> list[str]:
@@ -124,7 +125,7 @@ def record(text: str, fields: Sequence[str]) -> dict[str, Any]:
     """The last object in a text with all of these fields.
 
     LaTeX in its texts may have single backslashes, commas may stand before closing brackets, and
-    of one that is cut off at its end everything before is taken.
+    of one that is cut off the fields are taken that are whole.
     """
     best: list[str] = []
     for start in [match.start() for match in _OBJECT.finditer(text)][: -_OBJECTS - 1 : -1]:
@@ -149,10 +150,11 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _mended(text: str) -> str:
-    """Backslashes doubled that begin no escape, commas without a next entry left out, and what is
-    open at the end closed."""
+    """An object with backslashes doubled that begin no escape, and commas without a next entry left
+    out; one that is cut off ends behind its last field that is whole."""
     out: list[str] = []
     open_: list[str] = []
+    whole, valued = 0, False
     inside, at = False, 0
     while at < len(text):
         sign = text[at]
@@ -167,16 +169,19 @@ def _mended(text: str) -> str:
             open_.append("}" if sign == "{" else "]")
         elif not inside and sign in "}]":
             _drop_comma(out)
-            if open_ and open_.pop() != sign:
+            if open_.pop() != sign:
                 return ""
+        field = len(open_) == 1 and not inside
+        if field and sign == ",":
+            whole, valued = len(out), False
+        valued |= field and sign == ":"
         out.append(sign)
         at += 1
-        if not open_ and not inside:
+        if not open_:
             return "".join(out)
-    if inside:
-        out.append('"')
-    _drop_comma(out)
-    return "".join(out) + "".join(reversed(open_))
+        if field and valued and sign in '"}]':
+            whole = len(out)
+    return "".join(out[:whole]) + "}" if whole else ""
 
 
 def _drop_comma(out: list[str]) -> None:

@@ -233,9 +233,7 @@ class Prover(Model):
         if asked.startswith("Facts:"):
             facts = told(asked.partition("Statement")[0])
             opposite = goal.removeprefix("not ") if goal.startswith("not ") else f"not {goal}"
-            return (
-                "proved" if goal in facts else "disproved" if opposite in facts else "neither"
-            )
+            return "proved" if goal in facts else "disproved" if opposite in facts else "neither"
         if asked.startswith("Rules:"):
             ends = [rule.split(" -> ")[1] for rule in told(asked.partition("Statement")[0])]
             same = [i for i, end in enumerate(ends, 1) if end.removeprefix("not ") == goal]
@@ -265,9 +263,7 @@ class Prover(Model):
     ],
     ids=["proof", "depth", "missing", "sign", "fact", "cycle", "once", "shorter first"],
 )
-def test_lambada_chains_backwards(
-    lines: list[str], depth: int, verdict: str, goals: str
-) -> None:
+def test_lambada_chains_backwards(lines: list[str], depth: int, verdict: str, goals: str) -> None:
     model = Prover(lines)
     quiz = Problem("p", "q?", answers=choice("A", {"options": ["True", "False", "Unknown"]}))
     s = run("lambada", model, quiz, depth=depth)
@@ -365,9 +361,7 @@ TABLE = {"f": {"y1": 0.6, "y2": 0.2}, "g": {"y1": 0.3, "y2": 0.5}, "": {"y1": 0.
         ({"combine": "product", "calibrate": True}, (0.18 / 0.81, 0.10 / 0.01)),
     ],
 )
-def test_thinksum_sums_outside_the_model(
-    params: dict[str, Any], sums: tuple[float, float]
-) -> None:
+def test_thinksum_sums_outside_the_model(params: dict[str, Any], sums: tuple[float, float]) -> None:
     quiz = Problem("p", "q?", answers=choice(None, {"options": ["y1", "y2"]}))
     s = run("thinksum", Weigher(TABLE), quiz, **params)
     weights = [c.weight for c in s.candidates]
@@ -408,8 +402,10 @@ def asker(rounds: int) -> Callable[[str], str]:
         if "If a sub-question" in asked:
             done = len(told(asked.partition("Known so far:")[2].partition("\n\n")[0]))
             return f"Hm.\nFollow up: why do dogs bark {done}?" if done < rounds else "None."
-        return "since" if asked.startswith(("cats", "dogs", "the")) and "briefly" in asked else (
-            "\\boxed{1}"
+        return (
+            "since"
+            if asked.startswith(("cats", "dogs", "the")) and "briefly" in asked
+            else ("\\boxed{1}")
         )
 
     return say
@@ -442,9 +438,7 @@ BUSY: dict[str, Callable[[], Scripted]] = {
     "thinksum": lambda: Weigher(TABLE),
     "iterdrag": lambda: Model(asker(9)),
     "syzygy": lambda: Model(lambda _: '{"final_answer": "1"}'),
-    "cop": lambda: Model(
-        lambda a: "\n".join([*MINIMAL, *GOALS]) if "=>" in a else "\\boxed{1}"
-    ),
+    "cop": lambda: Model(lambda a: "\n".join([*MINIMAL, *GOALS]) if "=>" in a else "\\boxed{1}"),
 }
 
 
