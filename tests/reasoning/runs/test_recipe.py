@@ -179,7 +179,9 @@ def test_every_shipped_recipe_runs_on_the_fake(file: Path, tmp_path: Path) -> No
     assert summary["strategies"]
     for strategy in summary["strategies"]:
         assert strategy["stop_reasons"] == {"finished": 1}, strategy["name"]
-        assert strategy["failures"] == [], strategy["name"]
+        # The fake knows no program's prompts, so that some programs are given up with a note.
+        failures = [told for told in strategy["failures"] if "could not be read" not in told]
+        assert failures == [], strategy["name"]
         assert strategy["generated_tokens"] > 0, strategy["name"]
 
 
