@@ -87,6 +87,7 @@ def test_init_writes_what_can_be_run_and_says_what_it_cannot() -> None:
     files = {"adaptive": "policy", "handbook": "notes", "medprompt": "notes", "sleep_time": "notes"}
     for name, file in files.items():
         assert f"{name} needs {file}, which three questions do not tell" in refused.pop(name)
+    assert "give one of program" in refused.pop("program")
     assert all("asks several models" in why for why in refused.values())
 
 
