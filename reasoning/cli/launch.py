@@ -138,11 +138,11 @@ def _here(
     run: bool,
 ) -> None:
     """Print the commands for this machine, and start the servers if asked to."""
-    from reasoning.launching import clients, servers
+    from reasoning.launching import clients, program, servers
 
-    cpu = servers.on_cpu() if cpu is None else cpu
+    cpu = program.on_cpu() if cpu is None else cpu
     found = servers.servers(loaded, gpus=gpus, cpu=cpu, more=more)
-    command = servers.program()
+    command = program.program()
     for server in found:
         typer.echo(visible(f"# {server.role}: {server.url}\n{server.line(command)}"))
     own = [word for item in sets for word in ("--set", item)]

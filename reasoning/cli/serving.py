@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from reasoning.errors import EngineError
-from reasoning.launching.servers import Server, program
+from reasoning.launching.program import program
+from reasoning.launching.servers import Server
 
 _POLL = 0.5  # seconds between looks at the servers
 _PATIENCE = 15.0  # seconds that servers have to end by themselves; one needs about four

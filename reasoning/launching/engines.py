@@ -12,7 +12,7 @@ from typing import Any
 from reasoning.errors import RecipeError
 from reasoning.launching.clients import moved
 from reasoning.launching.options import OnMachines, Options
-from reasoning.launching.servers import Server, apart
+from reasoning.launching.servers import Server, apart, generates
 from reasoning.runs.recipe import Recipe
 
 EVERYWHERE = "0.0.0.0"
@@ -72,7 +72,16 @@ def engines(
 
     Raises RecipeError where `servers.apart` does.
     """
-    return [_engine(server, options, cpu) for server in apart(recipe, cpu=cpu, more=more)]
+    found: dict[str, Engine] = {}
+    for server in apart(recipe, cpu=cpu, more=more):
+        engine = _engine(server, options, cpu)
+        if engine.name in found:
+            raise RecipeError(
+                f"{found[engine.name].role} and {engine.role} would both be called {engine.name}; "
+                "rename one of them"
+            )
+        found[engine.name] = engine
+    return list(found.values())
 
 
 def _engine(server: Server, options: Options, cpu: bool) -> Engine:
@@ -100,7 +109,7 @@ def shared_out(
     Other models get `options.verifiers` each, since what they read is computed in one go, and the
     generator what is left. Raises RecipeError where that is too little.
     """
-    generators = [e for e in engines if e.role.startswith("generator")]
+    generators = [e for e in engines if generates(e.role)]
     others = [e for e in engines if e not in generators]
     room = gpus - options.verifiers * sum(e.gpus for e in others)
     each = sum(e.gpus for e in generators)

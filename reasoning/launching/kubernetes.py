@@ -15,6 +15,7 @@ from pydantic import Field
 
 from reasoning.launching.engines import Engine, Launch
 from reasoning.launching.options import Options
+from reasoning.launching.servers import generates
 from reasoning.launching.texts import readable
 from reasoning.runs.recipe import located, shipped
 
@@ -39,8 +40,8 @@ for url in sys.argv[2:]:
 class Kubernetes(Options):
     """What may be said of a launch on Kubernetes."""
 
-    replicas: int = Field(1, ge=1, description="servers of the generator")
-    verifiers: int = Field(1, ge=1, description="servers of each other model")
+    replicas: int = Field(1, ge=1, description="servers of each generator")
+    verifiers: int = Field(1, ge=1, description="servers of each verifier")
     image: str = Field("vllm/vllm-openai:v0.32.0", description="what the servers run in")
     driver: str = Field(
         ..., description="the image that the run runs in: it has `reasoning` and python on its PATH"
@@ -100,7 +101,6 @@ def manifests(launch: Launch, options: Kubernetes) -> list[dict[str, Any]]:
 
 
 def _deployment(launch: Launch, engine: Engine, options: Kubernetes) -> dict[str, Any]:
-    generator = engine.role.startswith("generator")
     labels = {"app": _name(launch, engine)}
     command = _escaped(word.replace("{port}", str(_PORT)) for word in engine.command)
     health = {"httpGet": {"path": "/health", "port": _PORT}, "timeoutSeconds": 5}
@@ -135,7 +135,7 @@ def _deployment(launch: Launch, engine: Engine, options: Kubernetes) -> dict[str
         "tolerations": [{"key": options.gpu, "operator": "Exists", "effect": "NoSchedule"}],
     }
     spec = {
-        "replicas": options.replicas if generator else options.verifiers,
+        "replicas": options.replicas if generates(engine.role) else options.verifiers,
         "selector": {"matchLabels": labels},
         # There are no GPUs left over for new servers beside the old ones.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0}},

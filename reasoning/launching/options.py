@@ -34,9 +34,9 @@ class OnMachines(Options):
 
     nodes: int = Field(1, ge=1, description="machines")
     servers: int | None = Field(
-        None, ge=1, description="servers of the generator on a machine [as many as its GPUs allow]"
+        None, ge=1, description="servers of each generator on a machine [as many as its GPUs allow]"
     )
-    verifiers: int = Field(1, ge=1, description="servers of each other model on a machine")
+    verifiers: int = Field(1, ge=1, description="servers of each verifier on a machine")
     restarts: int = Field(
         3, ge=0, description="times that a server which has died is started again"
     )

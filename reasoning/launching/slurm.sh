@@ -64,7 +64,7 @@ clear_leftovers() {  # of an earlier start of this job, on a machine that Slurm 
 
 stop() {  # servers get TERM, and 20 s; plain scancel, or a signal to srun, would kill them
   kill "${KEEPERS[@]}" 2> /dev/null  # nobody starts them again
-  scancel --signal=TERM "$ID"
+  scancel --signal=TERM "$ID" 2> /dev/null
   for _ in {1..20}; do
     squeue --noheader --steps --jobs="$ID" --format=%i | grep -q '\.[0-9]*$' || break
     pause 1

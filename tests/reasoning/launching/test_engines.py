@@ -26,6 +26,39 @@ def test_each_model_is_an_engine_with_gpus_of_its_own(launching: Launching) -> N
     assert line.endswith("--tensor-parallel-size 2 --gpu-memory-utilization 0.9")
 
 
+SEVERAL = """
+task: jsonl
+models:
+  small: {name: vllm, model: org/Small-1B}
+  large: {name: vllm, model: org/Large-70B, tensor_parallel_size: 4}
+generator: small
+strategies: [{searcher: model_switch, order: [small, large], k: 2}]
+"""
+
+
+def test_models_of_a_name_are_engines_too(launching: Launching) -> None:
+    launch = launching(OnMachines(), SEVERAL)
+    at = shared_out(launch.engines, OnMachines(), 10)
+    assert [(e.name, n) for e, n in at] == [("models_small", 2), ("models_large", 2)]
+    words = launch.driver(lambda e: f"file:/x/{e.name}.txt", source="r.yaml", out="o")
+    sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    data: Any = with_sets(launch.recipe.model_dump(), sets)
+    assert data["generator"] == "small"
+    assert data["models"]["large"]["base_url"] == "file:/x/models_large.txt"
+    assert data["models"]["large"]["model"] == "org/Large-70B"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [(("a-1", "a_1"), "would both be called models_a_1"), (("a.1", "b"), "dot")]
+)
+def test_names_that_cannot_be_told_apart(
+    launching: Launching, names: tuple[str, str], words: str
+) -> None:
+    text = SEVERAL.replace("small", names[0]).replace("large", names[1])
+    with pytest.raises(RecipeError, match=words):
+        launching(OnMachines(), text)
+
+
 def test_one_address_of_several_is_enough(launching: Launching) -> None:
     text = """
     task: jsonl
@@ -40,7 +73,7 @@ def test_one_address_of_several_is_enough(launching: Launching) -> None:
     params: {n: 2}
     """
     launch = launching(Options(), text)
-    assert [e.role for e in launch.engines] == ["generator, verifier.generator", "generator"]
+    assert [e.role for e in launch.engines] == ["generator, verifier.generator"]
 
 
 @pytest.mark.parametrize(

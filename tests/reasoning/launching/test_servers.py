@@ -15,7 +15,8 @@ from reasoning.backends.nano import WEIGHTS
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError
 from reasoning.launching.clients import changes
-from reasoning.launching.servers import Server, flags, servers
+from reasoning.launching.program import flags
+from reasoning.launching.servers import Server, servers
 from reasoning.runs.editing import with_sets
 from reasoning.runs.recipe import Recipe, parse
 
