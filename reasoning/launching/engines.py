@@ -19,6 +19,7 @@ EVERYWHERE = "0.0.0.0"
 """The address that an engine listens on, for drivers on other machines."""
 
 VLLM = ("vllm", "serve")
+_ARGUMENTS = "{arguments}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +86,28 @@ def engines(
 
 
 def _engine(server: Server, options: Options, cpu: bool) -> Engine:
-    if options.server is None:
-        command = server.arguments(VLLM, EVERYWHERE, "{port}")
-    else:
-        command = [
-            word.replace("{model}", server.model).replace("{role}", server.role)
-            for word in _words("server", options.server)
-        ]
-        if not any("{port}" in word for word in command):
-            raise RecipeError(
-                f"server={options.server!r} does not say on which port to listen; write {{port}} "
-                "where the port belongs"
-            )
+    command = server.arguments(VLLM, EVERYWHERE, "{port}")
+    if options.server is not None:
+        command = _own(options.server, server)
     path = "" if server.options.get("runner") == "pooling" else "/v1"
     return Engine(server.role, server.model, 0 if cpu else server.needs, tuple(command), path)
+
+
+def _own(line: str, server: Server) -> list[str]:
+    """The user's own command for a server. Raises RecipeError where it cannot be told its port."""
+    words = [
+        word.replace("{model}", server.model).replace("{role}", server.role)
+        for word in _words("server", line)
+    ]
+    if _ARGUMENTS in words:
+        at = words.index(_ARGUMENTS)
+        words[: at + 1] = server.arguments(words[:at], EVERYWHERE, "{port}")
+    if not any("{port}" in word for word in words):
+        raise RecipeError(
+            f"server={line!r} does not say on which port to listen; write {{port}} where the port "
+            f"belongs, or {_ARGUMENTS} for all that vllm would be told"
+        )
+    return words
 
 
 def shared_out(

@@ -18,8 +18,9 @@ class Options(BaseModel):
     start: int = Field(1800, ge=1, description="seconds until the first servers have to be healthy")
     server: str | None = Field(
         None,
-        description="a command line in place of vllm's, with {port}, {model} and {role} where they "
-        "belong; it has to listen on all addresses and answer /health",
+        description="a command line in place of vllm's: 'apptainer exec --nv vllm.sif vllm serve "
+        "{arguments}', or what else answers /health, with {port}, {model} and {role} where they "
+        "belong",
     )
     run: str = Field("", description="further options of `reasoning run`, such as '--limit 100'")
 

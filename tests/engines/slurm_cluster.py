@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,8 @@ class Cluster:
         self.until(lambda: not self.call("squeue", "--noheader"), "the jobs' end")
         for file in self.folder.glob("*.pid"):
             pid = int(file.read_text())
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
             self.until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"{file.stem}'s end")
 
     def call(self, *command: str, **env: str) -> str:

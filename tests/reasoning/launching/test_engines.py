@@ -123,6 +123,19 @@ def test_a_server_of_another_kind(launching: Launching) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "model"), [("serve", "org/Model-7B"), ("my.module", "--model org/Model-7B")]
+)
+def test_vllm_may_be_started_by_something_else(
+    launching: Launching, before: str, model: str
+) -> None:
+    options = read("x", Options, [f"server=run --nv box {before} {{arguments}} --more"])
+    generator, _ = launching(options).engines
+    line = shlex.join(generator.command)
+    assert line.startswith(f"run --nv box {before} {model} --host 0.0.0.0 --port '{{port}}'")
+    assert line.endswith("--gpu-memory-utilization 0.9 --more")
+
+
+@pytest.mark.parametrize(
     ("said", "words"),
     [
         ("nodes", r"--slurm takes key=value"),
