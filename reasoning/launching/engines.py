@@ -99,8 +99,7 @@ def _own(line: str, server: Server) -> list[str]:
         word.replace("{model}", server.model).replace("{role}", server.role)
         for word in _words("server", line)
     ]
-    if _ARGUMENTS in words:
-        at = words.index(_ARGUMENTS)
+    if at := words.index(_ARGUMENTS) if _ARGUMENTS in words else 0:
         words[: at + 1] = server.arguments(words[:at], EVERYWHERE, "{port}")
     if not any("{port}" in word for word in words):
         raise RecipeError(

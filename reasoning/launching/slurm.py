@@ -118,7 +118,7 @@ def _asked(launch: Launch, options: Slurm, here: Path, servers: int) -> list[str
     asked = [f"--{k}={_quoted(str(v))}" for k, v in lines.items() if v is not None]
     requeue = "--requeue" if options.requeue else "--no-requeue"
     more = map(_quoted, shlex.split(options.sbatch))
-    return [*asked, requeue, "--no-kill", *more]
+    return [*asked, requeue, *more]
 
 
 def _settings(launch: Launch, options: Slurm, at: Sequence[tuple[Engine, int]]) -> list[str]:

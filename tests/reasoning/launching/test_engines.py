@@ -163,7 +163,11 @@ def test_every_option_has_a_meaning() -> None:
 
 @pytest.mark.parametrize(
     ("said", "words"),
-    [("server=serve", r"say on which port.*\{port\}"), ("server=serve '{port}", "mind its quotes")],
+    [
+        ("server=serve", r"say on which port.*\{port\}"),
+        ("server={arguments}", "say on which port"),
+        ("server=serve '{port}", "mind its quotes"),
+    ],
 )
 def test_a_server_that_cannot_be_told_its_port(launching: Launching, said: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):

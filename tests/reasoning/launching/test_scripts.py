@@ -46,7 +46,7 @@ def test_what_is_asked_of_slurm_comes_before_any_command(launching: Launching) -
     assert first == "module load python"
     assert lines.index(asked[-1]) < lines.index(first)
     wanted = ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=32", "--gres=gpu:8"]
-    wanted += ["--signal=B:USR1@180", "--open-mode=append", "--requeue", "--no-kill", "--qos=high"]
+    wanted += ["--signal=B:USR1@180", "--open-mode=append", "--requeue", "--qos=high"]
     wanted += ['"a b"', '--chdir="/work here"']
     assert not [want for want in wanted if not any(want in line for line in asked)]
     log = next(line for line in asked if "--output" in line)
