@@ -130,10 +130,11 @@ def _sections(
 
 def _page(runs: Runs, notes: Sequence[str], head: Html, data: str) -> str:
     package = resources.files("evals.report")
-    style, script, frame = (
+    style, draw, script, frame = (
         package.joinpath(name).read_text(encoding="utf-8")
-        for name in ("report.css", "report.js", "report.html")
+        for name in ("report.css", "draw.js", "report.js", "report.html")
     )
+    script = draw + script
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     made = join(*(sections.provenance(run) for run in runs.runs))
     listed = element("ul", *(element("li", note) for note in notes)) if notes else Html("")

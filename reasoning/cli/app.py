@@ -1,5 +1,5 @@
-"""The command line: run, solve, plan, check, launch, serve, report, tree, compare, calibrate,
-replay, fit, gather, merge, eval, export, publish, init, schema, list.
+"""The command line: run, solve, plan, check, launch, serve, watch, report, tree, compare,
+calibrate, replay, fit, gather, merge, eval, export, publish, init, schema, list.
 
 Exit codes: 0 done; 1 `solve` found no answer; 2 a mistake in what was asked for; 3 the engine died;
 130, 143 or 129 interrupted, terminated or hung up on. Everything finished is on disk in every case.
@@ -21,6 +21,7 @@ from reasoning.cli.eval import evaluate
 from reasoning.cli.fit import fit
 from reasoning.cli.gather import gather
 from reasoning.cli.launch import launch
+from reasoning.cli.watch import watch
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
 
@@ -78,15 +79,19 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME", help="Tell wandb, mlflow or trackio, too; on this machine."),
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live/--no-live", help="Let `reasoning watch` look on.")
+    ] = True,
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
     """Run a recipe: every strategy on every problem, with a table, a plot and files.
 
     The folder gets `manifest.json`, `results.jsonl`, `trees/`, `summary.json` and `accuracy.png`.
-    Interrupt it whenever you like: the same command completes the rest. With `--shard 3/16` it is a
-    folder `shard-3-of-16` in there, and `reasoning merge` makes one run of all. With `--extend` it
-    may be there with other strategies, a smaller n or fewer problems: no call is paid for twice.
+    `reasoning watch FOLDER` shows it in a browser meanwhile. Interrupt it whenever you like: the
+    same command completes the rest. With `--shard 3/16` it is a folder `shard-3-of-16` in there,
+    and `reasoning merge` makes one run of all. With `--extend` it may be there with other
+    strategies, a smaller n or fewer problems: no call is paid for twice.
 
     A recipe names a task, a generator, perhaps a verifier, and strategies:
 
@@ -102,6 +107,7 @@ def run(
     from reasoning.cli.show import ProgressLine, show_summary
     from reasoning.cli.tracking import tracked
     from reasoning.cluster.settings import with_workers
+    from reasoning.live.feed import feeding, unseen
     from reasoning.runs import run as runner
     from reasoning.runs.shard import Shard
 
@@ -118,6 +124,7 @@ def run(
                 shard=part,
                 extend=extend,
                 watch=told,
+                feed=feeding if live else unseen,
                 command=sys.argv,
             )
             summary = awaited(work)
@@ -213,6 +220,7 @@ for _command in (
     launch,
     planning.plan,
     endpoint.serve,
+    watch,
     stored.report,
     stored.tree,
     stored.compare,

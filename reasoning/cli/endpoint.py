@@ -22,6 +22,9 @@ def serve(
     most_searches: Annotated[int, typer.Option(min=1, help="At once; more get a 429.")] = 512,
     seconds: Annotated[float, typer.Option(min=0.1, help="For a search at the most.")] = 600.0,
     drain: Annotated[float, typer.Option(min=1, help="Seconds for what runs at the end.")] = 60.0,
+    show_texts: Annotated[
+        bool, typer.Option("--show-texts", help="On the page at /, too: questions and answers.")
+    ] = False,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
@@ -35,18 +38,14 @@ def serve(
 
     A client names a strategy as its model. The recipe's task is not loaded, its limits hold for
     every search. With keys in REASONING_SERVE_KEYS, separated by commas, clients need one of them.
-    The first Ctrl-C or SIGTERM lets what is running end. Needs `pip install 'reasoning[serve]'`.
+    A browser shows at / what runs. The first Ctrl-C or SIGTERM lets what is running end. Needs
+    `pip install 'reasoning[serve]'`.
 
     Example: reasoning serve quickstart --port 8001
     """
     from reasoning.cli.consent import trusted
-    from reasoning.errors import RecipeError
 
-    for package in ("starlette", "uvicorn"):
-        if importlib.util.find_spec(package) is None:
-            raise RecipeError(
-                f"serve needs {package}, which is not installed: pip install 'reasoning[serve]'"
-            )
+    needed("serve")
     from reasoning.serve import running
     from reasoning.serve.desk import Settings
     from reasoning.serve.offers import Offers
@@ -60,6 +59,7 @@ def serve(
             most_searches=most_searches,
             seconds=seconds,
             drain=drain,
+            texts=show_texts,
         )
     )
 
@@ -70,3 +70,14 @@ def serve(
     with trusted(recipe, sets or (), trust) as loaded:
         offers = Offers(loaded)
         running.run(offers, settings, ready)
+
+
+def needed(command: str) -> None:
+    """Raise RecipeError where a server cannot be made."""
+    from reasoning.errors import RecipeError
+
+    for package in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise RecipeError(
+                f"{command} needs {package}, which is not installed: pip install 'reasoning[serve]'"
+            )

@@ -24,6 +24,8 @@ from reasoning.cluster.settings import Workers
 from reasoning.cluster.worker import Drawn, Event, Job, Kept, Noted, Reply, Said, Settled, installed
 from reasoning.errors import EngineError, RecipeError, UserError, cause
 from reasoning.generate import Generator
+from reasoning.live.board import DETAILED
+from reasoning.live.feed import Feed
 from reasoning.problem import Problem
 from reasoning.result import Result
 from reasoning.runs.manifest import Found, tell_engines, tell_found, tell_sizes
@@ -75,7 +77,7 @@ class Hand(Protocol):
         """End it, if it is not gone already."""
 
 
-async def finish(todo: Plan, store: Store, watch: Watcher) -> None:
+async def finish(todo: Plan, store: Store, watch: Watcher, feed: Feed) -> None:
     """Finish a run on the workers of its recipe. Raises UserError, EngineError."""
     settings = todo.recipe.workers
     assert settings is not None
@@ -90,7 +92,8 @@ async def finish(todo: Plan, store: Store, watch: Watcher) -> None:
     from reasoning.cluster.actors import crew
 
     async with crew(todo, settings) as hire:
-        await driver.finish(hire)
+        with feed(store.folder, driver.standing):
+            await driver.finish(hire)
 
 
 class Driver:
@@ -110,6 +113,7 @@ class Driver:
         self.names = (f"worker {i}" for i in itertools.count(1))
         self.new_tokens: Counter[str] = Counter()
         self.failed_calls: Counter[str] = Counter()
+        self.looks: dict[str, Sequence[Mapping[str, Any]]] = {}
         self.places = settings.n
         self.founds: list[tuple[Mapping[str, str], Found]] = []
         recorded = [p for p in todo.plugins if isinstance(p, Generator) and not p.replays]
@@ -137,6 +141,22 @@ class Driver:
         if not self.left[problem]:
             del self.done[problem]
         return True
+
+    def standing(self) -> dict[str, Any]:
+        """How the run stands, as `reasoning.live.board.standing` has it; unknown is None."""
+        busy = {name: n for name in self.looks if (n := len(self.queue.holds(name)))}
+        searches = [look for name in busy for look in self.looks[name]]
+        return {
+            "problems": self.progress.problems,
+            "done": self.progress.done,
+            "new_done": self.progress.new_done,
+            "tokens": self.new_tokens.total(),
+            "calls": None,
+            "in_flight": None,
+            "workers": len(busy),
+            "running": None,
+            "searches": searches[:DETAILED],
+        }
 
     async def finish(self, hire: Callable[[str], Hand]) -> None:
         """Run whatever is not stored yet."""
@@ -279,6 +299,8 @@ class Driver:
             await asyncio.shield(self.store.beside(self._write, fresh, over))
         self.new_tokens[name] = reply.new_tokens
         self.failed_calls[name] = reply.failed_calls
+        if reply.searches is not None:
+            self.looks[name] = reply.searches
         for problem in over:
             self.queue.done(name, problem)
         self._advance(len(over))

@@ -39,6 +39,8 @@ SCORES = -1
 
 BATCH = 0.05
 """Seconds in which events are gathered before they are sent."""
+LOOK = 1.0
+"""Seconds between two looks at what runs here."""
 
 
 class Drawn(NamedTuple):
@@ -100,7 +102,8 @@ class Reply:
     """What has happened since the last one. With an `error` there will be no other.
 
     `busy` problems are at work; what the worker holds beyond them waits until a call succeeds.
-    When it is `full` these make all the calls that it may have in flight.
+    When it is `full` these make all the calls that it may have in flight. `searches` is what
+    people may look at, once a second: the first of them with its tree, None where it is not time.
     """
 
     events: Sequence[Event]
@@ -109,6 +112,7 @@ class Reply:
     new_tokens: int
     failed_calls: int
     error: ReasoningError | None = None
+    searches: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class Worker:
         self._error: ReasoningError | None = None
         self._running: Running | None = None
         self._known: Given = {}
+        self._looked = -LOOK
         self._context = copy_context()
         self._stack = AsyncExitStack()
 
@@ -247,8 +252,21 @@ class Worker:
         progress = self._running.progress if self._running else Progress(0)
         full = self._running is not None and self._running.gate.full
         return Reply(
-            events, len(self._tasks), full, progress.new_tokens, progress.failed_calls, self._error
+            events,
+            len(self._tasks),
+            full,
+            progress.new_tokens,
+            progress.failed_calls,
+            self._error,
+            self._looks(),
         )
+
+    def _looks(self) -> Sequence[Mapping[str, Any]] | None:
+        now = self._loop.time()
+        if self._running is None or now - self._looked < LOOK:
+            return None
+        self._looked = now
+        return self._running.board.looks(texts=not self._order.private, most=1)
 
 
 def installed() -> dict[str, str]:

@@ -22,7 +22,7 @@ from reasoning.errors import StoreError
 JOURNAL = re.compile(r"journal(-\d+)?")
 """What the folders of calls are named."""
 _WRITTEN = re.compile(
-    r"(manifest|summary)\.json|(results|interrupted)\.jsonl|journal(-\d+)?(\.jsonl)?"
+    r"(manifest|summary|live)\.json|(results|interrupted)\.jsonl|journal(-\d+)?(\.jsonl)?"
     r"|accuracy\.png|trees|samples|calls|earlier|\.lock|\..*\.tmp"
 )
 _MANGLED = re.compile(r".*-[0-9a-f]{32}", re.DOTALL)

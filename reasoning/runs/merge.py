@@ -12,9 +12,9 @@ from typing import Any
 
 from reasoning.errors import RecipeError, StoreError
 from reasoning.runs.manifest import same_engines
-from reasoning.runs.run import summary_of
 from reasoning.runs.shard import Shard, joined
 from reasoning.runs.store import Store
+from reasoning.runs.summary import summary_of
 
 
 @dataclass(slots=True)

@@ -18,26 +18,26 @@ from reasoning.cached import Cached
 from reasoning.clock import VirtualClock
 from reasoning.errors import EngineError, UserError, cause
 from reasoning.generate import Generator
+from reasoning.live.board import Board, key, standing
+from reasoning.live.feed import Feed, unseen
 from reasoning.problem import Problem
 from reasoning.result import Result, failed, run_search
-from reasoning.runs import names, shared
 from reasoning.runs.extend import Extension
 from reasoning.runs.gate import Gate, Gated
 from reasoning.runs.manifest import (
     describe,
     found,
-    met,
     tell_engines,
     tell_found,
     tell_shard,
     tell_sizes,
-    told_of,
 )
 from reasoning.runs.plan import Arm, Plan, plan, refuse_steps
 from reasoning.runs.recipe import Recipe, Strategy
 from reasoning.runs.record import recorded
 from reasoning.runs.shard import Shard
 from reasoning.runs.store import Store
+from reasoning.runs.summary import LOST, summarise
 from reasoning.sample import LOST as LOST_CALLS
 from reasoning.search import Search
 from reasoning.session import expect, start
@@ -48,9 +48,6 @@ from reasoning.verify import Verifier
 
 BARREN = 16
 """Searches in a row without a call that succeeds, after which a run stops."""
-
-LOST = {"wasted_tokens": "generated tokens", "verifier_tokens": "verifier tokens"}
-"""What is spent twice, by its name in `Usage`, where a search is interrupted and begun again."""
 
 
 @dataclass(slots=True)
@@ -78,6 +75,7 @@ async def run(
     shard: Shard | None = None,
     extend: bool = False,
     watch: Watcher | None = None,
+    feed: Feed = unseen,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run `recipe` into the folder `out` and return the summary.
@@ -86,7 +84,8 @@ async def run(
     mistake in the recipe or the folder, EngineError if the engine dies; what was finished by then
     is stored. A `shard` of the problems is a run of its own, until `merge.merge` makes one of all.
     With `extend` the folder may hold a run with other strategies or fewer problems: no call that
-    it has paid for is paid again (see `reasoning.runs.extend`).
+    it has paid for is paid again (see `reasoning.runs.extend`). With
+    `reasoning.live.feed.feeding` as `feed` other processes can look on.
     """
     todo = plan(recipe, limit, shard)
     store = Store(out)
@@ -99,30 +98,32 @@ async def run(
                 for part in todo.plugins:
                     stack.push_async_callback(part.aclose)
                 finish = _here if recipe.workers is None else _away
-                await finish(todo, store, watch or _unwatched)
+                await finish(todo, store, watch or _unwatched, feed)
                 complete = True
         finally:
             if complete:  # nobody pays for an engine while it is worked out
                 summary = summarise(todo, store)
                 store.write_json("summary.json", summary)
-                store.drop_journals()
+                store.drop_passing()
     return summary
 
 
-async def _here(todo: Plan, store: Store, watch: Watcher) -> None:
+async def _here(todo: Plan, store: Store, watch: Watcher, feed: Feed) -> None:
     """Finish the run in this process."""
+    running = Running(todo, store, watch)
     try:
-        await Running(todo, store, watch).finish()
+        with feed(store.folder, lambda: standing(running)):
+            await running.finish()
     finally:
         tell_found(found(todo), store)
     tell_sizes(found(todo), store)
 
 
-async def _away(todo: Plan, store: Store, watch: Watcher) -> None:
+async def _away(todo: Plan, store: Store, watch: Watcher, feed: Feed) -> None:
     """Finish it on the recipe's workers."""
     from reasoning.cluster.driver import finish  # which runs on what this file has
 
-    await finish(todo, store, watch)
+    await finish(todo, store, watch, feed)
 
 
 class Running:
@@ -133,6 +134,7 @@ class Running:
         self.store = store
         self.watch = watch
         self.progress = Progress(len(plan.problems))
+        self.board = Board()
         self.live_tokens = 0  # of generators without a journal
         self.barren: list[tuple[dict[str, Any], RolloutTree]] = []
         self.kept = False
@@ -255,7 +257,8 @@ class Running:
         strategy, error = arm.strategy, None
         search = self._new_search(problem, arm)
         try:
-            result = await run_search(search, strategy.run, arm.limits.seconds)
+            with self.board.showing(strategy.name, search, key(strategy.name, problem.id)):
+                result = await run_search(search, strategy.run, arm.limits.seconds)
         except Exception as raised:
             if isinstance(raised, (UserError, EngineError)):
                 self._lose(search, strategy)
@@ -366,37 +369,3 @@ async def shown(
 
 def _unwatched(progress: Progress) -> None:
     """Nobody looks."""
-
-
-def summarise(todo: Plan, store: Store) -> dict[str, Any]:
-    """The numbers of the run from what is stored of it."""
-    part = [f"only shard {todo.shard} of the problems"] if todo.shard else []
-    told = {**told_of(todo), "problem_ids": [p.id for p in todo.problems]}
-    return summary_of(told, [*todo.notes, *part], store)
-
-
-def summary_of(told: Mapping[str, Any], notes: Sequence[str], store: Store) -> dict[str, Any]:
-    """The numbers of what `told` says was run (see `told_of`), from what is stored of it."""
-    evals: Any = names.ours("evals.statistics.summary")
-    summary: dict[str, Any] = evals.summarise(
-        store.results(),
-        strategies=told["strategies"],
-        problem_ids=told["problem_ids"],
-        avg_at_n=told["avg_at_n"],
-    )
-    lost = {name: store.lost(name) for name in LOST}
-    spent = " and ".join(f"{lost[name]:,} {what}" for name, what in LOST.items() if lost[name])
-    more = [f"interruptions cost up to {spent} more, which are in no row"] if spent else []
-    if killed := store.lost("killed"):
-        who = "a run of it was killed" if killed == 1 else f"{killed} runs of it were killed"
-        more.append(f"{who}, and what {'that' if killed == 1 else 'they'} lost is not known")
-    if lost_workers := store.lost("workers"):
-        more.append(
-            f"workers were lost {lost_workers} time(s), and what their calls in flight had spent "
-            "is not known"
-        )
-    if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
-        more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
-    more += shared.told(summary["strategies"])
-    notes = list(dict.fromkeys((*notes, *met(store), *more)))
-    return {"name": told["name"], "task": told["task"], "notes": notes, **summary}

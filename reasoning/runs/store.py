@@ -12,6 +12,7 @@ calls/model-0/PROBLEM.calls, calls/scores/PROBLEM.calls
                   which sample of the trees came of which call, and what verifiers gave: by these a
                   run that is extended pays for nothing twice (see reasoning.runs.extend)
 earlier/1         what was there before the run was first extended: a run's folder, too
+live.json         how a run in progress stands, for others (see reasoning.live.feed)
 interrupted.jsonl what was spent on searches that were interrupted and begun again, if any were,
                   and that a run was killed before it could say
 
@@ -90,8 +91,9 @@ class Store:
             found.update((fingerprint(node.sample), node.sample) for node in tree)
         return found
 
-    def drop_journals(self) -> None:
-        """What they hold is in the trees once the run is complete."""
+    def drop_passing(self) -> None:
+        """Journals and what others watch: all of it is in results and trees once it is complete."""
+        self._file("live.json").unlink(missing_ok=True)
         for path in self.folder.glob("journal*"):
             if path.suffix == ".jsonl":  # of an earlier version
                 path.unlink()

@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from reasoning.live.site import Site
 from reasoning.serve import chat, completions, responses
 from reasoning.serve.asking import Asked, House
 from reasoning.serve.chat import ChatStream
 from reasoning.serve.completions import CompletionStream
 from reasoning.serve.desk import Desk, Settings
+from reasoning.serve.looking import Looking
 from reasoning.serve.offers import Offers
 from reasoning.serve.refusal import RequestError, refusal
 from reasoning.serve.responses import ResponseStream
@@ -40,12 +42,14 @@ class Service:
         self.desk = Desk(settings)
         self.house = House(offers, settings.most_n, settings.seconds, lambda: secrets.randbits(53))
         self.started = int(time.time())
+        self.site = Site(Looking(offers.floor, self.desk, list(offers.by_name)), self.desk)
 
     def app(self) -> Starlette:
         """What a server runs; the offers are open meanwhile."""
         routes = [
             Route("/health", self.health),
             Route("/metrics", self.answering("metrics", self.metrics)),
+            *self.site.routes(),
         ]
         asked = {
             "chat/completions": self.chat,

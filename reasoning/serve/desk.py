@@ -27,6 +27,7 @@ class Settings:
     most_body: bytes of a request. most_searches: at once. most_n: choices of a request.
     seconds: for a search, besides the recipe's own limit. reading: until a body has come.
     keep_alive: between signs of life in a stream. drain: for what runs when the server ends.
+    texts: whether the server's own page shows what clients and models have written.
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +40,7 @@ class Settings:
     reading: float = 30.0
     keep_alive: float = 15.0
     drain: float = 60.0
+    texts: bool = False
 
     @property
     def local(self) -> bool:

@@ -14,6 +14,7 @@ from reasoning.plugin import Plugin
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
 from reasoning.serve.discreet import discreet
+from reasoning.serve.looking import Floor, OnFloor
 from reasoning.serve.refusal import RequestError
 from reasoning.session import Session, expect
 from reasoning.settings import Limits
@@ -125,6 +126,7 @@ class Offers:
             )
         self._built: dict[str, Any] = {}
         self._sessions: dict[str, Session] = {}
+        self.floor = Floor()
         self.by_name = {s.name: self._offer(s) for s in strategies(recipe)}
 
     def _offer(self, strategy: Strategy) -> Offer:
@@ -147,7 +149,9 @@ class Offers:
             )
         session = self._sessions[key]
         session.generator.refuse(session.sampling)
-        return Offer(strategy.name, strategy.name, strategy.searcher, strategy.run, session)
+        run, name = strategy.run, strategy.name
+        chain = OnFloor(run.stages, run.default, self.floor, name)
+        return Offer(name, name, strategy.searcher, chain, session)
 
     def _part(self, kind: names.Kind, spec: object) -> Any:
         """A generator or verifier, built once however many strategies share it."""

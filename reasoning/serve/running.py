@@ -7,11 +7,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from reasoning.errors import EngineError, RecipeError
+from reasoning.live.site import Site
 from reasoning.serve.app import Service
 from reasoning.serve.desk import Settings
 from reasoning.serve.offers import Offers
@@ -29,10 +31,21 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
+class Served(Protocol):
+    """What a server runs."""
+
+    site: Site
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def app(self) -> ASGIApp: ...
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, which ends well when it is told to: nobody is killed by the signal."""
 
-    def __init__(self, service: Service, ready: Callable[[], None] | None = None) -> None:
+    def __init__(self, service: Served, ready: Callable[[], None] | None = None) -> None:
         settings = service.settings
         config = uvicorn.Config(
             service.app(),
@@ -49,6 +62,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._ready = ready
+        service.site.ending = lambda: self.should_exit  # no page that looks on keeps it
 
     @property
     def port(self) -> int:

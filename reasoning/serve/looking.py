@@ -1,0 +1,161 @@
+"""What a server's own page shows: counts, strategies, and trees without texts.
+
+Texts of clients and models are shown only where whoever runs the server says so (`texts`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from reasoning.chain import Chain, Outcome
+from reasoning.live import view
+from reasoning.live.board import Board, Shown
+from reasoning.live.feed import EVERY
+from reasoning.live.following import Tree
+from reasoning.live.nodes import brief
+from reasoning.live.results import Errors, Tally
+from reasoning.search import Search
+from reasoning.serve.desk import Desk
+from reasoning.usage import Usage
+
+LISTED = 50
+"""Searches that run, in the list of the page; how many there are is told beside it."""
+KEPT = 20
+"""Searches that are over, in the list; their trees are not kept."""
+
+
+class Floor(Board):
+    """The searches of a server, and sums over those that are over, by strategy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tallies: dict[str, Tally] = {}
+        self.errors = Errors()
+        self.over: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
+
+    @contextmanager
+    def showing(self, strategy: str, search: Search, key: str = "") -> Iterator[None]:
+        with super().showing(strategy, search, key):
+            shown, state = next(reversed(self.running.items())), "ended"
+            try:
+                yield
+            except BaseException as error:
+                state = "left" if isinstance(error, asyncio.CancelledError) else "failed"
+                if state == "failed":
+                    self.errors.add(f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                self._end(*shown, state)
+
+    def _end(self, key: str, shown: Shown, state: str) -> None:
+        usage = shown.search.usage
+        tally = self.tallies.setdefault(shown.strategy, Tally())
+        tally.done += 1
+        tally.sums.update(_sums(usage))
+        if usage.money is not None:
+            tally.money = (tally.money or 0.0) + usage.money
+        for failure in shown.search.failures:
+            self.errors.add(failure)
+        self.over.append((key, {**shown.row(), "state": state}))
+
+
+@dataclass(frozen=True)
+class OnFloor(Chain):
+    """A strategy whose searches are seen while they run."""
+
+    floor: Floor = field(default_factory=Floor)
+    listed: str = ""
+
+    async def run(self, search: Search, seconds: float | None = None) -> Outcome:
+        with self.floor.showing(self.listed, search):
+            return await super().run(search, seconds)
+
+
+class Looking:
+    """The page's source. What it says is worked out twice a second, while somebody looks."""
+
+    def __init__(self, floor: Floor, desk: Desk, names: list[str]) -> None:
+        self.floor = floor
+        self.desk = desk
+        self.names = names
+        self.texts = desk.settings.texts
+        self._pace = view.Pace()
+        self._found: view.Sections = {}
+        self._looked = float("-inf")
+
+    async def sections(self) -> view.Sections:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked >= EVERY:
+            self._looked, self._found = now, self.look(now)
+        return self._found
+
+    def look(self, now: float) -> view.Sections:
+        """Everything but trees."""
+        floor = self.floor
+        listed = dict(itertools.islice(floor.running.items(), LISTED))
+        rows = {key: self._row(key, row) for key, row in floor.over}
+        rows |= {
+            key: self._row(key, {**shown.row(), "state": "running"}, shown.search.problem.question)
+            for key, shown in listed.items()
+        }
+        texts = "" if self.texts else "; texts are not shown, --show-texts shows them"
+        about = {
+            "title": "reasoning serve",
+            "task": ", ".join(brief(name, 60) for name in self.names[:8]),
+            "state": "serving",
+            "told": f"{len(self.names)} strategies{texts}",
+        }
+        return {
+            "run": about,
+            "numbers": self._numbers(now),
+            "strategies": {n: view.strategy(n, tally) for n, tally in floor.tallies.items()},
+            "errors": view.errors([floor.errors], texts=self.texts),
+            "searches": rows,
+        }
+
+    def _row(self, key: str, row: dict[str, Any], question: str = "") -> dict[str, Any]:
+        named = brief(question, 80) if self.texts and question else f"search {key}"
+        return {k: v for k, v in row.items() if v is not None} | {"problem": named, "seq": int(key)}
+
+    def _numbers(self, now: float) -> dict[str, Any]:
+        floor, most = self.floor, self.desk.settings.most_searches
+        sums = sum((t.sums for t in floor.tallies.values()), Counter[str]())
+        running: Counter[str] = Counter()
+        for shown in floor.running.values():
+            running.update(_sums(shown.search.usage))
+        tokens = sums["generated_tokens"] + running["generated_tokens"]
+        money = [t.money for t in floor.tallies.values()]
+        known = sum(m for m in money if m is not None) if money and None not in money else None
+        both = sums + running
+        wasted, failed = both["wasted_tokens"], both["failed_calls"]
+        pace = view.count(self._pace.at(now, tokens))
+        price = view.count(known, 4), "" if known is not None else "no prices known"
+        return {
+            "running": view.against("Searches running", len(floor.running), most),
+            "over": view.card("Searches over", f"{sum(t.done for t in floor.tallies.values()):,}"),
+            "pace": view.card("Tokens a second", pace, "the last 10 s"),
+            "tokens": view.card("Tokens spent", f"{tokens:,.0f}", f"{wasted:,.0f} wasted"),
+            "calls": view.card("Calls", f"{both['calls']:,.0f}", f"{failed:,.0f} failed"),
+            "money": view.card("Money", *price),
+        }
+
+    async def tree(self, key: str) -> Tree | None:
+        shown = self.floor.running.get(key)
+        if shown is None:
+            return None
+        about = self._row(key, {**shown.row(), "state": "running"})
+        if self.texts:
+            about["question"] = brief(shown.search.problem.question, 600)
+        del about["seq"]
+        return Tree(about, shown.tree(texts=self.texts), len(shown.search.tree))
+
+
+def _sums(usage: Usage) -> dict[str, float]:
+    names = ("generated_tokens", "wasted_tokens", "calls", "failed_calls", "verifier_calls")
+    return {name: getattr(usage, name) for name in names}
