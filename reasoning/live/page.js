@@ -210,6 +210,7 @@ $("searches").addEventListener("keydown", (event) => {
 // ---------------------------------------------------------------- one search
 
 function drawAbout(about) {
+  for (const place of ["canvas", "legend"]) $(place).classList.toggle("bad", about.get("state") === "wrong");
   const names = { strategy: "strategy", problem: "problem", state: "", stop: "ended", answer: "answer", gold: "gold answer",
     confidence: "confidence", tokens: "tokens", limit: "at most" };
   const told = (name) => typeof about.get(name) === "number" ? number(about.get(name), 3) : String(about.get(name));

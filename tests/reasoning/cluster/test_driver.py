@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,32 @@ def test_results_are_those_of_one_process(
     assert seen[-1] == 12
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
     go(recipe(share_samples=shared), tmp_path / "three")  # with no workers it goes on just as well
+
+
+def test_who_looks_on_sees_the_searches_of_workers(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoning.cluster.worker.LOOK", 0.0)
+    monkeypatch.setattr("reasoning.cluster.worker.BATCH", 0.0)
+    standings: list[Any] = []
+    looks: list[Any] = []
+
+    @contextmanager
+    def feed(folder: Path, standing: Any) -> Iterator[None]:
+        standings.append(standing)
+        yield
+
+    async def look(hand: Near, reply: Reply) -> None:
+        looks.append(json.loads(json.dumps(standings[0]())))
+
+    nearby(monkeypatch, look)
+    go(recipe(workers={"n": 2, "at_once": 2}), tmp_path / "run", feed=feed)
+    assert {look["problems"] for look in looks} == {12}
+    assert max(look["workers"] for look in looks) == 2
+    assert looks[-1]["in_flight"] is None  # nobody here knows
+    searches = [search for look in looks for search in look["searches"]]
+    assert searches
+    assert all(search["key"].endswith(f" {search['problem']}") for search in searches)
 
 
 def test_a_run_on_workers_is_extended_and_nothing_is_paid_twice(
