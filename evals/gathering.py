@@ -14,6 +14,17 @@ from reasoning.runs.store import Store
 from reasoning.usage import Usage
 from searchers.across.notes import Note, Notes
 
+_ADD_UP = (
+    "generated_tokens",
+    "prompt_tokens",
+    "cached_tokens",
+    "calls",
+    "verifier_calls",
+    "verifier_tokens",
+    "money",
+)
+"""What of a `Usage` may be summed over runs, and spread over problems."""
+
 
 def gather(run: Path, strategy: str | None = None, *, trust: bool = False) -> Notes:
     """The texts that a strategy of `run` chose, or put forward first, in the order of its problems.
@@ -48,7 +59,7 @@ def gather(run: Path, strategy: str | None = None, *, trust: bool = False) -> No
         strategy=name,
         task=str(summary["task"]),
         source=manifest["run"]["task_source"],
-        cost={k: v for k, v in total.to_json().items() if isinstance(v, (int, float))},
+        cost={name: used for name in _ADD_UP if (used := getattr(total, name)) is not None},
         notes=tuple(notes),
     )
 

@@ -28,6 +28,7 @@ def rest(
     task: str | dict[str, Any],
     stress: Annotated[int, Field(ge=1)] = 3,
     by: By = "order",
+    once: bool = False,
     prompt: str | None = None,
     system: str | None = None,
     limit: int | None = None,
@@ -37,8 +38,11 @@ def rest(
     task: a name, or a mapping as in a recipe. Prompt i asks problems i+1, i+2, ... and i itself
     last, around the end, so that every problem is asked once at every position. With stress 1 it is
     the task itself. by: what answers which question, the `order` of the boxes or `labels` (Q1, Q2)
-    before them. prompt: what follows the questions. `share` in the summary is REST's accuracy, Q1
-    and the like that by position; accuracy is of prompts that are right throughout.
+    before them. once: cut the problems into groups of `stress` instead, a prompt each, so that
+    every problem is asked once (batch prompting, 2023, arXiv:2301.08721): what is said around them
+    is read once a group, and a question that is not answered is not asked again. prompt: what
+    follows the questions. `share` in the summary is REST's accuracy, Q1 and the like that by
+    position; accuracy is of prompts that are right throughout.
     """
     inner: Task = names.build("task", task)
     given = inner.problems[:limit]
@@ -49,9 +53,15 @@ def rest(
             f"rest: stress is {stress}, and {inner.name} has {len(given)} problems; ask fewer at "
             "once"
         )
-    asked = [_asked(p, given, i, stress, by, prompt, system) for i, p in enumerate(given)]
+    n = len(given)
+    groups = [[given[k] for k in order(i, n, stress)] for i in range(n)]
+    if once:
+        groups = [given[i : i + stress] for i in range(0, n, stress)]
     return replace(
-        inner, name=f"rest-{inner.name}", problems=asked, source=f"{inner.source}, {stress} by {by}"
+        inner,
+        name=f"rest-{inner.name}",
+        problems=[_asked(group, f"rest{stress}", by, prompt, system) for group in groups],
+        source=f"{inner.source}, {stress} by {by}{', once' if once else ''}",
     )
 
 
@@ -61,20 +71,15 @@ def order(i: int, n: int, stress: int) -> list[int]:
 
 
 def _asked(
-    last: Problem,
-    given: list[Problem],
-    i: int,
-    stress: int,
-    by: By,
-    prompt: str | None,
-    system: str | None,
+    problems: list[Problem], name: str, by: By, prompt: str | None, system: str | None
 ) -> Problem:
-    problems = [given[k] for k in order(i, len(given), stress)]
+    """One prompt, named after the problem that is asked last."""
+    last = problems[-1]
     questions = "\n\n".join(f"Q{j}: {_question(p)}" for j, p in enumerate(problems, start=1))
     programs = isinstance(last.answers, Code)
     asks = (ASKS + (BLOCKS if programs else BOXES)) if prompt is None else prompt
     return Problem(
-        id=f"rest{stress}-{last.id}",
+        id=f"{name}-{last.id}",
         question=questions,
         gold=json.dumps([p.gold for p in problems], ensure_ascii=False),
         prompt=f"{questions}\n\n{asks}",

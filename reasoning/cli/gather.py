@@ -32,9 +32,10 @@ def gather(
     gathering: Any = names.ours("evals.gathering")
     notes = gathering.gather(run, strategy, trust=trust)
     gathering.write(notes, out)
+    cost = {name: f"{notes.cost[name]:,.0f}" for name in ("generated_tokens", "calls")}
     console.print(
         f"{out}: notes about {len(notes.notes):,} {notes.about} by {notes.strategy}, which cost "
-        f"{notes.cost['generated_tokens']:,} generated tokens in {notes.cost['calls']:,} calls",
+        f"{cost['generated_tokens']} generated tokens in {cost['calls']} calls",
         markup=False,
         soft_wrap=True,
     )

@@ -147,6 +147,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "field": "what the rows call the context (contexts)",
         "stress": "how many are asked in one prompt (rest)",
         "by": "what answers which question: the order of boxes, or labels before them (rest)",
+        "once": "ask every problem in one prompt only, in groups (rest)",
         "difficulty": "operations of every problem, 1 to 8; left out: mixed (nano, nano_think)",
     },
     "sampling": {

@@ -31,10 +31,11 @@ def told(strategies: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for s in strategies:
         if (once := s.get("shared")) and (n := s["problems"]):
             notes, own = once.get("generated_tokens", 0), s["generated_tokens"] / n
+            price = f" and {once['money']:g} of money" if once.get("money") else ""
             yield (
                 f"{s['name']} reads notes that cost {notes:,.0f} generated tokens in "
-                f"{once.get('calls', 0):,.0f} calls, once: {own + notes / n:,.0f} a problem with "
-                f"them, spread over these {n:,}, and {own:,.0f} without, as in the table"
+                f"{once.get('calls', 0):,.0f} calls{price}, once: {own + notes / n:,.0f} a problem "
+                f"with them, spread over these {n:,}, and {own:,.0f} without, as in the table"
             )
 
 

@@ -280,6 +280,17 @@ def test_without_stress_it_is_the_task_itself(tmp_path: Path) -> None:
         rest(task=quizzed, stress=5)
 
 
+def test_in_groups_every_problem_is_asked_once(tmp_path: Path) -> None:
+    task = rest(task=quiz(tmp_path, n=5), stress=2, once=True)
+    asked = [problem.meta["asked"] for problem in task.problems]
+    assert asked == [["q0", "q1"], ["q2", "q3"], ["q4"]]
+    assert [problem.id for problem in task.problems] == ["rest2-q1", "rest2-q3", "rest2-q4"]
+    assert task.problems[2].prompt.startswith("Q1: 4+4?\n\nAnswer")
+    assert task.source != rest(task=quiz(tmp_path, n=5), stress=2).source
+    kind = task.problems[1].answers
+    assert asyncio.run(kind.measures(kind.find(r"\boxed{4}", True)))["share"] == 0.5
+
+
 def test_programs_under_stress(tmp_path: Path) -> None:
     task = {**quiz(tmp_path, n=2, tests="assert f() == 1"), "answers": "code"}
     (problem, _) = rest(task=task, stress=2).problems
