@@ -150,12 +150,16 @@ def _functions(launch: Launch, options: Slurm) -> list[str]:
     for engine in launch.engines:
         command = shell(engine.command, port="$2")
         lines += function(engine.name, f'on "$1" {engine.gpus} {command}', "NODE PORT")
+    task = "-$SLURM_ARRAY_TASK_ID" if options.array > 1 else ""
     words = launch.driver(
-        lambda engine: f"file:{{files}}/{engine.name}.txt", source=launch.source, out="{out}"
+        # As it stands here the recipe of all tasks is the same: who reads the file fills it in.
+        lambda engine: f"file:{launch.out}/launch/replicas{task}/{engine.name}.txt",
+        source=launch.source,
+        out="{out}",
     )
     if options.array > 1:
         words += ["--shard", f"{{task}}/{options.array}"]
-    run = shell(words, files="$FILES", out="$OUT", task="$SLURM_ARRAY_TASK_ID")
+    run = shell(words, out="$OUT", task="$SLURM_ARRAY_TASK_ID")
     return [*lines, *function("driver", f"exec {run}")]
 
 

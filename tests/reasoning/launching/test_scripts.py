@@ -5,6 +5,7 @@ tests/engines runs the first under Slurm, and the second on two addresses of thi
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,12 +62,17 @@ def test_a_server_is_a_step_with_its_gpus(launching: Launching) -> None:
     assert "PATHS=([generator]=/v1 [verifier]='')" in found
 
 
-def test_the_tasks_of_an_array_have_shards_and_replicas_of_their_own(launching: Launching) -> None:
+def test_the_tasks_of_an_array_have_shards_and_replicas_of_their_own(
+    launching: Launching, tmp_path: Path
+) -> None:
     found = script(launching, "array=4")
     assert "#SBATCH --array=1-4" in found
     assert "slurm-%A_%a.log" in found
     assert "--shard \"$SLURM_ARRAY_TASK_ID\"'/4'" in found
     assert 'FILES="$OUT/launch/replicas-$SLURM_ARRAY_TASK_ID"' in found
+    (run,) = (line for line in found.splitlines() if "reasoning run" in line)
+    url = f"file:{tmp_path}/runs/my run/launch/replicas-$SLURM_ARRAY_TASK_ID/generator.txt"
+    assert url in " ".join(shlex.split(run))  # the same in every task, which makes one run of them
 
 
 def test_there_are_ports_enough(launching: Launching) -> None:
