@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 from reasoning.backends.openai import native
 from reasoning.backends.openai.alike import ENOUGH, Pattern, parsed
