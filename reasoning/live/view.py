@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from reasoning.live.folder import Part
 from reasoning.live.nodes import brief
 from reasoning.live.results import Errors, Over, Tally
+from reasoning.live.words import UNKNOWN, against, card, count, lasting, whole
 from reasoning.runs import names
 
 Sections: TypeAlias = dict[str, dict[str, Any]]
@@ -24,7 +25,6 @@ SILENT = 15.0
 """Seconds after which a run that says nothing may be dead."""
 WINDOW = 10.0
 """Seconds over which tokens a second are told."""
-UNKNOWN = "unknown"
 _ORDER = ("running", "silent", "failed", "interrupted", "stopped", "unseen", "finished")
 
 
@@ -57,45 +57,6 @@ class Pace:
             points.popleft()
         (first, low), (last, high) = points[0], points[-1]
         return (high - low) / (last - first) if last - first >= 1.0 else None
-
-
-def whole(value: Any) -> int | None:
-    """A count from a file that may be anybody's."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if real and math.isfinite(value) and value >= 0 else None
-
-
-def count(value: float | None, digits: int = 0) -> str:
-    return UNKNOWN if value is None else f"{value:,.{digits}f}"
-
-
-def lasting(seconds: float) -> str:
-    """A time in one or two units."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
-
-
-def card(label: str, value: str, note: str = "", share: float | None = None) -> dict[str, Any]:
-    """A number with what it is; `share`, in [0, 1], of what there is or may be."""
-    found: dict[str, Any] = {"label": label, "value": value}
-    if note:
-        found["note"] = note
-    if share is not None:
-        found["share"] = round(min(1.0, max(0.0, share)), 3)
-    return found
-
-
-def against(label: str, spent: float | None, limit: float | None, digits: int = 0) -> Any:
-    """What was spent, beside its limit where it has one."""
-    if limit is None or spent is None:
-        return card(label, count(spent, digits), "" if limit is None else f"of {limit:,g}")
-    share = spent / limit if limit else 1.0
-    return card(label, count(spent, digits), f"of {limit:,.{digits}f} at most, {share:.0%}", share)
 
 
 def state(part: Part, now: float) -> str:
@@ -321,7 +282,7 @@ def over_row(over: Over, seq: int) -> dict[str, Any]:
     return row if over.answer is None else {**row, "answer": over.answer}
 
 
-def live_row(look: Mapping[str, Any], seq: int) -> dict[str, Any]:
+def live_row(look: Mapping[str, Any], seq: int, state: str = "running") -> dict[str, Any]:
     """A search that runs, in the list; what it says of itself may be anything."""
     row: dict[str, Any] = {
         name: brief(str(look.get(name, "")), 120) for name in ("strategy", "problem")
@@ -329,4 +290,4 @@ def live_row(look: Mapping[str, Any], seq: int) -> dict[str, Any]:
     for name in ("nodes", "tokens", "limit", "failures"):
         if (value := whole(look.get(name))) is not None:
             row[name] = value
-    return {**row, "state": "running", "seq": seq}
+    return {**row, "state": state, "seq": seq}

@@ -16,6 +16,7 @@ from reasoning.live.folder import Part, folders
 from reasoning.live.following import Tree
 from reasoning.live.nodes import brief, sound
 from reasoning.live.results import Over
+from reasoning.live.words import whole
 
 _REMEMBERED = 16
 """Trees of searches that are over, which do not change."""
@@ -30,7 +31,7 @@ class Watching:
         self.parts = {path: Part(path, now) for path in folders(folder)}
         self._pace = view.Pace()
         self._found: view.Sections = {}
-        self._looks: dict[str, Mapping[str, Any]] = {}
+        self._looks: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._over: dict[str, tuple[Part, Over]] = {}
         self._trees: dict[str, Tree] = {}
         self._seqs: dict[str, int] = {}
@@ -55,7 +56,7 @@ class Watching:
         parts, now = list(self.parts.values()), self.now()
         self._over = {over.key: (part, over) for part in parts for over in part.results.latest}
         self._looks = {
-            str(look.get("key")): look
+            str(look.get("key")): (view.state(part, now), look)
             for part in parts
             if part.live is not None and "ended" not in part.live
             for look in _mappings(part.live.get("searches"))
@@ -64,12 +65,15 @@ class Watching:
         known = [*self._over, *self._looks]
         self._seqs = {key: self._seqs.get(key) or next(self._count) for key in known}
         rows = {key: view.over_row(over, self._seqs[key]) for key, (_, over) in self._over.items()}
-        rows |= {key: view.live_row(look, self._seqs[key]) for key, look in self._looks.items()}
+        rows |= {
+            key: view.live_row(look, self._seqs[key], state)
+            for key, (state, look) in self._looks.items()
+        }
         self._found = {**view.of_run(parts, self._pace, now), "searches": rows}
 
     async def tree(self, key: str) -> Tree | None:
-        if (look := self._looks.get(key)) is not None:
-            return _live_tree(look)
+        if (told := self._looks.get(key)) is not None:
+            return _live_tree(*told)
         if (found := self._over.get(key)) is None:
             return None
         if key not in self._trees:
@@ -84,10 +88,13 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def _live_tree(look: Mapping[str, Any]) -> Tree:
-    about = {**view.live_row(look, 0), "question": brief(str(look.get("question") or ""), 600)}
+def _live_tree(state: str, look: Mapping[str, Any]) -> Tree:
+    about = {
+        **view.live_row(look, 0, state),
+        "question": brief(str(look.get("question") or ""), 600),
+    }
     del about["seq"]
-    return Tree(about, sound(look.get("tree")), view.whole(look.get("nodes")) or 0)
+    return Tree(about, sound(look.get("tree")), whole(look.get("nodes")) or 0)
 
 
 def _stored_tree(part: Part, over: Over) -> Tree:

@@ -20,6 +20,7 @@ from reasoning.live.feed import EVERY
 from reasoning.live.following import Tree
 from reasoning.live.nodes import brief
 from reasoning.live.results import Errors, Tally
+from reasoning.live.words import against, card, count
 from reasoning.search import Search
 from reasoning.serve.desk import Desk
 from reasoning.usage import Usage
@@ -134,15 +135,15 @@ class Looking:
         known = sum(m for m in money if m is not None) if money and None not in money else None
         both = sums + running
         wasted, failed = both["wasted_tokens"], both["failed_calls"]
-        pace = view.count(self._pace.at(now, tokens))
-        price = view.count(known, 4), "" if known is not None else "no prices known"
+        pace = count(self._pace.at(now, tokens))
+        price = count(known, 4), "" if known is not None else "no prices known"
         return {
-            "running": view.against("Searches running", len(floor.running), most),
-            "over": view.card("Searches over", f"{sum(t.done for t in floor.tallies.values()):,}"),
-            "pace": view.card("Tokens a second", pace, "the last 10 s"),
-            "tokens": view.card("Tokens spent", f"{tokens:,.0f}", f"{wasted:,.0f} wasted"),
-            "calls": view.card("Calls", f"{both['calls']:,.0f}", f"{failed:,.0f} failed"),
-            "money": view.card("Money", *price),
+            "running": against("Searches running", len(floor.running), most),
+            "over": card("Searches over", f"{sum(t.done for t in floor.tallies.values()):,}"),
+            "pace": card("Tokens a second", pace, "the last 10 s"),
+            "tokens": card("Tokens spent", f"{tokens:,.0f}", f"{wasted:,.0f} wasted"),
+            "calls": card("Calls", f"{both['calls']:,.0f}", f"{failed:,.0f} failed"),
+            "money": card("Money", *price),
         }
 
     async def tree(self, key: str) -> Tree | None:

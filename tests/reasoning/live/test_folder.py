@@ -99,6 +99,22 @@ def test_a_search_that_ends_stays_the_same_search(
     assert found["searches"]["vote p1"]["state"] == "wrong"  # stored already
 
 
+def test_a_killed_run_shows_what_was_seen_last(folder: Path) -> None:
+    """Nothing of it is said to run."""
+    time = [0.0]
+    watching = Watching(folder, lambda: time[0])
+    watching.look()
+    time[0] = 60.0
+    found = asyncio.run(watching.sections())
+    assert found["run"]["state"] == "silent"
+    assert "Nothing was heard for 60 s" in found["run"]["told"]
+    assert found["searches"]["vote p9"]["state"] == "silent"
+    assert "pace" not in found["numbers"]
+    last = seen(watching, "vote p9")
+    assert last
+    assert list(last.nodes) == ["0", "0.0"]
+
+
 def test_a_lost_tree_is_told(folder: Path) -> None:
     (folder / "trees" / "vote" / "p1.jsonl").unlink()
     found = seen(Watching(folder), "vote p1")

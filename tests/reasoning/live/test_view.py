@@ -15,6 +15,7 @@ from reasoning.live import view
 from reasoning.live.folder import Part
 from reasoning.live.following import followed
 from reasoning.live.results import Errors, kind_of
+from reasoning.live.words import lasting
 
 NAMES = st.sampled_from("abc")
 SECTIONS = st.dictionaries(NAMES, st.dictionaries(NAMES, st.integers() | st.text(), max_size=3))
@@ -84,7 +85,7 @@ def test_how_a_run_is(live: Any, summary: Any, quiet: float, state: str, tmp_pat
     if state == "failed":
         assert "no engine" in words
     if state in ("silent", "stopped"):
-        assert view.lasting(quiet) in words
+        assert lasting(quiet) in words
 
 
 def parts(*lives: Any) -> list[Part]:
@@ -137,7 +138,7 @@ def test_spending_stands_beside_its_limit() -> None:
     [(0.4, "0 s"), (99, "99 s"), (150, "2 min"), (7260, "2 h 1 min"), (9e5, "10 days")],
 )
 def test_times_in_words(seconds: float, words: str) -> None:
-    assert view.lasting(seconds) == words
+    assert lasting(seconds) == words
 
 
 @pytest.mark.parametrize(

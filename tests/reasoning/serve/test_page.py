@@ -150,3 +150,24 @@ def test_a_page_that_looks_on_does_not_keep_the_server(listening: Any) -> None:
             await response.aclose()
 
     asyncio.run(asyncio.wait_for(work(), 30))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's own sockets
+def test_a_browser_sends_the_key_as_its_password(driver: Any, listening: Any) -> None:
+    """The page, and its stream, which no script could send a key with."""
+
+    def look(address: str) -> str:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        driver.get(address)
+        WebDriverWait(driver, 60, 0.05).until(lambda d: d.find_elements("css selector", ".serving"))
+        told: str = driver.find_element("css selector", "#told").text
+        driver.get("about:blank")
+        return told
+
+    async def work() -> str:
+        async with listening(settings=Settings(port=0, keys=KEYS)) as url:
+            root = url.removesuffix("v1").replace("://", f"://anybody:{KEYS[0]}@")
+            return await asyncio.to_thread(look, root)
+
+    assert "2 strategies; texts are not shown" in asyncio.run(work())
