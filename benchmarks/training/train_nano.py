@@ -442,20 +442,22 @@ def auroc(problems: Sequence[list[tuple[float, int]]]) -> float:
     return float(roc_auc_score([label for _, label in pairs], [score for score, _ in pairs]))
 
 
-def test_samples(work: Path, items: Sequence[NanoProblem], samples: int) -> list[list[str]]:
-    """The sampled solutions of the test problems, kept in samples.json for later runs."""
+def test_samples(work: Path, net: LM, items: Sequence[NanoProblem], n: int) -> list[list[str]]:
+    """n sampled solutions of each test problem, kept in samples.json for later runs."""
     file = work / "samples.json"
     if not file.exists():
-        texts = complete(load_lm(work), load_tokenizer(work), items, samples, seed=12345)
+        texts = complete(net, load_tokenizer(work), items, n, seed=12345)
         _write_json(file, texts)
     kept: list[list[str]] = json.loads(file.read_text(encoding="utf-8"))
     return kept
 
 
-def evaluate(work: Path, n: int, samples: int) -> dict[str, Any]:
+def evaluate(
+    work: Path, n: int, samples: int, shape: Callable[[int], Shape] = Shape
+) -> dict[str, Any]:
     """Measure the LM and the PRM on `n` test problems; writes eval.json."""
     tokenizer, items = load_tokenizer(work), list(problems(n))
-    texts = test_samples(work, items, samples)
+    texts = test_samples(work, load_lm(work, shape), items, samples)
     pairs = [(item.question, text) for item, row in zip(items, texts, strict=True) for text in row]
     scores = score(load_prm(work), tokenizer, pairs)
     rows, steps = [], []
@@ -492,9 +494,9 @@ def load_tokenizer(work: Path) -> Tokenizer:
     return Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
 
 
-def load_lm(work: Path) -> LM:
+def load_lm(work: Path, shape: Callable[[int], Shape] = Shape) -> LM:
     """The chosen language model, lm.safetensors."""
-    net = LM(Shape(vocab=load_tokenizer(work).get_vocab_size()))
+    net = LM(shape(load_tokenizer(work).get_vocab_size()))
     net.load_state_dict(load_file(str(work / "lm.safetensors")))
     return net.eval()
 
@@ -506,11 +508,11 @@ def load_prm(work: Path) -> PRM:
     return net.eval()
 
 
-def export(work: Path, kind: str, folder: Path) -> None:
+def export(work: Path, kind: str, folder: Path, sizes: Callable[[int], Shape] = Shape) -> None:
     """Write `kind` ("lm" or "prm") in the Hugging Face layout to `folder`."""
     tokenizer = load_tokenizer(work)
     save_tokenizer(tokenizer, folder)
-    shape = (Shape if kind == "lm" else prm_shape)(tokenizer.get_vocab_size())
+    shape = sizes(tokenizer.get_vocab_size())
     end, stop = tokenizer.token_to_id(SPECIALS[0]), tokenizer.token_to_id(SPECIALS[2])
     config: dict[str, Any] = {
         "architectures": ["Qwen2ForCausalLM" if kind == "lm" else "Qwen2ForProcessRewardModel"],
@@ -554,8 +556,8 @@ def export(work: Path, kind: str, folder: Path) -> None:
     (folder / "model.safetensors").chmod(0o644)
 
 
-def fill_card(card: Path, result: dict[str, Any]) -> None:
-    """Write the measured numbers between the marks of the model card."""
+def fill_card(card: Path, result: dict[str, Any], mark: str = "<!-- measured -->") -> None:
+    """Write the measured numbers of the model card, between `mark` and the end that follows."""
     lines = ["| measure | value | 95 % interval |", "|---|---|---|"]
     for name, value in result.items():
         if isinstance(value, list) and len(value) == 3:
@@ -566,10 +568,10 @@ def fill_card(card: Path, result: dict[str, Any]) -> None:
     lines += ["| operations | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for count, row in result["by operations"].items():
         lines.append(f"| {count} | " + " | ".join(f"{row[name]:g}" for name in names) + " |")
-    head, rest = card.read_text(encoding="utf-8").split("<!-- measured -->")
-    tail = rest.split("<!-- end -->")[1]
+    head, rest = card.read_text(encoding="utf-8").split(mark)
+    tail = rest.split("<!-- end -->", 1)[1]
     body = "\n".join(lines)
-    text = f"{head}<!-- measured -->\n\n{body}\n\n<!-- end -->{tail}"
+    text = f"{head}{mark}\n\n{body}\n\n<!-- end -->{tail}"
     card.write_text(text, encoding="utf-8")
 
 
@@ -618,8 +620,8 @@ def run_stage(stage: str, args: argparse.Namespace) -> None:
     elif stage == "eval":
         print(json.dumps(evaluate(work, args.eval_problems, args.eval_samples), indent=2))
     else:
-        for kind in ("lm", "prm"):
-            export(work, kind, args.out / kind)
+        export(work, "lm", args.out / "lm")
+        export(work, "prm", args.out / "prm", prm_shape)
         card = args.out.parent / "README.md"
         if card.exists():
             fill_card(card, json.loads((work / "eval.json").read_text(encoding="utf-8")))

@@ -1,8 +1,9 @@
 """`nano`, the embedded models: small language models that run in this process, on NumPy alone.
 
 They exist so that searches, tests and examples meet real sampling without a GPU or a server.
-`nano()` is the generator of recipes: `nano` writes solutions, `nano_think` thinks before it
-answers. `StepModel` scores the steps of nano's solutions.
+`nano()` is the generator of recipes: `nano` writes solutions, `nano_draft` does so with fewer
+parameters and more errors, `nano_think` thinks before it answers. `StepModel` scores the steps of
+nano's solutions.
 
 **Determinism.** A call's tokens and logprobs are a function of checkpoint, prompt, parameters and
 seed alone, bit for bit on one machine: what else is in the batch, when the call joined it, whether
@@ -41,13 +42,15 @@ from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.thinking import Thinking
 from reasoning.tree import Sample
 
-__all__ = ["THINKER", "WEIGHTS", "Nano", "StepModel", "nano"]
+__all__ = ["DRAFT", "THINKER", "WEIGHTS", "Nano", "StepModel", "nano"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "lm"
 """The checkpoint of `nano`, which comes with the package."""
 THINKER = WEIGHTS.parent / "think"
 """That of `nano_think`."""
-_MODELS = {"nano": WEIGHTS, "nano_think": THINKER}
+DRAFT = WEIGHTS.parent / "draft"
+"""That of `nano_draft`."""
+_MODELS = {"nano": WEIGHTS, "nano_draft": DRAFT, "nano_think": THINKER}
 
 _DOCUMENT = "<|endoftext|>"
 """What stands before a text that has no prompt."""
@@ -55,7 +58,7 @@ _DOCUMENT = "<|endoftext|>"
 
 def nano(
     *,
-    model: Literal["nano", "nano_think"] = "nano",
+    model: Literal["nano", "nano_draft", "nano_think"] = "nano",
     path: str | Path | None = None,
     max_batch: int = 64,
     cache_tokens: int = 32768,
@@ -65,7 +68,8 @@ def nano(
 ) -> Nano:
     """An embedded model as a generator.
 
-    model: which one; nano_think thinks between <think> and </think> before it answers.
+    model: which one; nano_draft is a small one to draft for nano, nano_think thinks between <think>
+    and </think> before it answers.
     path: in its place, a checkpoint folder in Hugging Face layout (Qwen2, byte-level BPE), which is
     computed in float32.
     max_batch: calls computed at once; more of them wait in line, first come first served.
