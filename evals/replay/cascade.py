@@ -25,6 +25,7 @@ from evals.statistics.intervals import (
     quantile_interval,
 )
 from reasoning.errors import RecipeError
+from searchers.kernels.deferral import features
 
 NDInts: TypeAlias = NDArray[np.intp]
 By: TypeAlias = Literal["agreement", "logprob", "score", "tokens", "gain"]
@@ -227,11 +228,11 @@ def _sureness(
         if not np.isfinite(columns[by]).any():
             raise RecipeError(f"--by {by}: no sample of the small model has any")
         return -columns[by] if by == "tokens" else columns[by], {}
-    features = {"intercept": np.ones(len(answers)), "tokens": columns["tokens"] / 1000}
-    if np.isfinite(columns["logprob"]).all():
-        features["logprob"] = columns["logprob"]
-    x, gain = np.stack([*features.values()], axis=1), right[:, 1] - right[:, 0]
-    rule = dict(zip(features, fitted(x, gain, problem).tolist(), strict=True))
+    told = bool(np.isfinite(columns["logprob"]).all())
+    known = [features(a.logprob if told else None, a.tokens) for a in answers]
+    x = np.array([[*row.values()] for row in known])
+    gain = right[:, 1] - right[:, 0]
+    rule = dict(zip(map(str, known[0]), fitted(x, gain, problem).tolist(), strict=True))
     return -held_out(x, gain, problem), rule
 
 

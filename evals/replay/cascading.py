@@ -14,8 +14,10 @@ from rich.table import Table
 
 from evals.replay.cascade import By, Units, area, at, curve, paired
 from evals.replay.grades import Grades
+from evals.replay.samples import Recording
 from evals.replay.show import console, kind_of, pairs_of
 from evals.replay.sources import load
+from evals.report.text import no_mathtext
 from reasoning.cli.show import plain
 from reasoning.errors import RecipeError, StoreError
 
@@ -29,14 +31,18 @@ def main(
     prices: str = "1,1",
     out: str | Path | None = None,
     where: Sequence[str] = (),
+    samples_of: str | None = None,
+    large_where: Sequence[str] = (),
+    large_samples_of: str | None = None,
     max_tokens: int | None = None,
     logit: bool = False,
     answers: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Show the curve and write it to `cascade.json`, which holds what it returns.
+    """Show the curve and write `cascade.json`, which holds what it returns.
 
-    Raises UserError for recordings or options that cannot be used.
+    `cascade.csv` has every threshold, `cascade.png` the picture. `where` is for both recordings
+    unless there is a `large_where`. Raises UserError for recordings or options that cannot be used.
     """
     if by is not None and by not in get_args(By):
         raise RecipeError(f"--by is one of {', '.join(get_args(By))}, not {by!r}")
@@ -45,7 +51,11 @@ def main(
     read: dict[str, Any] = {"max_tokens": max_tokens, "logit": logit, "answers": kind_of(answers)}
     grades = Grades(folder / "grades.jsonl")
     first, second = [
-        load(path, where=pairs_of(where), grades=grades, **read) for path in (small, large)
+        load(path, where=pairs_of(kept), strategy=of, grades=grades, **read)
+        for path, kept, of in (
+            (small, where, samples_of),
+            (large, large_where or where, large_samples_of),
+        )
     ]
     kind = cast("By | None", by)
     units, told_by, rule = paired(first, second, by=kind, k=votes, prices=_prices(prices))
@@ -58,19 +68,29 @@ def main(
         "votes": votes,
         "rule": rule,
         **_told(units, seed),
-        "notes": [*first.notes, *second.notes],
+        "notes": [note for recording in (first, second) for note in _notes(recording)],
     }
     show(found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=2, ensure_ascii=False)
         (folder / "cascade.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "cascade.csv").write_text(_lines(units), encoding="utf-8")
+        plot(units, found, folder / "cascade.png")
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be written: {error.strerror or error}; choose another --out"
         ) from error
-    console.print(f"{plain(str(folder))}: cascade.json", soft_wrap=True)
+    files = "cascade.json, cascade.csv, cascade.png"
+    console.print(f"{plain(str(folder))}: {files}", soft_wrap=True)
     return found
+
+
+def _notes(recording: Recording) -> list[str]:
+    notes = [f"{recording.name}: {note}" for note in recording.notes]
+    if guessed := sum(sample.guessed for sample in recording.drawn()):
+        notes.append(f"{recording.name}: tokens of {guessed:,} samples are estimated")
+    return notes
 
 
 def _prices(text: str) -> tuple[float, float]:
@@ -107,12 +127,48 @@ def _told(units: Units, seed: int) -> dict[str, Any]:
         "within_2_points": None
         if not len(near)
         else {
+            "threshold": float(t) if np.isfinite(t := whole.threshold[near[0]]) else None,
             "deferred": float(whole.deferred[near[0]]),
             "cost": float(whole.cost[near[0]]),
             "of_large": float(whole.cost[near[0]]) / cost if cost else None,
             "accuracy": float(whole.accuracy[near[0]]),
         },
     }
+
+
+def _lines(units: Units) -> str:
+    """The whole curve, a threshold a line; who is less sure is deferred."""
+    whole = curve(units)
+    rows = zip(whole.threshold, whole.deferred, whole.cost, whole.accuracy, strict=True)
+    lines = [",".join(f"{value:.6g}" for value in row) for row in rows]
+    return "\n".join(["threshold,deferred,cost,accuracy", *lines, ""])
+
+
+def plot(units: Units, found: Mapping[str, Any], path: Path) -> None:
+    """Accuracy over cost at every threshold with its 95 % band, and the two models alone."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    whole = curve(units)
+    some = np.unique(np.linspace(0, len(whole.cost) - 1, 200).astype(int))
+    means = at(units, whole.threshold[some].tolist())
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(whole.cost, whole.accuracy, label=f"cascade by {found['by']}")
+    low, high = zip(*((mean.low, mean.high) for mean in means), strict=True)
+    axes.fill_between(whole.cost[some], low, high, alpha=0.1)
+    axes.plot(whole.cost, whole.alone(whole.cost), "--", color="grey", label="one or the other")
+    axes.plot(*whole.large, "s", color="grey", label="the large model alone")
+    small = whole.cost[0], whole.accuracy[0]
+    axes.plot(*small, "o", color="grey", label="the small model alone")
+    axes.set_xlabel("cost a problem: tokens times their price")
+    axes.set_ylabel("accuracy, 95 % band")
+    names = dict.fromkeys((found["small"], found["large"]))
+    axes.set_title(no_mathtext(f"{', then '.join(names)}: {found['problems']} problems"))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -142,7 +198,9 @@ def show(found: Mapping[str, Any]) -> None:
     if (near := found["within_2_points"]) and near["of_large"] is not None:
         lines.append(
             f"within 2 points of the large model: {near['deferred']:.0%} deferred, "
-            f"{near['of_large']:.0%} of its cost (the threshold was chosen on these problems)"
+            f"{near['of_large']:.0%} of its cost"
+            + ("" if near["threshold"] is None else f", at threshold {near['threshold']:.4g}")
+            + " (chosen on these problems)"
         )
     if found["rule"]:
         rule = ", ".join(f"{name}: {weight:.4g}" for name, weight in found["rule"].items())

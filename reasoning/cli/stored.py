@@ -165,6 +165,13 @@ def replay(
         str | None,
         typer.Option(help="A recording of a larger model, asked where SOURCE's is not sure."),
     ] = None,
+    large_where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="--where for the larger model's file [the same]."),
+    ] = None,
+    large_samples_of: Annotated[
+        str | None, typer.Option(help="--samples-of for the larger model's run [the fullest].")
+    ] = None,
     by: Annotated[
         str | None,
         typer.Option(help="What tells how sure: agreement, logprob, score, tokens, gain."),
@@ -197,6 +204,9 @@ def replay(
             prices=prices,
             out=out,
             where=where or (),
+            samples_of=samples_of,
+            large_where=large_where or (),
+            large_samples_of=large_samples_of,
             max_tokens=max_tokens,
             logit=logit,
             answers=answers,

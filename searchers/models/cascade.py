@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reasoning.search import Search
-from searchers.models.sureness import MEASURES, Asked, Feature, how_sure
+from searchers.kernels.deferral import Feature
+from searchers.models.sureness import MEASURES, Asked, how_sure
 
 AGGREGATOR = "first"
 MODELS = ("order",)
@@ -32,8 +33,9 @@ async def cascade(
     nats (-0.1); "answer": that of the answer's own tokens; "p_true": P(Yes) / (P(Yes) + P(No))
     behind `ask`, in a probe (.5); "verifier": the score (.5). Confidence of one model alone is the
     best rule only where the next one is right equally often everywhere; else use "gain": it goes on
-    if intercept + logprob * l + tokens * t / 1000, a fit of how much oftener the next one is right
-    (l the mean log-probability, t the tokens of the solution), is above -threshold (0).
+    if a fit of how much oftener the next one is right, intercept + logprob * l + tokens * t / 1000
+    + probability * p + entropy * H(p), is above -threshold (0). l is the mean log-probability, t
+    the tokens, p the probability of the whole solution, H(p) the entropy of it, nats.
 
     `reasoning replay SMALL --cascade LARGE` draws the whole curve from stored samples and fits the
     weights. The thresholds here are choices of ours: log-probabilities of two models do not

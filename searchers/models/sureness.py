@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from reasoning.aggregators import Candidate
 from reasoning.aggregators.certainty import mean_logprob
 from reasoning.aggregators.judging import share_of
 from reasoning.search import Search
 from reasoning.tree import Node
+from searchers.kernels.deferral import Feature, features
 from searchers.kernels.uncertainty import mean_over
-
-Feature: TypeAlias = Literal["intercept", "logprob", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,7 @@ async def by_verifier(search: Search, node: Node, asked: Asked) -> float | None:
 async def by_gain(search: Search, node: Node, asked: Asked) -> float | None:
     """Minus the gain that the rule expects of asking the next model."""
     del search
-    known: dict[Feature, float] = {"intercept": 1.0, "tokens": node.generated_tokens / 1000}
-    if (logprob := _mean(node)) is not None:
-        known["logprob"] = logprob
+    known = features(_mean(node), node.generated_tokens)
     if not asked.gain.keys() <= known.keys():
         return None
     return -sum(weight * known[name] for name, weight in asked.gain.items())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,8 +16,13 @@ from typer.testing import CliRunner
 
 from evals.replay.cascade import Units, area, at, curve, fitted, held_out, paired
 from evals.replay.samples import Drawn, Recording, Stored
+from reasoning.backends.formats import run_folder
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError
+from reasoning.runs.recipe import parse
+from reasoning.runs.run import run
+from reasoning.runs.store import Store
+from searchers.kernels.deferral import Feature
 
 
 def units(rows: list[tuple[int, float, float, float, float, float]]) -> Units:
@@ -189,5 +195,69 @@ def test_the_command(tmp_path: Path) -> None:
     found = json.loads((out / "cascade.json").read_text())
     assert found["large_alone"] == {"cost": 20.0, "accuracy": 0.75}
     assert [p["cost"] for p in found["points"]] == [5.0, 25.0]
+    curve_file = (out / "cascade.csv").read_text().splitlines()
+    assert curve_file == ["threshold,deferred,cost,accuracy", "-5,0,5,0.5", "inf,1,25,0.75"]
+    assert (out / "cascade.png").stat().st_size > 1000
     wrong = CliRunner().invoke(app, [*command, "--prices", "cheap"])
     assert "--prices takes two prices" in str(wrong.exception or wrong.output)
+
+
+def test_two_models_of_one_file(tmp_path: Path) -> None:
+    """What a recording does not count is estimated, and said."""
+
+    def sample(answer: str, **more: Any) -> dict[str, Any]:
+        return {"text": f"\\boxed{{{answer}}}", "finish_reason": "stop", **more}
+
+    rows = [
+        {"id": str(i), "question": "q", "answer": "1", "model": model, "samples": [found]}
+        for i in range(3)
+        for model, found in (
+            ("large", sample("1", n_tokens=7)),
+            ("small", sample("1" if i else "2")),
+        )
+    ]
+    path, out = tmp_path / "both.jsonl", tmp_path / "out"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["replay", str(path), "--cascade", str(path), "--out", str(out)]
+    which = ["--where", "model=small", "--large-where", "model=large"]
+    told = CliRunner().invoke(app, [*command, *which])
+    assert told.exit_code == 0, told.output
+    found = json.loads((out / "cascade.json").read_text())
+    assert found["large_alone"] == pytest.approx({"cost": 7.0, "accuracy": 1.0})
+    assert found["points"][0]["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert found["notes"] == ["both.jsonl: tokens of 3 samples are estimated"]
+
+
+def test_a_rule_fitted_to_a_run_is_what_the_searcher_goes_by(tmp_path: Path) -> None:
+    """Both models' samples are in one run; the searcher decides problem by problem by the rule."""
+    common: dict[str, Any] = {
+        "task": {"name": "nano", "n": 8, "difficulty": 2},
+        "generator": "nano",
+        "models": {"small": {"name": "nano", "model": "nano_draft"}},
+        "sampling": {"max_tokens": 80},
+    }
+    strategies = [
+        {"name": "large", "searcher": "self_consistency", "n": 2},
+        {"name": "small", "searcher": "ensemble", "members": ["small"], "n": 2},
+    ]
+    folder = tmp_path / "run"
+    asyncio.run(run(parse({**common, "strategies": strategies}), folder))
+    command = ["replay", str(folder), "--cascade", str(folder), "--out", str(tmp_path / "out")]
+    which = ["--samples-of", "small", "--large-samples-of", "large", "--by", "gain"]
+    told = CliRunner().invoke(app, [*command, *which])
+    assert told.exit_code == 0, told.output
+    rule = json.loads((tmp_path / "out" / "cascade.json").read_text())["rule"]
+    assert set(rule) == set(get_args(Feature))
+    cascade = {"searcher": "cascade", "order": ["small", ""], "by": "gain", "gain": rule}
+    again = tmp_path / "again"
+    asyncio.run(run(parse({**common, "strategies": [cascade]}), again))
+    for line in map(json.loads, (again / "results.jsonl").read_text().splitlines()):
+        tree = run_folder.load(Store(again).tree_path(line["strategy"], line["problem"]))
+        first = tree[(0,)].sample
+        assert first.logprobs is not None
+        mean, p = float(np.mean(first.logprobs)), float(np.exp(np.sum(first.logprobs)))
+        worth = rule["intercept"] + rule["logprob"] * mean + rule["probability"] * p
+        worth += rule["tokens"] * first.generated_tokens / 1000
+        worth += rule["entropy"] * -(p * np.log(p) + (1 - p) * np.log1p(-p))
+        silent = next(c for c in line["candidates"] if c["path"] == [0])["answer"] is None
+        assert (len(line["candidates"]) == 2) == (worth > 0 or silent)

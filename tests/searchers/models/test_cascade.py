@@ -19,6 +19,7 @@ from reasoning.testing.contracts import SEARCHER_CHECKS, Case
 from reasoning.testing.searcher_contract import check_other_process
 from reasoning.tree import Node, Sample, TopLogprobs
 from reasoning.verify import Verifier
+from searchers.kernels.deferral import features
 from searchers.kernels.uncertainty import mean_over, spelled
 from searchers.models.cascade import cascade
 
@@ -92,6 +93,25 @@ def test_the_rule_defers_for_the_gain_it_expects() -> None:
     assert run(SMALL, by="gain", gain=rule, thresholds=(-0.2,))[0] == "2"
     assert run(SMALL, by="gain", gain=rule, thresholds=(-0.22,))[0] == "1"
     assert run(SMALL, by="gain")[0] == "1"  # no rule expects no gain
+
+
+def test_what_a_rule_knows() -> None:
+    """Two tokens of mean -.3: the whole has probability e^-.6 = .549, entropy .688."""
+    found = features(-0.3, 2)
+    assert found == pytest.approx(
+        {
+            "intercept": 1,
+            "tokens": 0.002,
+            "logprob": -0.3,
+            "probability": 0.5488,
+            "entropy": 0.6884,
+        },
+        abs=1e-4,
+    )
+    assert features(None, 2) == {"intercept": 1, "tokens": 0.002}
+    assert features(0.0, 5)["entropy"] == features(-99.0, 99)["entropy"] == 0
+    assert run(SMALL, by="gain", gain={"entropy": 1.0}, thresholds=(-0.68,))[0] == "2"
+    assert run(SMALL, by="gain", gain={"probability": 1.0}, thresholds=(-0.56,))[0] == "1"
 
 
 def test_whoever_gave_no_answer_is_not_sure() -> None:
