@@ -100,11 +100,24 @@ def _within(value: Any, plugged: bool, environ: Mapping[str, str]) -> Iterator[N
         if value.get("name") == "journal" and value.get("path"):
             yield Need(f"write to the file {value['path']}", str(value["path"]))
         for key, inner in value.items():
+            if key == "steps" and isinstance(inner, list):  # a program of prompts: mostly texts
+                yield from _votes(inner)
+                continue
             names = key == "name" or str(key) in _PLUGS or (plugged and "name" not in value)
             number = isinstance(inner, int | float) and inner is not True
             if _CODE.search(str(key)) and inner and not number:
                 yield Need(f"let an engine load code: {key}={inner}", str(key))
             yield from _within(inner, names, environ)
+
+
+def _votes(statements: Any) -> Iterator[Need]:
+    """The aggregators of others that the statements of a program name."""
+    inside = statements.values() if isinstance(statements, Mapping) else statements
+    for inner in inside:
+        if isinstance(inner, Mapping) and "vote" in inner:
+            yield from _within({"aggregator": inner.get("by")}, False, {})
+        if isinstance(inner, Mapping | list):
+            yield from _votes(inner)
 
 
 def _keys(spec: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Need]:

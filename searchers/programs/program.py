@@ -1,7 +1,7 @@
 """Programs of prompts as data: see docs/programs.md. Those that ship: LAMBADA and ThinkSum (2022,
-arXiv:2212.13894, 2210.01293), Algorithm of Thoughts, IEP and COP (2023, arXiv:2308.10379,
-2310.12342, 2310.03309), STOC-ToT, DRAG and IterDRAG (2024, arXiv:2407.03687, 2410.04343), Syzygy
-and CoIn (2025, arXiv:2504.09566, 2502.11008)."""
+arXiv:2212.13894, 2210.01293), Algorithm of Thoughts, IEP, COP and Tree of Thoughts
+(2023, arXiv:2308.10379, 2310.12342, 2310.03309, 2305.10601), STOC-ToT, DRAG and IterDRAG (2024,
+arXiv:2407.03687, 2410.04343), Syzygy and CoIn (2025, arXiv:2504.09566, 2502.11008)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from searchers.programs.language.reading import digest, given, parse, read, ship
 from searchers.programs.language.statements import Program, Vote
 
 AGGREGATOR = "majority"
+MOST_TOLD = 1_000_000_000
+"""A bound on calls that still tells something."""
 
 
 async def program(
@@ -72,8 +74,10 @@ def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constan
         raise RecipeError(f"program {which.name or 'of the recipe'}: {error}") from None
     bound = most_calls(which, values, stated.get("retries", 1))
     calls = "as many calls as its votes ask for"
-    if bound is not None:
+    if bound is not None and bound <= MOST_TOLD:
         calls = f"at most {bound:,} call{'s' * (bound != 1)}"
+    elif bound is not None:
+        calls = f"by its bounds more than {MOST_TOLD:,} calls, which limits.calls bounds better,"
     plain = ", and one for a plain solution where it comes to nothing"
     return {
         "ASKS": models(which, values),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from reasoning.errors import unknown
+from searchers.programs.language.values import alike
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Reference: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -16,9 +17,8 @@ Template: TypeAlias = str
 """A text in which names stand in braces."""
 Expression: TypeAlias = Any
 """A template, a number, true or false, or a list or mapping of these."""
-Count: TypeAlias = (
-    Annotated[int, Field(ge=0, le=10_000)] | Annotated[str, Field(pattern=r"^\{[A-Za-z_]\w*\}$")]
-)
+Whole: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=10_000)]
+Count: TypeAlias = Whole | Annotated[str, Field(pattern=r"^\{[A-Za-z_]\w*\}$")]
 """A whole number, or a parameter in braces that is one."""
 
 PARSERS: Mapping[str, str | None] = {
@@ -80,7 +80,18 @@ class Parse(Part):
         ):
             if self.by == by and not getattr(self, name):
                 raise ValueError(f"the parser {by} needs its {name}, say {_EXAMPLES[by]}")
+        refuse_alike("options", self.options)
         return self
+
+
+def refuse_alike(what: str, texts: Iterable[str]) -> None:
+    """Raise ValueError for two texts that are the same to a program, or one that says nothing."""
+    known: dict[str, str] = {}
+    for text in texts:
+        if not (key := alike(text)) or key in known:
+            other = f" as {known[key]!r} does" if key else " nothing"
+            raise ValueError(f"{text!r} says{other}; {what} differ in more than capitals and marks")
+        known[key] = text
 
 
 _EXAMPLES = {

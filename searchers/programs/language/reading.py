@@ -91,17 +91,22 @@ _WHY = {
 }
 
 
+_LONG = 200
+"""Characters of a place that is told whole."""
+
+
 def _place(loc: tuple[int | str, ...]) -> str:
     """A place in the YAML; a statement's verb is told once where its value is meant."""
     told = ""
     last: int | str = ""
     for part in loc:
-        if isinstance(part, int):
+        if isinstance(part, int) and not isinstance(part, bool):
             told += f"[{part}]"
-        elif part != last and not part.startswith("constrained"):
+        elif part != last and not str(part).startswith("constrained"):
             told += f".{part}"
         last = part
-    return told.lstrip(".") or "the program"
+    told = told.lstrip(".") or "the program"
+    return told if len(told) <= _LONG else f"...{told[-_LONG:]}"
 
 
 def _fields(owner: str) -> list[str]:

@@ -17,6 +17,7 @@ from searchers.programs.language.parts import (
     Part,
     Reference,
     Template,
+    refuse_alike,
 )
 
 OPERATIONS = (
@@ -129,6 +130,11 @@ class Branch(Part):
     branch: Reference
     cases: Annotated[Mapping[str, Block], Field(min_length=1)]
     else_: Block = Field(alias="else")
+
+    @model_validator(mode="after")
+    def _differ(self) -> Branch:
+        refuse_alike("cases", self.cases)
+        return self
 
 
 class Vote(Part):

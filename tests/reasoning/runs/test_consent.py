@@ -33,6 +33,18 @@ def test_nothing_is_asked_for_what_does_no_harm() -> None:
         assert needs(load(name), {}) == []
 
 
+def test_programs_of_prompts_are_texts_but_for_who_votes() -> None:
+    steps: list[Any] = [
+        {"call": "one: two", "as": "answers"},
+        {"let": {"generator": "a:b", "check": ["c:d"], "by": "e:f"}},
+        {"for_each": "answers", "most": 2, "do": [{"vote": "answers", "as": "x", "by": "m:f"}]},
+        {"vote": "answers", "as": "x", "by": {"name": "n:g", "k": 2}},
+        {"vote": "answers", "as": "x", "by": "majority"},
+    ]
+    strategies = [{"searcher": "program", "steps": steps}]
+    assert asked(strategies=strategies) == ["import and call m:f", "import and call n:g"]
+
+
 @pytest.mark.parametrize(
     "recipe",
     [

@@ -120,7 +120,10 @@ def test_syzygy_is_one_greedy_reply_of_json() -> None:
 
 
 def test_syzygy_reads_latex_and_asks_again_when_the_answer_was_cut_off() -> None:
-    replies = ['{"solutions": ["x = \\frac{1}{2}", "so', '{"final_answer": "\\frac{1}{2}",}']
+    replies = [
+        '{"problem": "p", "solutions": ["x = \\frac{1}{2}", "so',
+        '{"final_answer": "\\frac{1}{2}",}',
+    ]
     model = Model(lambda said: replies[said.startswith("That cannot be used")])
     s = run("syzygy", model)
     assert (s.usage.calls, s.failures) == (2, [])
@@ -294,6 +297,48 @@ def test_a_rule_with_too_many_conditions_proves_nothing() -> None:
     )
 
 
+# ------------------------------------------------------------------------------------- tot_dfs
+
+
+def climber(verdicts: dict[str, str], complete: str = "") -> Callable[[str], str]:
+    """Proposes a and b behind every state; a state without a verdict is likely."""
+
+    def say(asked: str) -> str:
+        state = asked.partition(":\n")[2].partition("\n\n")[0].replace("\n", "")
+        if "Propose up to" in asked:
+            return "NONE" if state == complete != "" else "1. a\n2. b"
+        if "Can these be" in asked:
+            return verdicts.get(state, "likely")
+        return "\\boxed{1}"
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "complete", "path", "calls"),
+    [
+        ({}, "", "aa", 2 * 3 + 1),
+        ({"b": "sure", "ba": "impossible"}, "", "bb", 2 * 3 + 1),
+        ({"aa": "impossible", "ab": "impossible"}, "", "ba", 3 * 3 + 1),
+        ({}, "a", "a", 3 + 1 + 1),
+        ({"a": "impossible", "b": "impossible"}, "", None, 3 + 1),
+        (dict.fromkeys(("aa", "ab", "ba", "bb"), "impossible"), "", None, 3 * 3 + 1),
+    ],
+    ids=["straight", "surest first", "back", "complete", "dead at once", "dead all over"],
+)
+def test_tot_dfs_goes_back(
+    verdicts: dict[str, str], complete: str, path: str | None, calls: int
+) -> None:
+    model = Model(climber(verdicts, complete))
+    s = run("tot_dfs", model, depth=2, width=2)
+    assert (s.usage.calls, answers(s)) == (calls, ["1"])
+    if path is None:
+        assert model.heard[-1] == "q?"
+    else:
+        steps = model.heard[-1].partition("solution:\n")[2].partition("\n\n")[0]
+        assert steps.split() == list(path)
+
+
 # ------------------------------------------------------------------------------------ stoc_tot
 
 
@@ -437,6 +482,7 @@ BUSY: dict[str, Callable[[], Scripted]] = {
     "stoc_tot": lambda: Model(explorer(9)),
     "thinksum": lambda: Weigher(TABLE),
     "iterdrag": lambda: Model(asker(9)),
+    "tot_dfs": lambda: Model(climber({"aa": "impossible"})),
     "syzygy": lambda: Model(lambda _: '{"final_answer": "1"}'),
     "cop": lambda: Model(lambda a: "\n".join([*MINIMAL, *GOALS]) if "=>" in a else "\\boxed{1}"),
 }

@@ -190,6 +190,22 @@ def test_bodies_side_by_side() -> None:
     assert s.usage.critical_tokens == 4 + 6 + 1
 
 
+def test_a_body_keeps_what_it_sets() -> None:
+    """A list that it sets anew is its own, whatever is in it."""
+    steps = """
+    - {let: {xs: [a], ys: [b], n: "1"}}
+    - for_each: xs
+      most: 9
+      do: [{let: {ys: [c, d, e], n: "2"}}, {add: f, to: ys}, {add: g, to: xs}]
+    - for_each: xs
+      most: 9
+      do: [{let: {xs: text}}, {add: "{item}!", to: ys}]
+    - {emit: "{xs} | {ys} | {n}"}
+    """
+    s, _ = run(steps, {})
+    assert texts(s) == ["1. a\n2. g | 1. b\n2. a!\n3. g! | 1"]
+
+
 def test_a_body_that_comes_to_nothing_is_left_out() -> None:
     steps = """
     - {let: {said: []}}

@@ -108,6 +108,11 @@ def mistake(data: dict[str, Any], **params: Any) -> str:
         ([{"call": "q", "parse": {"regex": "(a+)+"}}], "steps[0].call.parse", "for ever"),
         ([{"call": "q", "parse": {"pick": "ruls"}}], "steps[0].call.parse", "unknown name 'ruls'"),
         ([{"emit": "x", "weight": "question"}], "steps[0].emit.weight", "no number"),
+        ([{"call": "q", "n": True}], "steps[0].call.n", "does not fit"),
+        ([{"call": "q", "parse": {"choice": ["a", "A."]}}], "steps[0].call.parse", "as 'a' does"),
+        ([{"call": "q", "parse": {"choice": ["a", "."]}}], "steps[0].call.parse", "says nothing"),
+        ([MARK, {"branch": "mark", "cases": {"yes": [], "Yes": []}, "else": []}], "steps[1].branch",
+         "as 'yes' does"),
         ([], "steps", "at least 1 item"),
     ],
 )  # fmt: skip
