@@ -76,39 +76,47 @@ class Asking:
         prompt = text_of(f.scope, s.call)
         shots = [(text_of(f.scope, x.ask), text_of(f.scope, x.say)) for x in s.shots]
         read = values.union(v.sources for v in (prompt, *(v for pair in shots for v in pair)))
-        ask = {
+        ask: dict[str, Any] = {
             "until": "end",
             "model": named(s.model, self.params),
             "sources": read,
             **set_of(s.sampling, self.params),
         }
-        turn = self.turn(f, prompt, shots)
+        ask["turn"] = self.turn(f, prompt, shots)
         if s.n is None:
-            said = await self.reply(s, f, f.view, turn, ask)
+            said = await self.reply(s, f, f.view, ask)
         else:
-
-            async def one(view: Search, _: int) -> Value | Spent | Failure:
-                try:
-                    return await self.reply(s, f, view, turn, ask)
-                except (Spent, Failure) as why:
-                    return why
-
-            n = f.view.affordable(self.count(s.n))
-            replies = await f.view.split(n, one) if n else []
-            said = values.listed([reply for reply in replies if isinstance(reply, Value)])
-            failed = [reply for reply in replies if isinstance(reply, Failure)]
-            if n and not said.data:
-                raise failed[0] if failed else Spent
-            for why in failed:
-                self.note(f.view, why)
+            said = values.listed(await self.several(s, f, ask))
+            if self.count(s.n) and not said.data:
+                raise Spent
         if s.as_ is not None:
             f.scope[s.as_] = said
 
-    async def reply(
-        self, s: Call, f: Frame, view: Search, turn: Turn | None, ask: Mapping[str, Any]
-    ) -> Value:
+    async def several(self, s: Call, f: Frame, ask: Mapping[str, Any]) -> list[Value]:
+        """Replies side by side, those that there are and that can be parsed, in their order."""
+        n = f.view.affordable(self.count(s.n or 0))
+        if s.parse is None and s.default is None:
+            nodes = await f.view.draws(f.at, n, land=f.view.emit if s.emit else None, **ask)
+            return [self.parsed(s, f, f.view, node) for node in nodes]
+
+        async def one(view: Search, _: int) -> Value | Spent | Failure:
+            try:
+                return await self.reply(s, f, view, ask)
+            except (Spent, Failure) as why:
+                return why
+
+        replies = await f.view.split(n, one) if n else []
+        said = [reply for reply in replies if isinstance(reply, Value)]
+        failed = [reply for reply in replies if isinstance(reply, Failure)]
+        if failed and not said:
+            raise failed[0]
+        for why in failed:
+            self.note(f.view, why)
+        return said
+
+    async def reply(self, s: Call, f: Frame, view: Search, ask: Mapping[str, Any]) -> Value:
         """One reply, parsed; one that cannot be is told so and asked for again."""
-        node = await view.draw(f.at, turn=turn, **ask)
+        node = await view.draw(f.at, **ask)
         for left in reversed(range(1 + self.retries)):
             if node is None:
                 break
@@ -119,7 +127,7 @@ class Asking:
                     if s.default is None:
                         raise Failure(f"{s.as_ or 'a reply'} could not be read: {why}") from None
                     break
-                node = await view.draw(node, turn=AGAIN.format(why=why), **ask)
+                node = await view.draw(node, **{**ask, "turn": AGAIN.format(why=why)})
                 continue
             if s.emit:
                 view.emit(node)

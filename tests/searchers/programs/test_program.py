@@ -19,6 +19,7 @@ from reasoning.runs.names import bind_searcher
 from reasoning.runs.plan import plan
 from reasoning.runs.recipe import load, parse, strategies
 from reasoning.search import Search
+from reasoning.testing import ToyGenerator, random_tree
 from searchers.programs.language.reading import parse as program
 
 QUESTION = Problem("p", "q?")
@@ -80,6 +81,21 @@ def test_the_question_alone_is_the_problem_as_it_is() -> None:
     plain = solve(problem, searcher="sample", generator=Scripted(say))
     assert seen[:3] == [["s", "1?", "1.", "q?"], ["s", "Other: q?"], ["s", "a q?", "b", "So"]]
     assert s.tree[(0,)].sample.to_json() == plain.tree[(0,)].sample.to_json()
+
+
+@pytest.mark.parametrize("limit", [None, 0, 5, 20])
+def test_the_question_n_times_is_self_consistency(limit: int | None) -> None:
+    """The same tree, cost and answer, at any limit."""
+    found = []
+    for how in (
+        {"searcher": "self_consistency", "n": 4},
+        {"searcher": "program", "steps": [{"call": "{question}", "n": 4, "emit": True}]},
+    ):
+        toy = random_tree(3, depth=5)
+        limits = {} if limit is None else {"tokens": limit}
+        result = solve(toy.problem, generator=ToyGenerator(toy), limits=limits, **how)
+        found.append((result.tree.to_jsonl(), result.usage, result.answer))
+    assert found[0] == found[1]
 
 
 def test_a_reply_that_cannot_be_parsed_is_told_so_and_asked_for_again() -> None:
