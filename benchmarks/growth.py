@@ -20,18 +20,20 @@ from pathlib import Path
 FIGURES = {
     "journal": "bytes on disk a token (ids, log-probabilities, text)",
     "resume": "MB in memory to go on with one of n problems in progress",
-    "store": "longest pause (s) while a tree of 16 samples of n tokens is stored",
+    "store": "longest pause (s) while a tree of 64 samples of n tokens is stored",
     "strategies": "MB on disk of n strategies that share 32 samples of 1000 tokens",
     "partial": "s for the best partial path of n steps of 250 tokens, none with an answer",
+    "stop": "s to read n streamed tokens, of which the last complete a stop string",
     "summary": "s for the summary of n problems with 64 samples",
     "weighted": "s for weighted@k of n problems with 64 samples",
 }
 SIZES = {
     "journal": 2000,
     "resume": 4,
-    "store": 5000,
+    "store": 1250,
     "strategies": 1,
     "partial": 50,
+    "stop": 2500,
     "summary": 25,
     "weighted": 10,
 }
@@ -67,14 +69,15 @@ def journal(folder, problems, samples, tokens):
     # A journal of a run's folder with so many entries, and how to open it again.
     from reasoning.backends.journal import Journal
     from reasoning.problem import Problem
-    of_folder = named("reasoning.backends.ledger:of_folder", "")
-    if of_folder:
+    Store = named("reasoning.runs.store:Store", "")
+    if Store:
         from reasoning.backends.ledger import Entry
-        kept = of_folder(folder / "journal")
+        kept = Store(folder).ledger()
         for p in range(problems):
             for s in range(samples):
                 kept.add(f"p{p}", f"k{s}", Entry(sample(tokens, p * samples + s), 1.0))
-        return lambda: of_folder(folder / "journal").of("p0")
+        kept.close()
+        return lambda: Store(folder).ledger().of("p0")
     else:
         lines = [
             {"version": 2, "problem": f"p{p}", "key": f"k{s}", "seconds": 1.0,
@@ -121,7 +124,7 @@ say(tracemalloc.get_traced_memory()[1] / 1e6)
     "store": """
 async def main():
     tree = RolloutTree("p")
-    for slot in range(16):
+    for slot in range(64):
         tree.add(tree.root, slot, sample(n, slot))
     pauses, over = [], False
     async def tick():
@@ -166,6 +169,30 @@ for step in range(n):
     node = search.tree.add(node, 0, Sample("word " * 250, finish="stop", generated_tokens=250))
 best = named("reasoning.search:Search.best_partial", "searchers.growing:_best_partial")
 timed(lambda: best(search, lambda node: 0.5))
+""",
+    "stop": """
+from functools import partial
+Answer = named("reasoning.backends.openai.answer:Answer", "")
+Reply = named("reasoning.http.connection:Reply", "reasoning.backends.openai.connection:Reply")
+words = [*[f" w{i}" for i in range(n - 2)], "\\nE", "ND"]
+events = [json.dumps({"choices": [{"index": 0, "text": word}]}).encode() for word in words]
+events[:] = [b"data: " + event + b"\\n\\n" for event in events]
+async def main():
+    answer, reply, stop = Answer(), Reply(), ("\\nEND",)
+    reply.status, reply.headers = 200, {b"content-type": b"text/event-stream"}
+    if hasattr(reply, "streamed"):
+        reply.streamed = True
+    if hasattr(answer, "until"):
+        look = partial(answer.until, stop)
+    else:
+        look = named("reasoning.backends.openai.generator:_stop_here", "")(answer, stop)
+    def work():
+        for event in events:
+            reply.body += event
+            over = look(reply)
+        assert over
+    timed(work)
+asyncio.run(main())
 """,
     "summary": """
 summarise = named("evals.statistics.summary:summarise", "evals.summary:summarise")
