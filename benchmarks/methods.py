@@ -1,4 +1,5 @@
-"""The table of docs/methods_think.md: strategies against votes and best-of-n, at equal tokens.
+"""The tables of docs/methods.md and docs/methods_think.md: strategies against votes and best-of-n,
+at equal tokens.
 
 ::
 
@@ -7,8 +8,9 @@
 
 A strategy is set beside the curve of each baseline over n, read off where it costs the same, linear
 in the logarithm of the mean cost: the difference in points with a paired bootstrap interval over
-problems. Cost is tokens generated, probed, and read or written by the verifier. A dash stands where
-a curve does not reach.
+problems. Cost is tokens generated (probes among them), read or written by the verifier, and read
+to choose: the prompt tokens beyond those of the baseline whose samples are chosen from, as if no
+prompt were cached. A dash stands where a curve does not reach.
 """
 
 from __future__ import annotations
@@ -24,17 +26,31 @@ from evals.report.load import Runs, StoredStrategy, load
 from evals.statistics.equal_compute import Points, at_equal_cost
 from evals.statistics.intervals import accuracy
 
-COST = ("generated_tokens", "probe_tokens", "verifier_tokens")
 BASELINES = ("self_consistency", "best_of_n")
 
 
-def points(strategies: Sequence[StoredStrategy], problems: Sequence[str]) -> Points:
-    """Results and costs, [problems, strategies]."""
-    rows = [[s.rows[p] for s in strategies] for p in problems]
+def points(
+    strategies: Sequence[StoredStrategy],
+    problems: Sequence[str],
+    drawn: StoredStrategy | None = None,
+) -> Points:
+    """Results and costs, [problems, strategies]; `drawn` has the samples that they choose from."""
+
+    def cost(strategy: StoredStrategy, problem: str) -> float:
+        usage = strategy.rows[problem].usage
+        read = usage["prompt_tokens"] - drawn.rows[problem].usage["prompt_tokens"] if drawn else 0.0
+        return usage["generated_tokens"] + usage.get("verifier_tokens", 0.0) + read
+
     return Points.of(
-        [[float(bool(row.correct)) for row in line] for line in rows],
-        [[sum(row.usage.get(name, 0.0) for name in COST) for row in line] for line in rows],
+        [[float(bool(s.rows[p].correct)) for s in strategies] for p in problems],
+        [[cost(s, p) for s in strategies] for p in problems],
     )
+
+
+def drawn_by(strategy: StoredStrategy, members: Sequence[StoredStrategy]) -> StoredStrategy | None:
+    """Of the baselines the one whose samples a strategy chooses from, by its name."""
+    found = (m for m in members if re.match(rf"{re.escape(m.name)}(?!\d)", strategy.name))
+    return next(found, None)
 
 
 def table(runs: Runs, baselines: Sequence[str] = BASELINES) -> list[str]:
@@ -55,7 +71,8 @@ def table(runs: Runs, baselines: Sequence[str] = BASELINES) -> list[str]:
     ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for strategy in runs.strategies:
-        mine = points([strategy], problems)
+        members = [member for sweep in sweeps.values() for member in sweep]
+        mine = points([strategy], problems, drawn_by(strategy, members))
         value = accuracy(mine.values[:, 0].tolist())
         generated = np.mean([strategy.rows[p].usage["generated_tokens"] for p in problems])
         cells = [

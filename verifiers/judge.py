@@ -26,10 +26,10 @@ from reasoning.runs import names
 from reasoning.search import Retry, Search
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
-from reasoning.session import start
 from reasoning.tree import Node, Sample
-from reasoning.verify import Reduction, Scores, Verifier
+from reasoning.verify import Reduction, Scores
 from verifiers.engines import listwise
+from verifiers.engines.asking import Asking
 
 PROMPT = """\
 Judge a proposed solution of a problem.
@@ -118,7 +118,7 @@ def judge(
 
 
 @dataclass(eq=False)
-class Judge(Verifier):
+class Judge(Asking):
     """Asks for verdicts, and meters all that the judging model reads and writes.
 
     What it read in a call that was cancelled or failed is not known, and not counted. `words` are
@@ -141,20 +141,6 @@ class Judge(Verifier):
     together: int
 
     name = "judge"
-    text_only = True
-
-    @property
-    def notes(self) -> list[str]:
-        return list(self.generator.notes)
-
-    @property
-    def version(self) -> str | None:
-        return self.generator.version
-
-    @property
-    def parameters(self) -> float | None:
-        """Of the judging model, None if it does not say."""
-        return self.generator.parameters
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         """Raises VerificationError if the path has no text, or no verdict was given.
@@ -227,17 +213,14 @@ class Judge(Verifier):
 
     async def astart(self) -> None:
         """Get the judging model ready. Raises RecipeError if it cannot do what is asked of it."""
-        await start(self.generator)
+        await super().astart()
         await self._goes_on()
 
     async def describe(self) -> Mapping[str, str]:
         """What the judging model's generator says of itself. Raises what a call raises."""
-        facts = await self.generator.describe()
+        facts = await super().describe()
         await self._goes_on()
-        return {f"judge's {name}": value for name, value in facts.items()}
-
-    async def aclose(self) -> None:
-        await self.generator.aclose()
+        return facts
 
     async def _goes_on(self) -> bool:
         """Whether the judging model goes on from its own text; a server is asked, once.

@@ -4,6 +4,7 @@
 
     python -m benchmarks.training.eval_nano_think  # the shipped model, on NumPy; a few minutes
     python -m benchmarks.training.eval_nano_think --path FOLDER --split train --seed 9  # to choose
+    python -m benchmarks.training.eval_nano_think --verdicts  # these alone
     python -m benchmarks.training.eval_nano_think --generator '{"name": "vllm", "model": ...}'
 
 It prints a table in Markdown: accuracy with, without and with some thinking, how well its verdicts
@@ -55,11 +56,17 @@ class Attempt:
     """P(Yes) against P(No) in a second turn."""
     judged: float | None
     """The same by verifier judge, in its own prompt."""
-    named: bool
+    challenged: float | None
+    """By verifier challenge: 1 if the answer stays when it is told that it is wrong, else 0."""
+    again: bool
+    """Whether its greedy answer to the bare question is the same."""
+    checking: int
+    """Tokens that the challenge has generated and read."""
+    named: bool = False
     """Right in the end, if its first error is named and it is revised; as it is if it is right."""
-    unnamed: bool
+    unnamed: bool = False
     """The same with no word on where the error is."""
-    own: bool
+    own: bool = False
     """The same with the error that the model itself finds; right attempts are revised, too."""
 
 
@@ -81,26 +88,34 @@ def right(item: Program, node: Node | None) -> bool:
 class Measuring:
     """Everything that is asked of one generator."""
 
-    def __init__(self, generator: Generator, judge: Any, attempts: int) -> None:
-        self.generator, self.judge, self.attempts = generator, judge, attempts
+    def __init__(
+        self, generator: Generator, verifiers: dict[str, Any], attempts: int, whole: bool = True
+    ) -> None:
+        self.generator, self.verifiers = generator, verifiers
+        self.attempts, self.whole = attempts, whole
         self.sampling = Sampling(MOST)
 
     def search(self, item: Program, seed: int) -> Search:
         problem = Problem(item.id, item.question, gold=item.answer)
         return Search(
-            problem, self.generator, verifier=self.judge, sampling=self.sampling, seed=seed
+            problem, self.generator, verifiers=self.verifiers, sampling=self.sampling, seed=seed
         )
 
     async def row(self, item: Program) -> Row:
         """All that is measured on one problem."""
         found = Row(item)
-        for i, tokens in enumerate(BUDGETS):
+        for i, tokens in enumerate(BUDGETS if self.whole else ()):
             found.curve.append(await self.emitted(item, 100 + i, truncated_answer, tokens=tokens))
-        for waits in (0, 1, 2):
+        for waits in (0, 1, 2) if self.whole else ():
             found.waited.append(await self.emitted(item, 200, budget_forcing, waits=waits))
         search = self.search(item, 0)
-        for node in await search.draws(search.root, self.attempts, until="end"):
-            found.attempts.append(await self.attempt(search, item, node))
+        nodes = await search.draws(search.root, self.attempts, until="end")
+        greedy = await search.draw(search.root, until="end", temperature=0.0)
+        for node in nodes:
+            attempt = await self.judged(search, item, node, greedy)
+            if self.whole:
+                await self.revise(search, item, node, attempt)
+            found.attempts.append(attempt)
         return found
 
     async def emitted(
@@ -111,29 +126,36 @@ class Measuring:
         await searcher(search, **params)
         return any(right(item, c.node) for c in search.candidates)
 
-    async def attempt(self, search: Search, item: Program, node: Node) -> Attempt:
-        """Judged and revised."""
-        is_right, error = right(item, node), first_error(item, node.text)
-        await search.score(node)
-        named = unnamed = is_right
-        if not is_right:
-            unnamed = right(item, await self.draw(search, node, task.UNNAMED_TURN))
-            if error is not None:
-                ask = task.NAMED_TURN.format(step=error)
-                named = right(item, await self.draw(search, node, ask))
-        own = is_right
-        critique = await self.draw(search, node, task.CRITIQUE_TURN)
-        if critique is not None and "wrong" in critique.sample.text:
-            own = right(item, await self.draw(search, critique, task.REVISE_TURN))
+    async def judged(
+        self, search: Search, item: Program, node: Node, greedy: Node | None
+    ) -> Attempt:
+        """An attempt and the verdicts on it."""
+        await search.score(node, verifier="judge")
+        before = search.usage.verifier_tokens
+        await search.score(node, verifier="challenge")
         return Attempt(
-            is_right,
+            right(item, node),
             node.generated_tokens,
             await self.verdict(search, node),
-            search.reward(node),
-            named,
-            unnamed,
-            own,
+            search.reward(node, "judge"),
+            search.reward(node, "challenge"),
+            greedy is not None and answer_of(greedy.text) == answer_of(node.text),
+            search.usage.verifier_tokens - before,
         )
+
+    async def revise(self, search: Search, item: Program, node: Node, attempt: Attempt) -> None:
+        """What revising it comes to."""
+        error = first_error(item, node.text)
+        attempt.named = attempt.unnamed = attempt.own = attempt.right
+        if not attempt.right:
+            attempt.unnamed = right(item, await self.draw(search, node, task.UNNAMED_TURN))
+            if error is not None:
+                ask = task.NAMED_TURN.format(step=error)
+                attempt.named = right(item, await self.draw(search, node, ask))
+        critique = await self.draw(search, node, task.CRITIQUE_TURN)
+        if critique is not None and "wrong" in critique.sample.text:
+            again = await self.draw(search, critique, task.REVISE_TURN)
+            attempt.own = right(item, again)
 
     async def draw(self, search: Search, node: Node, turn: str) -> Node | None:
         """The model's answer to a turn."""
@@ -149,11 +171,8 @@ class Measuring:
         return 1 / (1 + math.exp(min(700.0, no - yes)))
 
 
-async def measure(
-    generator: Generator, judge: Any, items: Iterable[Program], attempts: int
-) -> list[Row]:
+async def measure(measuring: Measuring, items: Iterable[Program]) -> list[Row]:
     """The rows of these problems."""
-    measuring = Measuring(generator, judge, attempts)
     queue: list[Callable[[], Coroutine[Any, Any, Row]]] = [
         partial(measuring.row, item) for item in items
     ]
@@ -181,32 +200,53 @@ def table(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
         return fmean(float(getattr(a, name)) for a in row.attempts)
 
     lines = [shares("accuracy, thinking to the end", lambda row: mean(row, "right"))]
-    for i, tokens in enumerate(BUDGETS):
+    for i, tokens in enumerate(BUDGETS if rows[0].curve else ()):
         label = f"accuracy, {tokens} tokens of thinking" if tokens else "accuracy, no thinking"
         lines.append(shares(label, lambda row, i=i: float(row.curve[i])))  # type: ignore[misc]
-    for waits in (0, 1, 2):
+    for waits in range(len(rows[0].waited)):
         name = f'accuracy, "Wait" {waits} times'
         lines.append(shares(name, lambda row, i=waits: float(row.waited[i])))  # type: ignore[misc]
     every = [(row.item.id, attempt) for row in rows for attempt in row.attempts]
     ids, answers = [i for i, _ in every], [a.right for _, a in every]
-    told = {"second turn": [a.verdict for _, a in every]}
-    if all(a.judged is not None for _, a in every):
-        told["verifier judge"] = [a.judged or 0.0 for _, a in every]
-    for name, scores in told.items():
+    told: dict[str, list[float | None]] = {
+        "its verdict at once, second turn": [a.verdict for _, a in every],
+        "its verdict at once, verifier judge": [a.judged for _, a in every],
+        "its standing by it, verifier challenge": [a.challenged for _, a in every],
+        "its greedy answer being the same": [float(a.again) for _, a in every],
+    }
+    for name, given in told.items():
+        scores = [0.5 if score is None else score for score in given]  # None: nobody can say
         if found := auroc_interval(scores, answers, ids):
             row = (f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}")
-            lines.append((f"AUROC of its verdict, {name}", *row))
-    lines += [
-        shares("right after revising, error named", lambda row: mean(row, "named")),
-        shares("right after revising, not named", lambda row: mean(row, "unnamed")),
-        shares("right after revising by its own critique", lambda row: mean(row, "own")),
-    ]
-    lengths = sorted(a.tokens for _, a in every)
-    tenth = [lengths[int(len(lengths) * q)] for q in (0.1, 0.5, 0.9)]
-    lines.append(
-        ("tokens of an attempt, median", str(tenth[1]), f"{tenth[0]} to {tenth[2]} (80 %)")
-    )
+            lines.append((f"AUROC of {name}", *row))
+    if rows[0].curve:
+        lines += [
+            shares("right after revising, error named", lambda row: mean(row, "named")),
+            shares("right after revising, not named", lambda row: mean(row, "unnamed")),
+            shares("right after revising by its own critique", lambda row: mean(row, "own")),
+        ]
+    for name, counts in (
+        ("tokens of an attempt", sorted(a.tokens for _, a in every)),
+        ("tokens read and written by a challenge", sorted(a.checking for _, a in every)),
+    ):
+        low, middle, high = (counts[int(len(counts) * q)] for q in (0.1, 0.5, 0.9))
+        lines.append((f"{name}, median", str(middle), f"{low} to {high} (80 %)"))
     return lines
+
+
+def verifiers_of(generator: Generator, spec: dict[str, Any]) -> dict[str, Any]:
+    """The model as a judge at once, and challenged."""
+    asked = {
+        "judge": {"prompt": task.JUDGE_PROMPT, "both": True},
+        "challenge": {"turn": task.UNNAMED_TURN},
+    }
+    found = {
+        name: names.build("verifier", {"name": name, "generator": spec, **options})
+        for name, options in asked.items()
+    }
+    for verifier in found.values():
+        verifier.generator = generator
+    return found
 
 
 def main() -> None:
@@ -216,6 +256,7 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=2, help="attempts at each")
     parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--seed", type=int, default=0, help="of the problems")
+    parser.add_argument("--verdicts", action="store_true", help="verdicts on attempts alone")
     parser.add_argument("--path", type=Path, help="a checkpoint instead of the shipped one")
     parser.add_argument("--generator", type=json.loads, help="a generator's mapping, as JSON")
     args = parser.parse_args()
@@ -227,11 +268,10 @@ def main() -> None:
     async def run() -> list[Row]:
         await generator.astart()
         try:
-            asked = {"name": "judge", "prompt": task.JUDGE_PROMPT, "both": True}
-            judge = names.build("verifier", {**asked, "generator": spec})
-            judge.generator = generator
             items = task.problems(args.n, split=args.split, seed=args.seed)
-            return await measure(generator, judge, items, args.attempts)
+            verifiers = verifiers_of(generator, spec)
+            measuring = Measuring(generator, verifiers, args.attempts, not args.verdicts)
+            return await measure(measuring, items)
         finally:
             await generator.aclose()
 

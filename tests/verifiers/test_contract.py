@@ -72,6 +72,10 @@ ROWS: dict[str, tuple[Callable[[Any], Verifier], dict[str, Any]]] = {
         lambda _: build("judge", generator="nano", both=True),
         {"longest": 5_000, "texts": ("", "no answer here", "\ud800")},
     ),
+    "challenge": (
+        lambda _: build("challenge", generator=Scripted([r"\boxed{89}", "So 88"]), n=2),
+        {"longest": 20_000},
+    ),
     "python": (
         lambda _: build("python"),
         {"problem": TESTED, "texts": ("```python\nx = 1\n```", "\ud800"), "longest": 0},
