@@ -93,7 +93,7 @@ def solution(item: Program, slip: int) -> str:
     return f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{{value}}}."
 
 
-def test_nano_think_stands_by_what_is_right() -> None:
+def test_nano_think_rather_stands_by_what_is_right() -> None:
     verifier = make({"name": "nano", "model": "nano_think"}, turn=task.UNNAMED_TURN)
     stood = [0.0, 0.0]
     for item in problems(12):
@@ -103,5 +103,4 @@ def test_nano_think_stands_by_what_is_right() -> None:
             stood[slip] += found.steps[0]
             assert found.tokens > 60  # the question, the solution and the revision
     asyncio.run(verifier.aclose())
-    assert stood[0] >= 10
-    assert stood[1] <= 2
+    assert stood[0] - stood[1] >= 6
