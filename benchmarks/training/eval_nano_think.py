@@ -112,10 +112,8 @@ class Measuring:
         nodes = await search.draws(search.root, self.attempts, until="end")
         greedy = await search.draw(search.root, until="end", temperature=0.0)
         for node in nodes:
-            attempt = await self.judged(search, item, node, greedy)
-            if self.whole:
-                await self.revise(search, item, node, attempt)
-            found.attempts.append(attempt)
+            revised = await self.revised(search, item, node) if self.whole else ()
+            found.attempts.append(await self.judged(search, item, node, greedy, revised))
         return found
 
     async def emitted(
@@ -127,9 +125,14 @@ class Measuring:
         return any(right(item, c.node) for c in search.candidates)
 
     async def judged(
-        self, search: Search, item: Program, node: Node, greedy: Node | None
+        self,
+        search: Search,
+        item: Program,
+        node: Node,
+        greedy: Node | None,
+        revised: Sequence[bool],
     ) -> Attempt:
-        """An attempt and the verdicts on it."""
+        """An attempt, the verdicts on it and what revising it came to."""
         await search.score(node, verifier="judge")
         before = search.usage.verifier_tokens
         await search.score(node, verifier="challenge")
@@ -141,21 +144,22 @@ class Measuring:
             search.reward(node, "challenge"),
             greedy is not None and answer_of(greedy.text) == answer_of(node.text),
             search.usage.verifier_tokens - before,
+            *revised,
         )
 
-    async def revise(self, search: Search, item: Program, node: Node, attempt: Attempt) -> None:
-        """What revising it comes to."""
-        error = first_error(item, node.text)
-        attempt.named = attempt.unnamed = attempt.own = attempt.right
-        if not attempt.right:
-            attempt.unnamed = right(item, await self.draw(search, node, task.UNNAMED_TURN))
+    async def revised(self, search: Search, item: Program, node: Node) -> tuple[bool, bool, bool]:
+        """Right in the end: with the error named, not named, and found by itself."""
+        is_right, error = right(item, node), first_error(item, node.text)
+        named = unnamed = own = is_right
+        if not is_right:
+            unnamed = right(item, await self.draw(search, node, task.UNNAMED_TURN))
             if error is not None:
                 ask = task.NAMED_TURN.format(step=error)
-                attempt.named = right(item, await self.draw(search, node, ask))
+                named = right(item, await self.draw(search, node, ask))
         critique = await self.draw(search, node, task.CRITIQUE_TURN)
         if critique is not None and "wrong" in critique.sample.text:
-            again = await self.draw(search, critique, task.REVISE_TURN)
-            attempt.own = right(item, again)
+            own = right(item, await self.draw(search, critique, task.REVISE_TURN))
+        return named, unnamed, own
 
     async def draw(self, search: Search, node: Node, turn: str) -> Node | None:
         """The model's answer to a turn."""
