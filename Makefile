@@ -13,7 +13,7 @@ SERVING := transformers==5.24.*
 ENGINES := .venv-vllm
 PIP := $(ENGINES)/bin/python -m pip install -qq --no-compile
 
-.PHONY: demo test engines test-engines lint types clean
+.PHONY: demo test engines test-engines lint types docs clean
 
 demo: $(READY)  ## set up, then run the main job on the embedded model
 	$(BIN)/reasoning run recipes/quickstart.yaml --out runs/quickstart
@@ -31,6 +31,10 @@ lint: $(DEV)
 
 types: $(DEV)
 	$(BIN)/mypy
+
+docs: $(DEV)  ## the pages as a site, build/site/index.html; a warning is an error
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 clean:
 	rm -rf $(VENV) $(ENGINES) runs build *.egg-info

@@ -125,7 +125,30 @@ class Service(ModuleType):
             return lambda function: function
 
 
-@pytest.mark.parametrize("page", sorted({b.page for b in blocks("python")}), ids=lambda p: p.name)
+CODE = sorted({b.page for b in blocks("python")})
+ADDING = [page for page in CODE if page.parent.name == "adding"]
+TUTORIALS = [page for page in CODE if page.parent.name == "tutorials"]
+"""Their code stands on their commands: see test_tutorials.py."""
+
+
+@pytest.mark.parametrize("page", ADDING, ids=lambda p: p.name)
+def test_what_is_added_keeps_what_is_promised(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page's code as a file of somebody's, with the tests that it shows."""
+    text = "\n\n".join(b.text for b in blocks("python") if b.page == page)
+    name = f"added_{page.stem}"
+    (tmp_path / f"{name}.py").write_text(f"import reasoning\n{text}", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    added = importlib.import_module(name)
+    for test in [value for key, value in vars(added).items() if key.startswith("test_")]:
+        test()
+    sys.modules.pop(name)
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in CODE if p not in (*ADDING, *TUTORIALS)], ids=lambda p: p.name
+)
 def test_code_runs(
     page: Path,
     tmp_path: Path,
@@ -246,6 +269,7 @@ def test_commands_are_commands(page: str, line: str) -> None:
 SHOWN = frozenset(
     {
         *("searchers/my_search.py", "recipes/my_search.yaml", "verifiers/brevity.py"),
+        *("verifiers/shown.py", "reasoning/aggregators/careful.py"),
         *("reasoning/best_of_n", "reasoning/quickstart/self_consistency-n", "reasoning/reasoning"),
     }
 )
