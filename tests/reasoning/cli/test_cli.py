@@ -41,7 +41,7 @@ def test_run_prints_a_table_and_writes_the_files(recipe: Path, tmp_path: Path) -
     assert "self_consistency-n=4" in done.stdout
     names = {path.name for path in (tmp_path / "run").iterdir()}
     files = {"manifest.json", "results.jsonl", "summary.json", "accuracy.png"}
-    assert names == files | {"trees", "samples"}
+    assert names == files | {"trees", "samples", "calls"}
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["problems"] == 3
     wanted = {
