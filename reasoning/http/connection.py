@@ -40,7 +40,7 @@ class Reply:
     `watch`, if given, is called whenever more of the body has come; if it says True the rest is not
     wanted, and the connection is closed. It does not see what a server says about an error. It may
     drop from the body what it has read. `streamed`: it comes as events, a line each. `patient`: it
-    does not matter when exactly they are read.
+    does not matter when exactly they are read. `size`: how many bytes came.
     """
 
     __slots__ = (
@@ -49,6 +49,7 @@ class Reply:
         "finished",
         "headers",
         "patient",
+        "size",
         "status",
         "streamed",
         "watch",
@@ -65,6 +66,7 @@ class Reply:
     def clear(self) -> None:
         """Forget what came: the request is sent once more."""
         self.status = 0
+        self.size = 0
         self.headers: dict[bytes, bytes] = {}
         self.body = bytearray()
         self.whole = False
@@ -173,6 +175,7 @@ class Connection(asyncio.Protocol):
         if self._reply is None:  # nothing was asked, or nobody listens any more
             self.close()
             return
+        self._reply.size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:

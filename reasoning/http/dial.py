@@ -49,7 +49,8 @@ class Dialer:
             if replica.addresses and replica.addresses[0] != address:
                 replica.addresses = [address, *(a for a in replica.addresses if a != address)]
             return connection
-        replica.addresses = []  # look the name up anew
+        if not replica.pinned:
+            replica.addresses = []  # look the name up anew
         raise problem or OSError(f"the name {replica.host!r} has no address")
 
     async def _look_up(self, host: str, port: int) -> list[str]:

@@ -6,67 +6,51 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from reasoning.clock import Handle
 from reasoning.errors import RecipeError, TransientError
 from reasoning.http.connection import Connection, Reply
+from reasoning.http.metrics import RANK
 from reasoning.http.reading import shown
-from reasoning.seeds import fold
+from reasoning.http.standing import Standing
 
 
-class Replica:
-    """One server: its address, its idle connections, and how much it can take."""
+class Replica(Standing):
+    """One server: where it is, how it stands with us, its idle connections.
 
-    def __init__(self, url: str, window: int) -> None:
+    url: its base URL. name: what people see of it. address: where it is called; empty to look its
+    host up. rank: which of its engines is called, if it has several. taken: calls it has answered.
+    """
+
+    def __init__(
+        self, url: str, window: int, *, name: str = "", address: str = "", rank: int | None = None
+    ) -> None:
+        super().__init__(name or url, window)
         parts = urlsplit(url)
         self.url = url
         self.tls = parts.scheme == "https"
         self.host = parts.hostname or ""
-        self.port = parts.port or (443 if self.tls else 80)
+        _, self.port = port_of(url)
         self.base = parts.path.rstrip("/")
         self.root = self.base.removesuffix("/v1")
-        self.most = window
-        self.window = float(window)
-        self.crowded = False
-        """It has refused a call while it held others: the window is about what it holds."""
-        self.busy = 0
+        self.rank = rank
+        self.pinned = bool(address)
+        self.addresses = [address] if address else []
         self.sent = 0
-        self.paused = 0.0
-        """No call before this time."""
-        self.failures = 0
-        """Attempts in a row that did not reach it, or that it refused while it held none."""
-        self.refused: set[int] = set()
+        self.taken = 0
+        self.refusals: set[int] = set()
         """The calls that it refused while it held none, by their digests, since it took one."""
-        self.refusing = False
-        """The last of these reached it."""
         self.breaks = False
         """It has ended an answer in the middle for the sake of another call."""
-        self.gone = 0.0
-        """When the first of these was made."""
-        self._heads: dict[str, bytes] = {}
         self.idle: list[Connection] = []
-        self.addresses: list[str] = []
+        self.number = 0
+        self.version = 0
+        self.alarm: Handle | None = None
+        """Rings when it may be tried again."""
+        self._heads: dict[str, bytes] = {}
 
-    def room(self, now: float) -> bool:
-        if now < self.paused:
-            return False
-        return self.busy < (1 if self.failures else int(self.window))
-
-    def leave_alone(self, now: float, *, refusing: bool) -> None:
-        """Pause after one more failure: twice as long each time, but for a seeded jitter."""
-        if not self.failures:
-            self.gone = now
-        self.failures += 1
-        self.refusing = refusing
-        u = fold(0, self.url, self.failures) / 2**63
-        self.paused = now + min(30.0, 0.5 * 2 ** min(10, self.failures - 1)) * (1 - u / 2)
-
-    def takes_calls(self) -> None:
-        """It is there: no reason to leave it alone any more."""
-        self.failures, self.paused = 0, 0.0
-        self.refused.clear()
-
-    def open_up(self) -> None:
-        """It has taken a call: let it have more at once, slowly once it was too much."""
-        self.window = min(self.most, self.window + (1 / self.window if self.crowded else 2))
+    def reached(self) -> None:
+        super().reached()
+        self.refusals.clear()
 
     def head(self, path: str, get: bool, size: int, key: str | None, more: bytes) -> bytes:
         """The head of a request with `size` bytes of JSON; `more` are further lines of it."""
@@ -83,6 +67,8 @@ class Replica:
             ]
             if key:
                 lines.append(f"authorization: Bearer {key}")
+            if self.rank is not None:
+                lines.append(f"{RANK}: {self.rank}")
             known = self._heads[path] = "\r\n".join([*lines, "content-length: "]).encode()
         return known + b"%d\r\n%b\r\n" % (size, more)
 
@@ -96,8 +82,14 @@ def parsed(reply: Reply) -> Any:
         raise TransientError(f"the server's answer is not JSON: {begin}") from None
 
 
-def checked_url(url: str, owner: str) -> str:
-    """The URL without its last slash; `owner` is whose base_url it is.
+def port_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def checked_url(url: str, owner: str, *, what: str = "base_url") -> str:
+    """The URL without its last slash; `owner` is whose `what` it is.
 
     Raises RecipeError for anything but a well-formed http or https address, without saying what
     may be a secret.
@@ -112,9 +104,9 @@ def checked_url(url: str, owner: str) -> str:
         secret, fault = "@" in url or "?" in url, str(error)
     if secret:
         raise RecipeError(
-            f"{owner}: base_url holds a password or a query; a key belongs into the environment "
+            f"{owner}: {what} holds a password or a query; a key belongs into the environment "
             "variable that api_key_env names"
         )
     if fault:
-        raise RecipeError(f"{owner}: base_url is {url!r} ({fault}); write http://HOST:PORT/v1")
+        raise RecipeError(f"{owner}: {what} is {url!r} ({fault}); write http://HOST:PORT/v1")
     return url.rstrip("/")

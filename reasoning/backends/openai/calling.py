@@ -105,7 +105,7 @@ class Call:
 
         What the server refuses and an answer can do without is left out from then on.
         """
-        several, prompt = len(self._pool.replicas) > 1, self._prompt
+        several, prompt = self._pool.several, self._prompt
         while True:
             there = not params.stop or fields.stops_there(self._able, params)
             if prompt.hear is not None:

@@ -29,7 +29,7 @@ from reasoning.http.admission import Limits
 from reasoning.http.keys import told
 from reasoning.http.pool import Pool
 from reasoning.http.reading import readable
-from reasoning.http.replica import checked_url
+from reasoning.http.sources import sources
 from reasoning.search import Retry
 from reasoning.seeds import fold
 from reasoning.thinking import Thinking
@@ -60,9 +60,7 @@ class OpenAI(Generator):
         session_header: str = SESSION,
         clock: Clock | None = None,
     ) -> None:
-        self.urls = [checked_url(url, "openai") for url in urls]
-        if not self.urls:
-            raise RecipeError("openai: base_url is an empty list; give one URL or more")
+        self.urls = [source.name for source in sources(urls, "openai")]
         if template is not None and "{prompt}" not in template:
             raise RecipeError("openai: template has no {prompt}, where the question belongs")
         if session_header and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", session_header):
@@ -212,7 +210,7 @@ class OpenAI(Generator):
             elif entire:
                 tokens = self._pace.given_up(took, params.max_tokens)
             meter(min(tokens, params.max_tokens))
-            self._broken |= any(replica.breaks for replica in self.pool.replicas)
+            self._broken |= self.pool.fleet.breaks
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint
@@ -279,6 +277,7 @@ class OpenAI(Generator):
                         f"the server at {self.urls[0]} does not list its models; set model"
                     )
                 self.model = told(str(models[0].get("id")))
+            await here.pool.expect(self.model)
             if here.ask is None:
                 here.ask = Questions(here.pool, self.model, self._extra, self._marks)
             with readable():
@@ -357,9 +356,10 @@ class OpenAI(Generator):
         return {"prompt": await tokens.question(prompt) + await tokens.path(prompt)}
 
     async def _post(self, path: str, body: Mapping[str, Any], prompt: Prompt | None = None) -> Any:
-        near = request.affinity(prompt) if prompt is not None and len(self.urls) > 1 else ()
+        pool = self._here().pool
+        near = request.affinity(prompt) if prompt is not None and pool.several else ()
         asked = in_words_of(path, {"model": self.model, **body})
-        return native.whole(await self._here().pool.post(path, asked, affinity=near))
+        return native.whole(await pool.post(path, asked, affinity=near))
 
     def _tokenizer(self, able: Abilities) -> Tokenizer:
         here = self._here()

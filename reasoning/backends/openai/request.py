@@ -259,9 +259,9 @@ def written(prompt: Prompt, template: str | None) -> str:
     return template.replace("{system}", system).replace("{prompt}", asked)
 
 
-def affinity(prompt: Prompt) -> Sequence[int]:
-    """The prefixes of a call, longest first, as the pool knows them."""
-    keys = []
+def affinity(prompt: Prompt) -> Sequence[int | str]:
+    """The prefixes of a call, longest first, as the pool knows them; last the problem, its tree."""
+    keys: list[int | str] = []
     node = prompt.parent
     while node is not None:
         keys.append(node.key)
@@ -270,6 +270,7 @@ def affinity(prompt: Prompt) -> Sequence[int]:
         if node.parent is None:
             break
         node = node.parent
+    keys.append(prompt.problem.id)
     return keys
 
 
