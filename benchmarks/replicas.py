@@ -82,7 +82,7 @@ class Fleet(OpenAI):
         dialer = SimulatedDialer(engines)
         pool = Pool([source], limits=self.limits, clock=self._clock, dialer=dialer)
         pool.fleet.places = places
-        self._here().pool = pool
+        self._loops.here().pool = pool
 
 
 @dataclass

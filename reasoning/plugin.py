@@ -38,6 +38,11 @@ class Plugin(ABC):  # noqa: B024 (nothing is abstract: all of it is optional)
         return {}
 
     @property
+    def served(self) -> Mapping[str, int]:
+        """Calls that each of several servers behind it has answered; empty where there is one."""
+        return {}
+
+    @property
     def parameters(self) -> float | None:
         """How many the model has, None if nobody says: for counting operations."""
         return None

@@ -34,6 +34,10 @@ class Wrapping(Generator):
     def facts(self) -> Mapping[str, str]:
         return self.generator.facts
 
+    @property
+    def served(self) -> Mapping[str, int]:
+        return self.generator.served
+
     def expect(self, sampling: Sampling, *, steps: bool) -> None:
         self.generator.expect(sampling, steps=steps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,12 +27,27 @@ if TYPE_CHECKING:
     from reasoning.runs.run import Progress as RunProgress
 
 console = Console()
+_SERVERS = logging.getLogger("reasoning.http")
 _SHOWN = 2000  # characters of a message in an example
 _EVERY = 15.0  # seconds between progress lines where there is no terminal to redraw
 
 
+class _Lines(logging.Handler):
+    """Shows what is logged above the progress line, each in a line of its own."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(plain(record.getMessage()), style="dim", soft_wrap=True)
+
+
 class ProgressLine:
-    """Problems done, accuracy so far, tokens a second, time left; on standard error."""
+    """Problems done, accuracy so far, tokens a second, time left; on standard error.
+
+    Above it stands which servers join and leave.
+    """
 
     def __init__(self, name: str) -> None:
         self._console = Console(stderr=True)
@@ -46,9 +62,12 @@ class ProgressLine:
         )
         self._task = self._bar.add_task("", total=None, facts="")
         self._said = time.monotonic()
+        self._servers = _Lines(self._console)
 
     def __enter__(self) -> ProgressLine:
         self._bar.start()
+        _SERVERS.addHandler(self._servers)
+        _SERVERS.setLevel(logging.INFO)
         return self
 
     def __exit__(
@@ -57,6 +76,8 @@ class ProgressLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        _SERVERS.removeHandler(self._servers)
+        _SERVERS.setLevel(logging.NOTSET)
         self._bar.stop()
 
     def update(self, progress: RunProgress) -> None:

@@ -53,6 +53,13 @@ class Fleet:
         live = {r.name: r.taken for r in self.replicas if r.taken}
         return dict(sorted((self._served + Counter(live)).items()))
 
+    @property
+    def standing(self) -> str:
+        """How the servers stand, in words: so many of each state, by name where not all is well."""
+        states = Counter(replica.state for replica in self.replicas)
+        names = [f"{r.name} is {r.state}" for r in self.replicas if r.state != "healthy"][:8]
+        return ", ".join([f"{states[state]} {state}" for state in sorted(states)] + names)
+
     # Who gets a call, and when.
 
     async def enter(self, near: Prefixes) -> Replica:

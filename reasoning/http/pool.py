@@ -92,6 +92,19 @@ class Pool:
         """Whether there is a choice of servers, now or later."""
         return self._members.several
 
+    @property
+    def served(self) -> Mapping[str, int]:
+        """Calls that each server has answered, where there are several."""
+        return self.fleet.served if self.several else {}
+
+    async def hurry(self) -> None:
+        """Wait for no server that is not there yet. Raises EngineError if none is listed."""
+        if self._life is None:
+            await self._begin()
+        self.fleet.patient = False
+        if not self.replicas:
+            raise EngineError("; ".join(self._members.faults.values()))
+
     async def expect(self, model: str) -> None:
         """Where there are several servers, call none that serves other models than this one.
 

@@ -195,6 +195,7 @@ def _places(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
 
     urls = spec.get("base_url") or []
     given = urls if isinstance(urls, list | tuple) else [urls]
+    given = [url for url in given if not str(url).startswith(("file:", "dns:"))]  # others' servers
     parts = [urlsplit(checked_url(str(url), str(spec["name"]))) for url in given]
     found = [p for p in parts if p.hostname in _LOCAL]
     return [(_LOCAL[str(p.hostname)], p.port or 80) for p in found]

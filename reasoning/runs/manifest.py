@@ -6,8 +6,9 @@ import importlib.metadata
 import json
 import platform
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -35,12 +36,14 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of a plan's engines once they run, wherever that is."""
+    """What is known of a plan's engines once they run, wherever that is; `served`: the calls that
+    each of several servers has answered."""
 
     engines: Sequence[str]
     servers: Sequence[Mapping[str, str]]
     notes: Sequence[str]
     parameters: Mapping[str, Any]
+    served: Mapping[str, int] = field(default_factory=dict)
 
 
 def found(todo: Plan) -> Found:
@@ -50,6 +53,7 @@ def found(todo: Plan) -> Found:
         [dict(part.facts) for part in todo.plugins if part.facts],
         [note for part in todo.plugins for note in part.notes if note not in todo.notes],
         sizes(todo),
+        dict(sum((Counter(part.served) for part in todo.plugins), Counter())),
     )
 
 
@@ -194,6 +198,9 @@ def tell_found(what: Found, store: Store) -> None:
             engines = before.get("engine"), now.get("engine")
             if before.get("server") == now.get("server") and len(set(engines)) > 1:
                 notes.append(f"{now['server']} was {engines[0]} before, and {engines[1]} later")
+    if what.served:  # by all parts of the run, one after another
+        served = Counter(what.served) + Counter(manifest.get("served", {}))
+        manifest["served"] = dict(sorted(served.items()))
     if servers or notes:
         known = dict.fromkeys((*manifest.get("met", ()), *notes))
         servers = servers or manifest.get("servers", [])
@@ -204,6 +211,12 @@ def met(store: Store) -> list[str]:
     """What was met while the run went on that a reader of its numbers has to know."""
     found: list[str] = (store.read_json("manifest.json") or {}).get("met", [])
     return found
+
+
+def served(store: Store) -> dict[str, dict[str, int]]:
+    """Under `served` the calls that each server has answered, if there were several."""
+    found: dict[str, int] = (store.read_json("manifest.json") or {}).get("served", {})
+    return {"served": found} if found else {}
 
 
 def tell_sizes(what: Found, store: Store) -> None:

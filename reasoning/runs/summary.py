@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reasoning.runs import names, shared
-from reasoning.runs.manifest import met, told_of
+from reasoning.runs.manifest import met, served, told_of
 from reasoning.runs.plan import Plan
 from reasoning.runs.store import Store
 
@@ -45,4 +45,4 @@ def summary_of(told: Mapping[str, Any], notes: Sequence[str], store: Store) -> d
         more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
     more += shared.told(summary["strategies"])
     notes = list(dict.fromkeys((*notes, *met(store), *more)))
-    return {"name": told["name"], "task": told["task"], "notes": notes, **summary}
+    return {"name": told["name"], "task": told["task"], "notes": notes, **served(store), **summary}

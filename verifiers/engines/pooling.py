@@ -34,7 +34,8 @@ from reasoning.generate import Meter
 from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
 from reasoning.http.reading import count
-from reasoning.http.replica import checked_url, parsed
+from reasoning.http.replica import parsed
+from reasoning.http.sources import sources
 
 Rows: TypeAlias = NDArray[np.float32]
 Task: TypeAlias = Literal["classify", "token_classify"]
@@ -157,10 +158,7 @@ class PoolingServer:
     """The same behind HTTP: `vllm serve` with `--runner pooling`, one server or several."""
 
     def __init__(self, urls: str | Sequence[str], model: str, api_key_env: str) -> None:
-        given = [urls] if isinstance(urls, str) else urls
-        if not given:
-            raise RecipeError("base_url is an empty list; give one URL or more")
-        self.urls = [checked_url(url, "verifier").rstrip("/").removesuffix("/v1") for url in given]
+        self.urls = [found.name.removesuffix("/v1") for found in sources(urls, "verifier")]
         self.model = model
         self.version = f"{model} at {', '.join(self.urls)}"
         self._key = os.environ.get(api_key_env)
@@ -184,7 +182,7 @@ class PoolingServer:
 
     async def context(self) -> int | None:
         """Tokens that a text may have; None if the server does not say."""
-        reply = await self._call("v1/models", None)
+        reply = await self._call("/v1/models", None)
         try:
             found = next(m for m in reply["data"] if m["id"] == self.model)
         except (LookupError, TypeError, StopIteration):
@@ -198,6 +196,7 @@ class PoolingServer:
 
     async def astart(self) -> None:
         """See that the model is served. Raises RecipeError or EngineError."""
+        await self._pool().expect(self.model)
         await self.context()
 
     async def aclose(self) -> None:
@@ -210,7 +209,7 @@ class PoolingServer:
     ) -> list[Rows]:
         form = {"encoding_format": "base64", "endianness": "little"}
         body = {"model": self.model, **form, **asked}
-        reply = await self._call("pooling", body)
+        reply = await self._call("/pooling", body)
         try:
             data = sorted(reply["data"], key=lambda item: item["index"])
             rows = [
@@ -228,12 +227,9 @@ class PoolingServer:
         return rows
 
     async def _call(self, path: str, body: Mapping[str, Any] | None) -> Any:
-        loop = asyncio.get_running_loop()
-        if loop not in self._pools:
-            self._pools[loop] = Pool(self.urls, key=self._key, clock=RealClock())
         reply = Reply()
         try:
-            return parsed(await self._pools[loop].exchange(path, body, reply))
+            return parsed(await self._pool().exchange(path, body, reply))
         except GenerationError as error:
             if reply.status == 404:
                 raise RecipeError(
@@ -241,3 +237,9 @@ class PoolingServer:
                     "verifier.model"
                 ) from error
             raise VerificationError(str(error)) from error
+
+    def _pool(self) -> Pool:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            self._pools[loop] = Pool(self.urls, key=self._key, clock=RealClock())
+        return self._pools[loop]

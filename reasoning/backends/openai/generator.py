@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from reasoning.backends.openai import fields, native, reports, request, scoring
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.asking import Questions, in_words_of, path_of
 from reasoning.backends.openai.calling import Call
+from reasoning.backends.openai.loops import Loops
 from reasoning.backends.openai.pace import Pace
 from reasoning.backends.openai.probe import Api, find_out, served
 from reasoning.backends.openai.probe_more import with_answer
@@ -72,7 +70,6 @@ class OpenAI(Generator):
         self._api: Api = api
         self._marks = marks
         self._session_header = session_header.encode()
-        self._key_env = key_env
         self._template = template
         self._priority = priority
         self._extra = request.checked_extra(extra or {})
@@ -85,7 +82,7 @@ class OpenAI(Generator):
         self._broken = False
         self._pace = Pace()
         self._questions: dict[Question, list[int]] = {}
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+        self._loops = Loops(self.urls, key_env, self.limits, self._clock)
 
     @property
     def version(self) -> str:
@@ -131,6 +128,10 @@ class OpenAI(Generator):
         return reports.facts(self._able, self.urls, str(self.model), self._build)
 
     @property
+    def served(self) -> Mapping[str, int]:
+        return self._loops.served
+
+    @property
     def program(self) -> str | None:
         return (self._able and self._able.engine) or None
 
@@ -143,7 +144,7 @@ class OpenAI(Generator):
     @property
     def pool(self) -> Pool:
         """The connections of the running event loop."""
-        return self._here().pool
+        return self._loops.here().pool
 
     async def astart(self) -> None:
         """Find out now what the server can do. Raises EngineError if it does not say."""
@@ -190,7 +191,7 @@ class OpenAI(Generator):
         probing = prompt.suffix or params.top_logprobs
         bound = {BUDGET: self._budget} if self._budget and not probing else {}
         call = Call(
-            self._here().pool,
+            self._loops.here().pool,
             able,
             prompt,
             body={"model": self.model, **self._extra, **bound},
@@ -268,7 +269,7 @@ class OpenAI(Generator):
 
         Each thing is asked once. Raises what a call raises.
         """
-        here = self._here()
+        here = self._loops.here()
         async with here.asking:
             if self.model is None:
                 models = await served(here.pool)
@@ -284,6 +285,8 @@ class OpenAI(Generator):
                 if self._able is None:
                     templated = self._template is not None
                     self._able = await find_out(here.ask, api=self._api, templated=templated)
+                    if self._able.engine.startswith("vllm"):
+                        await here.pool.find_ranks()
                 for need in NEEDS:
                     unasked = need == "budget" and not (self._thinking and self._thinking.tokens)
                     if need in needs and need not in self._able.found and not unasked:
@@ -337,14 +340,14 @@ class OpenAI(Generator):
 
     async def describe(self) -> Mapping[str, str]:
         """What the server can do, in words, for people. Raises what a call raises."""
+        pool = self._loops.here().pool
+        await pool.hurry()
         able = await self.abilities()
-        return reports.facts(able, self.urls, str(self.model), self._build)
+        known = reports.facts(able, self.urls, str(self.model), self._build)
+        return {**known, "replicas": pool.fleet.standing} if pool.several else known
 
     async def aclose(self) -> None:
-        here = self._pools.pop(asyncio.get_running_loop(), None)
-        if here is not None:
-            here.pool.close()
-            await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+        await self._loops.close()
 
     async def _holding(self, prompt: Prompt, able: Abilities) -> dict[str, Any]:
         """What holds the prompt in a request."""
@@ -356,13 +359,13 @@ class OpenAI(Generator):
         return {"prompt": await tokens.question(prompt) + await tokens.path(prompt)}
 
     async def _post(self, path: str, body: Mapping[str, Any], prompt: Prompt | None = None) -> Any:
-        pool = self._here().pool
+        pool = self._loops.here().pool
         near = request.affinity(prompt) if prompt is not None and pool.several else ()
         asked = in_words_of(path, {"model": self.model, **body})
         return native.whole(await pool.post(path, asked, affinity=near))
 
     def _tokenizer(self, able: Abilities) -> Tokenizer:
-        here = self._here()
+        here = self._loops.here()
         if here.tokenizer is None:
             here.tokenizer = Tokenizer(
                 here.pool,
@@ -373,25 +376,6 @@ class OpenAI(Generator):
                 known=self._questions,
             )
         return here.tokenizer
-
-    def _here(self) -> _Loop:
-        loop = asyncio.get_running_loop()
-        here = self._pools.get(loop)
-        if here is None:
-            key = os.environ.get(self._key_env)
-            pool = Pool(self.urls, key=key, limits=self.limits, clock=self._clock)
-            here = self._pools[loop] = _Loop(pool)
-        return here
-
-
-class _Loop:
-    """What belongs to one event loop."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.asking = asyncio.Lock()
-        self.tokenizer: Tokenizer | None = None
-        self.ask: Questions | None = None
 
 
 def _open(able: Abilities, need: Need) -> bool:
