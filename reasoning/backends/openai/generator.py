@@ -82,7 +82,7 @@ class OpenAI(Generator):
         self._broken = False
         self._pace = Pace()
         self._questions: dict[Question, list[int]] = {}
-        self._loops = Loops(self.urls, key_env, self.limits, self._clock)
+        self._loops = Loops(self.urls, key_env, lambda: self.limits, self._clock)
 
     @property
     def version(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from reasoning.backends.openai.asking import Questions
@@ -26,9 +26,12 @@ class Here:
 
 
 class Loops:
-    """One `Here` for each loop. `key_env` names the variable that holds the key."""
+    """One `Here` for each loop. `key_env` names the variable that holds the key, `limits` gives
+    those of a loop that is new."""
 
-    def __init__(self, urls: Sequence[str], key_env: str, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, urls: Sequence[str], key_env: str, limits: Callable[[], Limits], clock: Clock
+    ) -> None:
         self._urls = urls
         self._key_env = key_env
         self._limits = limits
@@ -42,7 +45,7 @@ class Loops:
         here = self._open.get(loop)
         if here is None:
             key = os.environ.get(self._key_env)
-            pool = Pool(self._urls, key=key, limits=self._limits, clock=self._clock)
+            pool = Pool(self._urls, key=key, limits=self._limits(), clock=self._clock)
             here = self._open[loop] = Here(pool)
         return here
 
