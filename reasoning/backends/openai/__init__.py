@@ -40,8 +40,8 @@ def openai(
 ) -> OpenAI:
     """A server that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, hosted ones), or several.
 
-    base_url: such as http://localhost:8000/v1. A list names replicas of one model, and so do
-    file:/PATH (a URL a line) and dns:http://HOST:8000/v1 (each address), which may change meanwhile.
+    base_url: such as http://localhost:8000/v1; a list names replicas of one model, and so do
+    file:/PATH (a URL a line) and dns:http://HOST:PORT/v1 (each address), which may change.
     model: the name it is served under; the server's first one if left out.
     api: tokens, text or chat (token ids or text to /completions, or /chat/completions); auto
     takes the best one the server has.
