@@ -176,7 +176,7 @@ function select() {
     if (mine) found = node;
   }
   if (found && chosen === null && found !== select.before && !$("searches").contains(document.activeElement)) {
-    $("searches").scrollTop = found.offsetTop - $("searches").offsetTop - $("searches").clientHeight / 2;
+    $("searches").scrollTop = found.offsetTop - $("searches").clientHeight / 2;
   }
   select.before = found;
   if (!found) $("searches").firstChild?.setAttribute("tabindex", "0");

@@ -182,8 +182,12 @@ def test_hostile_text_stays_text(
 
 
 def test_a_phone_scrolls_down_only_and_a_tap_opens(
-    folder: Path, shown: Callable[[Path], Any]
+    folder: Path,
+    shown: Callable[[Path], Any],
+    telling: Callable[..., None],
+    looking: Callable[..., dict[str, Any]],
 ) -> None:
+    telling(folder, searches=[looking(key=f"vote q{i}", problem=f"q{i}") for i in range(99)])
     browser = shown(folder)
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -199,6 +203,9 @@ def test_a_phone_scrolls_down_only_and_a_tap_opens(
         assert len(css(browser, "#detail .step")) == 1
         width = "return document.documentElement.scrollWidth"
         assert browser.execute_script(width) == 390
+        rest = """return document.documentElement.scrollHeight - scrollY
+            - document.querySelector("main").getBoundingClientRect().bottom"""
+        assert browser.execute_script(rest) < 40  # nothing below what is shown
         heights = [e.size["height"] for e in css(browser, "#searches li")]
         assert min(heights) >= 44  # a finger's
     finally:
