@@ -84,8 +84,10 @@ class Caller:
         self.watch: Watch | None = None
         self.pieces = False
         """Whether who watches is told of the text of calls under way, too."""
-        self.entire = False
-        """Whether nobody will leave a call before its end."""
+        self.undisturbed = 0.0
+        """Seconds for which nobody will leave a call."""
+        self.logprobs = True
+        """Whether the log-probabilities of samples are of use to anybody."""
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
 

@@ -7,6 +7,7 @@ aggregator one that keeps or chooses. `[self_consistency, majority]` is the simp
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -106,6 +107,13 @@ class Chain:
         drawing = [stage for stage in self.stages if stage.kind == "searcher"]
         return len(drawing) == 1 and drawing[0].says("INDEPENDENT") is True
 
+    @cached_property
+    def reads_texts_alone(self) -> bool:
+        """Whether nothing of its samples is looked at but what they say."""
+        stages = (*self.stages, self.last_word)
+        more = any(s.asks or s.says("SCORES") or s.says("READS") for s in stages)
+        return self.independent and not more
+
     def says(self, name: str) -> list[str]:
         """The stages, the default chooser among them, whose files set the constant `name`."""
         stages = list(self.stages)
@@ -161,7 +169,7 @@ class Chain:
         happened in.
         """
         self.refuse(search)
-        search.unhurried = self.independent and seconds is None
+        search.undisturbed = 0.0 if not self.independent else seconds or math.inf
         course = _Course(search)
         try:
             async with Deadline(search.clock, seconds) as deadline:

@@ -198,15 +198,18 @@ class Drawing(Ground):
     ) -> Node | None:
         generator = self._model(model)
         whole = until == "end" and suffix is None
+        caller, undisturbed = self._caller, 0.0
         # What a limit may end is worth knowing before it ends.
-        entire = whole and self._caller.entire and not self.budget.bounds("tokens", "money")
+        if whole and not self.budget.bounds("tokens", "money"):
+            undisturbed = caller.undisturbed
         prompt = Prompt(
-            self.problem, node, slot, turn, None, suffix or "", model, urgency, None, entire
-        )
+            self.problem, node, slot, turn, None, suffix or "", model, urgency, None,
+            undisturbed, caller.logprobs,
+        )  # fmt: skip
         params = self._params(generator, prompt, until, sampling, suffix is not None)
         found = None
         if params is not None:
-            found = await self._caller.draw(
+            found = await caller.draw(
                 generator,
                 prompt,
                 params,
@@ -218,7 +221,7 @@ class Drawing(Ground):
         if found is None:
             await asyncio.sleep(0)  # who asks in a loop hears all the same that time is up
         elif land is not None and (more := land(found)) is not None:
-            self._caller.strand()  # for tasks that are started there
+            caller.strand()  # for tasks that are started there
             await more
         return found
 

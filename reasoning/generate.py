@@ -39,8 +39,9 @@ class Prompt:
     call alone (a probe). `model` is the name of who is asked: tokens of others reach it as text.
 
     `hear` is told the text of the answer, piece by piece, by backends that have it before the end.
-    `entire`: nobody will leave the call before its end, or has to know how far it is, so that the
-    answer may come in one piece, which is much less work to read.
+    `undisturbed`: seconds for which nobody will leave the call, or has to know how far it is: an
+    answer that is sure to come within them may come in one piece, which is much less work to read.
+    `logprobs`: whether those of its tokens are of use to anybody; where not, they need not be told.
 
     `urgency` is for engines that schedule by priority: the higher runs first. None leaves it to
     the backend, which then puts deeper paths first.
@@ -55,7 +56,8 @@ class Prompt:
     model: str = ""
     urgency: float | None = None
     hear: Callable[[str], None] | None = None
-    entire: bool = False
+    undisturbed: float = 0.0
+    logprobs: bool = True
 
     @property
     def path(self) -> Path:

@@ -114,13 +114,22 @@ class Ground:
         self._caller.pieces = pieces
 
     @property
-    def unhurried(self) -> bool:
-        """Whether nobody will leave a call before its end: see `reasoning.generate.Prompt`."""
-        return self._caller.entire
+    def undisturbed(self) -> float:
+        """Seconds for which nobody will leave a call: see `reasoning.generate.Prompt`."""
+        return self._caller.undisturbed
 
-    @unhurried.setter
-    def unhurried(self, unhurried: bool) -> None:
-        self._caller.entire = unhurried
+    @undisturbed.setter
+    def undisturbed(self, seconds: float) -> None:
+        self._caller.undisturbed = seconds
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether the log-probabilities of samples are of use to anybody."""
+        return self._caller.logprobs
+
+    @logprobs.setter
+    def logprobs(self, useful: bool) -> None:
+        self._caller.logprobs = useful
 
     def rng(self, *key: str | int) -> np.random.Generator:
         """Random numbers for this problem and `key`, the same in every run with this seed."""

@@ -74,6 +74,7 @@ class OnFloor(Chain):
     listed: str = ""
 
     async def run(self, search: Search, seconds: float | None = None) -> Outcome:
+        search.logprobs = not self.reads_texts_alone  # clients get no tree
         with self.floor.showing(self.listed, search):
             return await super().run(search, seconds)
 

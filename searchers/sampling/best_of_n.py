@@ -10,6 +10,7 @@ from reasoning.search import Search
 from reasoning.tree import Node
 
 AGGREGATOR = "best"
+SCORES = True
 INDEPENDENT = True
 
 

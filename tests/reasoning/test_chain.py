@@ -204,7 +204,7 @@ def test_what_a_chain_needs_is_said_before_anything_is_spent() -> None:
     free = Problem("p", "q", answers=Text())
     for problem, stages, word in (
         (free, ["self_consistency"], "majority counts equal answers"),
-        ("q", ["best_of_n"], "best chooses by score"),
+        ("q", ["best_of_n"], "best_of_n chooses by score"),
         ("q", ["self_consistency", "deepconf_filter"], "sampling.confidence_k: 20"),
     ):
         first, *rest = stages

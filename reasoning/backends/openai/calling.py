@@ -115,7 +115,13 @@ class Call:
                 watch = answer.watch if there else partial(answer.until, params.stop)
                 reply = Reply(watch, patient=there)
             body = fields.body(
-                self._able, params, seed=seed, model=self._model, prompt=held, extra=self._extra
+                self._able,
+                params,
+                seed=seed,
+                model=self._model,
+                prompt=held,
+                extra=self._extra,
+                logprobs=prompt.logprobs or not self._able.counts,
             )
             if self._entire:
                 del body["stream"], body["stream_options"]

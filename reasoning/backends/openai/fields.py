@@ -110,15 +110,22 @@ def body(
     model: str,
     prompt: Mapping[str, Any],
     extra: Mapping[str, Any],
+    logprobs: bool = True,
 ) -> dict[str, Any]:
-    """The request for one sample. `prompt` are the fields that hold it."""
+    """The request for one sample. `prompt` are the fields that hold it.
+
+    `logprobs`: of the sampled tokens, also where `params` does not ask for any.
+    """
+    likely = bool(params.confidence_k or params.top_logprobs)
+    # Beside tools only where they are asked for: llama.cpp does not stream both.
+    likely |= logprobs and not params.tools
     asked: dict[str, Any] = {
         "model": model,
         **prompt,
         able.limit: params.max_tokens,
         "temperature": params.temperature,
         **_drawing(able, params),
-        **(request.logprobs(able, params) if _wants_logprobs(params) else {}),
+        **(request.logprobs(able, params) if likely else {}),
         **params.tools,
     }
     if params.temperature > 0:
@@ -136,11 +143,6 @@ def body(
     for name in able.refused:
         asked.pop(name, None)
     return asked | dict(extra)
-
-
-def _wants_logprobs(params: Sampling) -> bool:
-    """Beside tools only where they are asked for: llama.cpp does not stream both."""
-    return not params.tools or bool(params.confidence_k or params.top_logprobs)
 
 
 def stops_there(able: Abilities, params: Sampling) -> bool:

@@ -219,10 +219,11 @@ class OpenAI(Generator):
 
     def _in_one_piece(self, prompt: Prompt, params: Sampling, able: Abilities) -> bool:
         """Whether the answer need not be streamed: nobody looks at it before its end, and that
-        will surely have come before the server counts as silent."""
-        wanted = prompt.entire and prompt.hear is None and able.streams
+        will surely have come before somebody does, or the server counts as silent."""
+        wanted = prompt.undisturbed > 0 and prompt.hear is None and able.streams
         there = not params.stop or fields.stops_there(able, params)
-        return wanted and there and self._pace.within(self.limits.timeout, params.max_tokens)
+        seconds = min(prompt.undisturbed, self.limits.timeout)
+        return wanted and there and self._pace.within(seconds, params.max_tokens)
 
     async def _knowing(self, needs: frozenset[Need], prompt: Prompt) -> Abilities:
         """What the server can do, as far as this call needs to know."""

@@ -58,11 +58,20 @@ def test_a_strategy_that_waits_for_all_gets_the_same_answers_in_one_piece() -> N
         whole = solved(server, n=4)
         assert streamed(server) == {False}
         server.seen.clear()
-        parts = solved(server, n=4, seconds=1000.0)
+        parts = solved(server, n=4, watch=True)
         assert streamed(server) == {True}
     told = [[(n.text, n.sample.token_ids, n.sample.finish) for n in r.tree] for r in (whole, parts)]
     assert told[0] == told[1]
     assert whole.usage.generated_tokens == parts.usage.generated_tokens > 0
+
+
+def test_a_deadline_that_answers_surely_keep_is_none() -> None:
+    with serving() as server:
+        solved(server, n=2, seconds=1000.0)
+        assert streamed(server) == {False}
+        server.seen.clear()
+        solved(server, n=2, seconds=5.0)  # 32 tokens at a tenth of a second each, twice over
+        assert streamed(server) == {True}
 
 
 @pytest.mark.parametrize(

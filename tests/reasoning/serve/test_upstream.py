@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -96,3 +97,47 @@ def test_a_client_that_leaves_ends_the_calls_at_the_server_behind(
 
     with serving() as server:
         asyncio.run(work(server.url, server))
+
+
+BEHIND: list[tuple[dict[str, Any], bool, bool]] = [
+    ({}, False, False),
+    ({"stream": True}, True, False),
+    ({"logprobs": True}, False, True),
+    ({"reasoning": {"limits": {"seconds": 100}}}, True, False),  # what is said by then is told
+    ({"model": "vote"}, False, False),
+    ({"model": "first_finish"}, True, True),  # whoever loses is left, and what it spent is counted
+    ({"model": "most_likely"}, False, True),
+    ({"model": "best"}, False, True),  # its verifier reads them
+]
+
+
+@pytest.mark.parametrize(("body", "stream", "logprobs"), BEHIND)
+def test_no_more_is_asked_for_than_somebody_reads(
+    listening: Any, body: dict[str, Any], stream: bool, logprobs: bool
+) -> None:
+    strategies = [
+        {"searcher": "sample"},
+        {"searcher": "self_consistency", "n": 2, "name": "vote"},
+        {"searcher": "first_finish", "n": 2},
+        {"searcher": "self_consistency", "n": 2, "aggregator": "logprob", "name": "most_likely"},
+        {"searcher": "best_of_n", "n": 2, "aggregator": "majority", "name": "best"},
+    ]
+
+    async def work(server: Served) -> None:
+        model = generator(base_url=server.url)
+        async with (
+            listening(
+                model, sampling={"max_tokens": 40}, strategies=strategies, verifier="logprob"
+            ) as url,
+            httpx.AsyncClient() as web,
+        ):
+            server.seen.clear()
+            asked = {"model": "sample", "messages": ASKED, **body}
+            reply = await web.post(f"{url}/chat/completions", json=asked)
+            assert reply.status_code == 200, reply.text
+        await model.aclose()
+
+    with serving() as server:
+        asyncio.run(work(server))
+        asked = [(bool(c.body.get("stream")), "logprobs" in c.body) for c in server.seen]
+    assert set(asked) == {(stream, logprobs)}
