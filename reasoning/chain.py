@@ -61,7 +61,7 @@ class Stage:
         """Its parameters, as far as they are stated."""
         return self.run.keywords if isinstance(self.run, partial) else {}
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """The models that its parameters name: its file says in MODELS which of them do."""
         stated = [self.given[name] for name in self.says("MODELS") or () if name in self.given]

@@ -31,6 +31,7 @@ from reasoning.http.replica import Replica, parsed
 from reasoning.http.rounds import Rounds
 from reasoning.http.sources import Source, source
 
+_ENCODED = json.JSONEncoder(separators=(",", ":")).encode
 _DIAL_SECONDS = 10.0
 """How long each address of a server is tried."""
 _ASK_SECONDS = 10.0
@@ -156,7 +157,7 @@ class Pool:
         """
         if self._life is None:
             await self._begin()
-        payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        payload = b"" if body is None else _ENCODED(body).encode()
         fleet, patience = self.fleet, self.limits.patience
         turned_away: float | None = None
         self._lookout.watch()

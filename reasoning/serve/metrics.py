@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reasoning.result import Result
@@ -21,22 +22,26 @@ _HELP = {
     "money_total": ("counter", "Spent, in the unit of the recipe's prices, by strategy."),
     "searches_running": ("gauge", "Searches running now."),
 }
-_COUNTED = (
-    "generated_tokens",
-    "wasted_tokens",
-    "prompt_tokens",
-    "cached_tokens",
-    "verifier_tokens",
-    "calls",
-    "failed_calls",
-)
+_COUNTED = {
+    f"{name}_total": name
+    for name in (
+        "generated_tokens",
+        "wasted_tokens",
+        "prompt_tokens",
+        "cached_tokens",
+        "verifier_tokens",
+        "calls",
+        "failed_calls",
+    )
+}
+"""Fields of `Usage` by the metrics that add them up."""
 
 
 @dataclass(slots=True)
 class Metrics:
     """Sums by name and labels."""
 
-    sums: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sums: Counter[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Counter)
 
     def answered(self, endpoint: str, status: int) -> None:
         """A request is over."""
@@ -44,17 +49,17 @@ class Metrics:
 
     def searched(self, strategy: str, result: Result) -> None:
         """A search is over. `strategy` is one of the recipe's, so that labels stay few."""
-        usage = result.usage
+        usage, sums = result.usage, self.sums
         self._add("searches_total", 1, strategy=strategy, stop_reason=result.stop_reason)
         self._add("search_seconds_total", usage.seconds, strategy=strategy)
-        for name in _COUNTED:
-            self._add(f"{name}_total", getattr(usage, name), strategy=strategy)
+        by_strategy = (("strategy", strategy),)
+        for total, name in _COUNTED.items():
+            sums[total, by_strategy] += getattr(usage, name)
         if usage.money is not None:
             self._add("money_total", usage.money, strategy=strategy)
 
     def _add(self, name: str, amount: float, **labels: str) -> None:
-        stated = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
-        self.sums[name, stated] += amount  # type: ignore[assignment]  # seconds are no integers
+        self.sums[name, tuple(labels.items())] += amount  # type: ignore[assignment]  # seconds are no integers
 
     def text(self, running: int) -> str:
         """All of it in Prometheus's format."""
@@ -63,9 +68,15 @@ class Metrics:
             lines += [f"# HELP reasoning_{name} {words}", f"# TYPE reasoning_{name} {kind}"]
             if name == "searches_running":
                 lines.append(f"reasoning_{name} {running}")
-            found = sorted((labels, v) for (n, labels), v in self.sums.items() if n == name)
+            found = sorted(
+                (_stated(labels), v) for (n, labels), v in self.sums.items() if n == name
+            )
             lines += [f"reasoning_{name}{{{labels}}} {value}" for labels, value in found]
         return "\n".join(lines) + "\n"
+
+
+def _stated(labels: Iterable[tuple[str, str]]) -> str:
+    return ",".join(f'{key}="{_escaped(value)}"' for key, value in labels)
 
 
 def _escaped(value: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, get_origin
 
 from reasoning.chain import Chain, Stage
@@ -20,7 +21,7 @@ from reasoning.session import Session, expect
 from reasoning.settings import Limits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
     """One strategy; `chain` is what runs, under the limits and defaults of `session`.
 
@@ -33,17 +34,17 @@ class Offer:
     chain: Chain
     session: Session
 
-    @property
+    @cached_property
     def steps(self) -> bool:
         """Whether it searches step by step, so that an answer comes in parts."""
         return bool(self.chain.says("STEPS"))
 
-    @property
+    @cached_property
     def single(self) -> bool:
         """Whether the first text that is drawn is the answer, whatever follows."""
         return bool(self.chain.says("SINGLE")) and len(self.chain.stages) == 1
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether all that it does with whole answers is to count equal ones, or to race them."""
         more = [k for k in ("STEPS", "SCORES", "MODELS", "READS") if self.chain.says(k)]

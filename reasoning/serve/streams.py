@@ -126,17 +126,26 @@ class Stream(Response):
         except Exception as error:
             self._events.put_nowait((i, error))
 
+    async def _next(self) -> tuple[int, Event | Exception] | None:
+        """What has happened next; None if nothing does for a while."""
+        if not self._events.empty():
+            return self._events.get_nowait()
+        try:
+            async with asyncio.timeout(self._keep_alive):
+                return await self._events.get()
+        except TimeoutError:
+            return None
+
     async def _tell(self, say: Any) -> list[Said]:
         """Tell what can be told until every choice has ended. Raises what one of them raised."""
         choices = [Choice(self._asked) for _ in range(self._asked.n)]
         left = len(choices)
         while left:
-            try:
-                async with asyncio.timeout(self._keep_alive):
-                    i, event = await self._events.get()
-            except TimeoutError:
+            heard = await self._next()
+            if heard is None:
                 await say([WAITING])
                 continue
+            i, event = heard
             if isinstance(event, Exception):
                 raise event
             if isinstance(event, Done):

@@ -175,19 +175,28 @@ def upstream(flavour: Flavour, listening: Any, body: dict[str, Any], says: Any =
         return asyncio.run(work(server.url)), asked
 
 
-def test_a_server_behind_is_given_the_tools(listening: Any) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_behind_is_given_the_tools(listening: Any, stream: bool) -> None:
     called = call('{"place": "Oslo"}', index=0, id="up")
 
     def says(sent: Mapping[str, Any]) -> Any:
-        if "tools" not in sent or not sent.get("stream"):
+        if "Oslo" not in str(sent["messages"]):
             return None
+        assert bool(sent.get("stream")) == stream
+        if not stream:
+            message = {"role": "assistant", "content": None, "tool_calls": [called]}
+            choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+            return {"choices": [choice]}
         return [
             {"choices": [{"index": 0, "delta": {"role": "assistant", "tool_calls": [called]}}]},
             {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
             "[DONE]",
         ]
 
-    found, (sent,) = upstream(VLLM, listening, {"tools": [TOOL], "tool_choice": "auto"}, says)
+    body: dict[str, Any] = {"tools": [TOOL], "tool_choice": "auto"}
+    if stream:  # at a deadline what has been said by then is told
+        body["extra_body"] = {"reasoning": {"limits": {"seconds": 100}}}
+    found, (sent,) = upstream(VLLM, listening, body, says)
     assert found.choices[0].message.tool_calls[0].id == "up"
     assert (sent["tools"], sent["tool_choice"]) == ([TOOL], "auto")
     assert "parallel_tool_calls" not in sent
