@@ -240,7 +240,7 @@ def table(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
 
 def verifiers_of(generator: Generator, spec: dict[str, Any]) -> dict[str, Any]:
     """The model as a judge at once, and challenged."""
-    asked = {
+    asked: dict[str, dict[str, Any]] = {
         "judge": {"prompt": task.JUDGE_PROMPT, "both": True},
         "challenge": {"turn": task.UNNAMED_TURN},
     }
