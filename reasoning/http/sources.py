@@ -4,13 +4,15 @@
     file:/path/replicas.txt      UTF-8, one URL a line; blank lines and those with # are left out
     dns:http://host:8000/v1      one server at each address that the name has
 
-Files and names are read again while a run goes on, so that servers can come and go. Write a file
-beside the old one and rename it, so that nobody reads half of it.
+A path may have $VARIABLES in it, so that one recipe serves all tasks of a job array. Files and
+names are read again while a run goes on, so that servers can come and go. Write a file beside the
+old one and rename it, so that nobody reads half of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -68,7 +70,8 @@ class File(Source):
 
     def __init__(self, name: str, owner: str) -> None:
         super().__init__(name)
-        self.path = Path(name.removeprefix(FILE).removeprefix("//")).expanduser()
+        stated = os.path.expandvars(name.removeprefix(FILE).removeprefix("//"))
+        self.path = Path(stated).expanduser()
         if not name.removeprefix(FILE).strip("/") or not self.path.parent.is_dir():
             raise RecipeError(
                 f"{owner}: base_url is {name!r}, and there is no folder {str(self.path.parent)!r}; "

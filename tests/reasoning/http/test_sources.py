@@ -31,6 +31,14 @@ def test_a_file_lists_a_url_a_line(tmp_path: Path) -> None:
     assert places(f"file:{file}") == []
 
 
+def test_a_path_may_have_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "task-7.txt").write_text("http://a/v1")
+    monkeypatch.setenv("TASK", "7")
+    entry = f"file:{tmp_path}/task-$TASK.txt"
+    assert places(entry) == [Place("http://a/v1")]
+    assert source(entry, "openai").name == entry  # the same recipe in every task
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
