@@ -222,7 +222,10 @@ def test_no_key_in_any_file(
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert len(files) > PROBLEMS
     for path in files:
-        assert "sk-secret" not in path.read_text(), path
+        assert b"sk-secret" not in path.read_bytes(), path
+    kept = runner.Store(tmp_path / "run").ledger()  # compressed
+    problems = [path.stem for path in (tmp_path / "run" / "calls" / "model-0").iterdir()]
+    assert all("sk-secret" not in repr(kept.of(problem)) for problem in problems)
     assert "sk-secret" not in caplog.text
 
 
