@@ -156,5 +156,5 @@ def read(source: object) -> object:
         raise ValueError(f"{source} holds no notes: {where}") from error
 
 
-NotesFile: TypeAlias = Annotated[Notes, BeforeValidator(read)]
+NotesFile: TypeAlias = Annotated[Notes, BeforeValidator(read, json_schema_input_type=str | Notes)]
 """Notes, or the name of their file."""

@@ -231,7 +231,9 @@ def read(source: object) -> object:
         raise ValueError(f"{source} is no policy: {where}: {first['msg']}") from error
 
 
-PolicyFile: TypeAlias = Annotated[Policy, BeforeValidator(read)]
+PolicyFile: TypeAlias = Annotated[
+    Policy, BeforeValidator(read, json_schema_input_type=str | Policy)
+]
 """A policy, or the name of its file."""
 
 

@@ -72,6 +72,11 @@ def test_mistakes_do_not_fit(validator: Any, more: Any) -> None:
     assert not validator.is_valid({**TINY, **more})
 
 
+def test_a_file_may_stand_where_it_is_read(validator: Any) -> None:
+    for searcher, file in (("adaptive", "policy"), ("handbook", "notes")):
+        assert validator.is_valid({**TINY, "strategies": [{"searcher": searcher, file: "x.json"}]})
+
+
 def test_init_writes_what_can_be_run_and_says_what_it_cannot() -> None:
     refused = {}
     for name in names.known("searcher"):
