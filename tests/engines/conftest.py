@@ -238,6 +238,20 @@ def serve_transformers() -> Iterator[Serve]:
     yield from starting(command, PYTHONPATH=str(newer))
 
 
+@pytest.fixture(scope="module")
+def serve_recipe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts `reasoning serve` of a recipe: serve_recipe(its text)."""
+
+    def command(recipe: str, *, port: int) -> Sequence[str]:
+        file = tmp_path_factory.mktemp("served") / "recipe.yaml"
+        file.write_text(recipe)
+        program = "from reasoning.cli.app import main; main()"
+        place = ("--port", str(port), "--trust")
+        return (sys.executable, "-c", program, "serve", str(file), *place)
+
+    yield from starting(command)
+
+
 def starting(command: Callable[..., Sequence[str]], **env: str) -> Iterator[Serve]:
     """Starts servers by what `command` says, which is told a port; in the end all are ended."""
     servers: list[Server] = []

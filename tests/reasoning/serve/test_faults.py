@@ -34,7 +34,13 @@ def behind(url: str) -> Any:
     return model
 
 
-def reply(listening: Any, fault: Fault | None, body: dict[str, Any], **headers: str) -> Any:
+def reply(
+    listening: Any,
+    fault: Fault | None,
+    body: dict[str, Any],
+    path: str = "chat/completions",
+    **headers: str,
+) -> Any:
     """What comes of a request where every call goes wrong."""
 
     async def work(server: Served) -> Any:
@@ -42,14 +48,10 @@ def reply(listening: Any, fault: Fault | None, body: dict[str, Any], **headers: 
         try:
             async with listening(model) as url, httpx.AsyncClient() as web:
                 server.fault = lambda call: fault
-                asked = {
-                    "model": "sample",
-                    "messages": ASKED,
-                    "max_tokens": 40,
-                    "min_tokens": 20,
-                    **body,
-                }
-                return await web.post(f"{url}/chat/completions", json=asked, headers=headers)
+                asked = {"model": "sample", "messages": ASKED, "min_tokens": 20, **body}
+                asked["max_output_tokens" if path == "responses" else "max_tokens"] = 40
+                asked = {name: value for name, value in asked.items() if value is not None}
+                return await web.post(f"{url}/{path}", json=asked, headers=headers)
         finally:
             await model.aclose()
 
@@ -76,7 +78,20 @@ def test_a_call_that_fails_is_an_error_as_openai_tells_it(listening: Any, fault:
     assert found.headers["x-should-retry"] == ("true" if found.status_code == 503 else "false")
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("completions", {"prompt": "What is 3 + 4?"}), ("responses", {"input": "What is 3 + 4?"})],
+)
 @pytest.mark.parametrize("fault", ["500", "half", "not json"])
+def test_so_it_is_at_every_endpoint(
+    listening: Any, fault: Fault, path: str, asked: dict[str, Any]
+) -> None:
+    found = reply(listening, fault, {"messages": None, **asked}, path)
+    assert found.status_code == 502
+    assert set(found.json()["error"]) == SHAPE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_stream_that_fails_ends_with_an_error(listening: Any, fault: Fault) -> None:
     found = reply(listening, fault, {"stream": True})
     assert found.status_code == 200
