@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from reasoning.aggregators import Candidate
+from reasoning.answers import Answer
 from reasoning.answers.meanings import Meanings
 from reasoning.budget import Budget
 from reasoning.calls import Caller, Retry
@@ -77,6 +78,7 @@ class Ground:
         )
         self._emitted: dict[Node, None] = {}
         self._slots: dict[Node, int] = {}
+        self._answers: dict[Node, Answer | None] = {}
         self._drawn: dict[object, Sampling] = {}
         self._scoring: dict[tuple[Node, str], asyncio.Future[None]] = {}
         self._probes: dict[tuple[object, ...], asyncio.Event | Node] = {}

@@ -52,7 +52,9 @@ class Judging(Ground):
 
     def answer(self, node: Node) -> Answer | None:
         """The answer the path ends in; a path cut off has one only if it is marked as such."""
-        return self.problem.answer(node)
+        if node not in self._answers:
+            self._answers[node] = self.problem.answer(node)
+        return self._answers[node]
 
     async def answers(self, *nodes: Node) -> list[Answer | None]:
         """The answers of `nodes`, those that mean the same under one key: that of the first.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
-ENOUGH = 8
+ENOUGH = 12
 """Events that are worth looking for what they have in common."""
 _TEXT = re.compile(rb'"(?:content|text)": ?"((?:[^"\\]|\\.)*)"')
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
