@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from reasoning.answers.several import By, Several
 from reasoning.errors import TaskError
 from reasoning.problem import Problem
 from reasoning.runs import names
+
+Stress: TypeAlias = Annotated[int, Field(ge=1)]
 
 ASKS = (
     "Answer the questions above one by one, in their order, each step by step with a blank line "
@@ -26,7 +28,7 @@ BLOCKS = "Begin each with its label (Q1, Q2, ...) and end it with its program in
 def rest(
     *,
     task: str | dict[str, Any],
-    stress: Annotated[int, Field(ge=1)] = 3,
+    stress: Stress | Annotated[list[Stress], Field(min_length=1)] = 3,
     by: By = "order",
     once: bool = False,
     prompt: str | None = None,
@@ -37,7 +39,8 @@ def rest(
 
     task: a name, or a mapping as in a recipe. Prompt i asks problems i+1, i+2, ... and i itself
     last, around the end, so that every problem is asked once at every position. With stress 1 it is
-    the task itself. by: what answers which question, the `order` of the boxes or `labels` (Q1, Q2)
+    the task itself; with a list of them, all of these levels (`reasoning eval --measure stress`).
+    by: what answers which question, the `order` of the boxes or `labels` (Q1, Q2)
     before them. once: cut the problems into groups of `stress` instead, a prompt each, so that
     every problem is asked once (batch prompting, 2023, arXiv:2301.08721): what is said around them
     is read once a group, and a question that is not answered is not asked again. prompt: what
@@ -46,22 +49,29 @@ def rest(
     """
     inner: Task = names.build("task", task)
     given = inner.problems[:limit]
-    if stress == 1:
-        return replace(inner, problems=given)
-    if len(given) < stress:
-        raise TaskError(
-            f"rest: stress is {stress}, and {inner.name} has {len(given)} problems; ask fewer at "
-            "once"
-        )
+    levels = list(dict.fromkeys(stress if isinstance(stress, list) else [stress]))
     n = len(given)
-    groups = [[given[k] for k in order(i, n, stress)] for i in range(n)]
-    if once:
-        groups = [given[i : i + stress] for i in range(0, n, stress)]
+    if n < max(levels):
+        raise TaskError(
+            f"rest: stress is {max(levels)}, and {inner.name} has {n} problems; ask fewer at once"
+        )
+    if levels == [1]:
+        return replace(inner, problems=given)
+    if once and len(levels) > 1:
+        raise TaskError("rest: once asks groups of one size; give it one stress, not several")
+    found = []
+    for i in range(0, n, levels[0] if once else 1):
+        for level in levels:
+            group = given[i : i + level] if once else [given[k] for k in order(i, n, level)]
+            asked = _asked(group, f"rest{level}", by, prompt, system) if level > 1 else group[0]
+            place = {} if once else {"stress": level, "place": i, "around": n}
+            found.append(replace(asked, meta={**asked.meta, **place}))
+    told = " and ".join(map(str, levels))
     return replace(
         inner,
         name=f"rest-{inner.name}",
-        problems=[_asked(group, f"rest{stress}", by, prompt, system) for group in groups],
-        source=f"{inner.source}, {stress} by {by}{', once' if once else ''}",
+        problems=found,
+        source=f"{inner.source}, {told} by {by}{', once' if once else ''}",
     )
 
 
