@@ -139,13 +139,20 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "revision": "of the data on the hub",
         "n": "how many problems are made (nano, nano_think, countdown, kolmogorov)",
         "split": "train is what the embedded model was trained on (nano, nano_think)",
-        "seed": "of the problems (nano, nano_think, countdown, kolmogorov)",
+        "seed": "of the problems (nano, nano_think, countdown, kolmogorov), or of their wordings "
+        "(perturbed)",
         "size": "bytes a problem (kolmogorov)",
         "numbers": "how many are given (countdown)",
         "task": "another one, a name or a mapping: whose problems are asked together (rest), whose "
-        "contexts are thought about (contexts)",
+        "contexts are thought about (contexts), that is asked in other words (perturbed), or that "
+        "is read (shards)",
         "field": "what the rows call the context (contexts)",
-        "stress": "how many are asked in one prompt (rest)",
+        "stress": "how many are asked in one prompt, or a list of such levels (rest)",
+        "kinds": "of wordings: irrelevant, instruction, needless, both, attack (perturbed)",
+        "orders": "of premises: Kendall taus from their own, -1 to below 1 (perturbed)",
+        "paraphrases": "a .jsonl file of {id, paraphrases: [...]} (perturbed)",
+        "shards": "how many, of neighbours in the file (shards)",
+        "gold": "whether right answers are read along with the problems (shards)",
         "by": "what answers which question: the order of boxes, or labels before them (rest)",
         "once": "ask every problem in one prompt only, in groups (rest)",
         "difficulty": "operations of every problem, 1 to 8; left out: mixed (nano, nano_think)",

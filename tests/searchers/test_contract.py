@@ -93,6 +93,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "sample": {},
     "adaptive": {"policy": POLICY},
     "self_consistency": {"n": 4},
+    "self_cheating": {"n": 3},
+    "order_likelihood": {"shuffles": 3},
     "best_of_n": {"n": 4},
     "first_finish": {"n": 4},
     "short_m_at_k": {"k": 5, "m": 3},

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from math import e, log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.measures import attacked, perturbed, stress
+from evals.measures import attacked, contamination, inv_entropy, perturbed, self_cheating, stress
 from evals.measures.finding import NotMeasuredError
 from evals.measures.stored import Stored
 from evals.statistics.intervals import Interval
 from reasoning.cli.app import app
 
 
-def run(folder: Path, task: str, replies: list[str], strategies: str, **more: str) -> Path:
-    """A run of scripted replies, one after another."""
+def run(
+    folder: Path, task: str, replies: list[str], strategies: str, generator: str | None = None
+) -> Path:
+    """A run of scripted replies, one after another; `generator` is another one."""
     recipe = folder / "recipe.yaml"
+    scripted = f"{{name: scripted, replies: {json.dumps(replies)}}}"
     recipe.write_text(
-        f"task: {task}\ngenerator: {{name: scripted, replies: {json.dumps(replies)}}}\n"
+        f"task: {task}\ngenerator: {generator or scripted}\n"
         f"strategies: {strategies}\nsampling: {{max_tokens: 64}}\nseed: 0\n"
     )
     out = folder / "run"
@@ -104,3 +109,77 @@ def test_who_falls_for_an_attack(tmp_path: Path) -> None:
     assert found.rows[1][2] == 2 * found.rows[0][2]
     with pytest.raises(NotMeasuredError, match="another wording"):
         perturbed.measure(Stored([out]))
+
+
+def test_an_order_is_tested_with_the_variance_of_a_sample() -> None:
+    found = contamination.order_test([1, 2, 0, 3, 1])
+    assert found.t == pytest.approx(2.7456, abs=1e-4)
+    assert found.p_value == pytest.approx(0.0258, abs=1e-4)
+    assert contamination.order_test([-1, -2, 0]).p_value > 0.5
+    with pytest.raises(ValueError, match="that differ"):
+        contamination.order_test([1, 1])
+
+
+def test_the_embedded_model_reads_shards_in_orders(tmp_path: Path, small_run: Path) -> None:
+    task = f"{{name: shards, task: {quiz(tmp_path, 9)}, shards: 3}}"
+    out = run(tmp_path, task, [], "[{searcher: order_likelihood, shuffles: 4}]", "nano")
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [r["measures"].keys() for r in rows] == [{"own_order", "shuffled", "difference"}] * 3
+    differences = [r["measures"]["difference"] for r in rows]
+    assert all(r["measures"]["own_order"] < 0 == r["usage"]["generated_tokens"] for r in rows)
+    assert all(r["usage"]["prompt_tokens"] > 0 for r in rows)
+    (row,) = contamination.measure(Stored([out])).rows
+    assert row[1] == 3
+    assert value(row[2]) == pytest.approx(np.mean(differences))
+    assert tuple(row[3:]) == pytest.approx(contamination.order_test(differences))
+    with pytest.raises(NotMeasuredError, match="task `shards`"):
+        contamination.measure(Stored([small_run]))
+
+
+def test_what_an_answer_gains_from_another(tmp_path: Path, small_run: Path) -> None:
+    out = run(tmp_path, "{name: nano, n: 6}", [], "[{searcher: self_cheating, n: 2}]", "nano")
+    (row,) = self_cheating.measure(Stored([out])).rows
+    gains = [
+        json.loads(line)["measures"]["cheating"]
+        for line in (out / "results.jsonl").read_text().splitlines()
+    ]
+    assert row[1] == 6
+    assert value(row[2]) == pytest.approx(np.mean(gains))
+    assert all(abs(gain) > 1e-3 for gain in gains)  # what is shown is read
+    with pytest.raises(NotMeasuredError, match="self_cheating"):
+        self_cheating.measure(Stored([small_run]))
+
+
+def test_nothing_is_gained_by_who_does_not_listen(tmp_path: Path) -> None:
+    # What the scripted model says of a text does not depend on what stands before it.
+    out = run(tmp_path, quiz(tmp_path), [r"\boxed{2}"], "[{searcher: self_cheating, n: 3}]")
+    (row,) = self_cheating.measure(Stored([out])).rows
+    assert (value(row[2]), value(row[3])) == (0, 0)
+
+
+def test_inv_entropy_is_not_monotone() -> None:
+    assert inv_entropy.entropy(np.full(10, 0.1)) == pytest.approx(log(10))
+    assert inv_entropy.entropy(np.full(10, 1 / e)) == pytest.approx(3.679, abs=1e-3)
+    ones, alone = np.ones((10, 10)), np.eye(10)
+    assert inv_entropy.inv_entropy(ones, ones) == pytest.approx(log(10))
+    assert inv_entropy.inv_entropy(alone, alone) == 0  # nothing alike: as low as if all were sure
+    assert inv_entropy.inv_entropy(alone, ones) == pytest.approx(log(10))
+    # Rows are normalised: Py = [[2/3, 1/3], [1/3, 2/3]] and Px = 1/2 give Q_ii = 1/2.
+    assert inv_entropy.inv_entropy(np.ones((2, 2)), np.array([[2, 1], [1, 2]])) == pytest.approx(
+        log(2)
+    )
+    with pytest.raises(ValueError, match="not all 0"):
+        inv_entropy.inv_entropy(np.zeros((2, 2)), np.ones((2, 2)))
+
+
+def test_inv_entropy_of_a_run(tmp_path: Path, small_run: Path) -> None:
+    again = tmp_path / "again.jsonl"
+    again.write_text(json.dumps({"id": "q1", "paraphrases": ["Twice one is?", "Add them"]}) + "\n")
+    task = f"{{name: perturbed, task: {quiz(tmp_path)}, kinds: [], paraphrases: {again}}}"
+    out = run(tmp_path, task, [r"\boxed{2}"], "[{searcher: self_consistency, n: 3}]")
+    (row,) = inv_entropy.measure(Stored([out])).rows
+    # One answer always: Py = 1/3 throughout, Q_ii = 1/3 of a column of Px, here nothing alike.
+    assert row[1] == 1
+    assert value(row[2]) == pytest.approx(log(3))
+    with pytest.raises(NotMeasuredError, match="perturbed"):
+        inv_entropy.measure(Stored([small_run]))

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from evals.tasks.perturbed import INSTRUCTIONS, PASSAGES, order_at, perturbed, sentences
+from evals.tasks.shards import shards
 from reasoning.errors import TaskError
 
 STORY = (
@@ -89,3 +90,15 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         perturbed(task=quiz(tmp_path, prompt="{id}"))
     with pytest.raises(TaskError, match="neither mathematics nor options"):
         perturbed(task={"name": "countdown", "n": 2}, kinds=("attack",))
+
+
+def test_shards_are_neighbours(tmp_path: Path) -> None:
+    task = shards(task={"name": "nano", "n": 7}, shards=3)
+    whole = [t for p in task.problems for t in p.meta["examples"]]  # type: ignore[attr-defined]
+    assert [p.meta["of"] for p in task.problems] == [2, 3, 2]
+    assert len(whole) == 7
+    assert whole[0].count("\n") == 1
+    bare = shards(task={"name": "nano", "n": 7}, shards=3, gold=False)
+    assert bare.problems[0].question.startswith(whole[0].partition("\n")[0] + "\n\n")
+    with pytest.raises(TaskError, match="3 at most"):
+        shards(task={"name": "nano", "n": 7}, shards=4)
