@@ -9,12 +9,14 @@ from rich.console import Console
 
 from evals.measures import at_cost
 from evals.measures.finding import Cell, Finding
+from evals.measures.guarding import guarded
 from evals.measures.show import show, tell, write
 from evals.replay.curves import FILE
 from evals.report import numbers
 from evals.report.load import load
 from evals.report.terminal import show_comparison
 from evals.statistics.intervals import Interval
+from reasoning.errors import RecipeError
 
 
 def main(
@@ -23,11 +25,23 @@ def main(
     at: str | None,
     out: Path | None,
     console: Console,
+    guard: Path | None = None,
 ) -> None:
-    """Runs as a whole; read off at one cost where `at` names it, or where there is a replay."""
+    """Runs as a whole; read off at one cost where `at` names it, or where there is a replay.
+
+    Where `guard` names its file, accuracies alone, as the guard tells them.
+    """
     replays = [f for f in folders if (f / FILE).is_file() and not (f / "results.jsonl").exists()]
     found: dict[str, Finding] = {}
-    if at is not None or replays:
+    if guard is not None:
+        if at is not None or baseline is not None or replays:
+            raise RecipeError(
+                "--guard tells accuracies of runs and nothing else: leave out --at, --baseline and "
+                "replays"
+            )
+        found["guarded"] = guarded(folders, guard)
+        show("guarded", found["guarded"], console)
+    elif at is not None or replays:
         found["at_cost"] = at_cost.compared(folders, at, baseline)
         show("at equal cost", found["at_cost"], console)
     else:

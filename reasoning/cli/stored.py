@@ -77,17 +77,24 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="A folder for the tables (CSV, LaTeX) and the figure.")
     ] = None,
+    guard: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Accuracies through a reusable holdout kept there."),
+    ] = None,
 ) -> None:
     """Put runs of one task side by side: strategies, paired differences, intervals, p-values.
 
     With --at: which is better at that cost, and is it significant, in one sentence. Replays are
     compared with runs and with each other so, at the largest cost they share unless --at names one.
 
+    With --guard: accuracies alone, so told that choosing among many settings by them, again and
+    again, does not fit the problems (Thresholdout). It takes 400 problems or more.
+
     Example: reasoning compare runs/before runs/after --at 1000tokens
     """
     from reasoning.cli.show import console
 
-    _evals("measures.comparing").main(runs, baseline, at, out, console)
+    _evals("measures.comparing").main(runs, baseline, at, out, console, guard)
 
 
 def calibrate(
