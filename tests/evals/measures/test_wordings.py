@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.measures import attacked, contamination, inv_entropy, perturbed, self_cheating, stress
+from evals.measures import (
+    attacked,
+    contamination,
+    inv_entropy,
+    perturbed,
+    self_cheating,
+    step_importance,
+    stress,
+)
 from evals.measures.finding import NotMeasuredError
 from evals.measures.stored import Stored
 from evals.statistics.intervals import Interval
@@ -26,7 +34,7 @@ def run(
     scripted = f"{{name: scripted, replies: {json.dumps(replies)}}}"
     recipe.write_text(
         f"task: {task}\ngenerator: {generator or scripted}\n"
-        f"strategies: {strategies}\nsampling: {{max_tokens: 64}}\nseed: 0\n"
+        f"strategies: {strategies}\nsampling: {{max_tokens: 256}}\nseed: 0\n"
     )
     out = folder / "run"
     done = CliRunner().invoke(app, ["run", str(recipe), "--out", str(out)])
@@ -183,3 +191,24 @@ def test_inv_entropy_of_a_run(tmp_path: Path, small_run: Path) -> None:
     assert value(row[2]) == pytest.approx(log(3))
     with pytest.raises(NotMeasuredError, match="perturbed"):
         inv_entropy.measure(Stored([small_run]))
+
+
+def test_the_least_surprising_steps_go_first() -> None:
+    steps = [step_importance.Step(*s) for s in ((0.1, 2), (3.0, 4), (0.5, 2), (1.0, 2), (0.2, 2))]
+    assert step_importance.kept(steps, 12) == [0, 1, 2, 3, 4]
+    assert step_importance.kept(steps, 10) == [0, 1, 3, 4]
+    assert step_importance.kept(steps, 8) == [0, 1, 4]
+    assert step_importance.kept(steps, 0) == [0, 4]  # the first and the last stay
+    assert step_importance.share_kept(steps) == pytest.approx((0.1 + 0.2) / 4.8)
+    assert step_importance.share_kept([step_importance.Step(0.0, 1)] * 3) == 1
+
+
+def test_steps_of_a_run(tmp_path: Path, small_run: Path) -> None:
+    strategies = "[{searcher: beam_search, width: 1, expansions: 2}]\nverifier: logprob"
+    out = run(tmp_path, "{name: nano, n: 6, difficulty: 4}", [], strategies, "nano")
+    (row,) = step_importance.measure(Stored([out])).rows
+    assert row[1] == 6
+    assert value(row[2]) > 3
+    assert 0 < value(row[5]) <= 1
+    with pytest.raises(NotMeasuredError, match="step by step"):
+        step_importance.measure(Stored([small_run]))
