@@ -237,7 +237,9 @@ def check_resume(case: Case, *, points: int = 8) -> None:
     """Cut short and run again on its journal, it comes to where the uncut run came."""
     if case.races:
         return  # what arrives first after a cut is not what arrived first before it
-    whole = Run(case, delays=1)()
+    whole = Run(case, delays=1)
+    whole.ask(Journal(whole.toy))  # which rounds as trees do
+    whole()
     for i in range(1, points):
         cut = Run(case, delays=1)
         journal = Journal(cut.toy)
