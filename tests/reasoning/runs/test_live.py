@@ -13,6 +13,7 @@ import pytest
 from reasoning.aggregators import Candidate
 from reasoning.backends.scripted import Scripted
 from reasoning.generate import Generator
+from reasoning.runs import names
 from reasoning.runs import run as runner
 from reasoning.runs.recipe import parse
 from reasoning.runs.record import Record
@@ -100,7 +101,7 @@ def test_one_failed_search_is_one_failed_result(
 ) -> None:
     monkeypatch.setattr("reasoning.backends.scripted.scripted", lambda: Scripted(SOLUTIONS))
     here = "tests.reasoning.runs.test_live"
-    monkeypatch.setattr(runner.names, "_foreign", lambda kind, name: globals()[name.split(":")[1]])
+    monkeypatch.setattr(names, "_foreign", lambda kind, name: globals()[name.split(":")[1]])
     strategies = [
         {"name": "buggy", "searcher": f"{here}:buggy"},
         {"name": "picky", "searcher": "sample", "aggregator": f"{here}:picky"},
@@ -143,7 +144,7 @@ def test_several_models_are_recorded_resumed_and_counted_by_name(
             search.emit(node)
 
     monkeypatch.setattr("reasoning.backends.scripted.scripted", made)
-    monkeypatch.setattr(runner.names, "_foreign", lambda kind, name: both)
+    monkeypatch.setattr(names, "_foreign", lambda kind, name: both)
     models = {"small": {"name": "scripted"}, "large": {"name": "scripted", "answer": 2}}
     recipe = {
         "generator": "small",
