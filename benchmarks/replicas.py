@@ -12,8 +12,7 @@ still have had to compute. Capacity: the sum of the speeds of the servers that a
 No schedule is faster: steps of a tree wait for each other, batches are not always full.
 
 Goals: nothing lost; prefix hits at least 0.9 of one server's; time at most 1.15 times the bound.
-`round robin` is the same client with servers in turn. With --sockets, a shorter run over real
-connections to real processes, and real seconds: 4 servers, one dies, one joins.
+`round robin` is the same client with servers in turn.
 """
 
 from __future__ import annotations
