@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError, resampled
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots, resampled
 from evals.measures.stored import Stored
 from evals.report.load import StoredStrategy
 from evals.statistics.calibration import auroc_interval, ece, reliability
@@ -47,11 +47,15 @@ def measure(stored: Stored) -> Finding:
     rows = [_row(name, found) for name, found in known.items()]
     gaps = {name: overconfidence(*found) for name, found in known.items()}
     most = max(gaps, key=lambda name: gaps[name])
+    head = (
+        "strategy", "problems", "accuracy", "confident if right", "if wrong", "ECE", "AUROC"
+    )  # fmt: skip
     return Finding(
         f"{most} is the most overconfident of {len(known)}: its confidence is {gaps[most]:+.3f} "
         "against its accuracy.",
-        ("strategy", "problems", "accuracy", "confident if right", "if wrong", "ECE", "AUROC"),
+        head,
         rows,
+        chart=dots("confidence", head, rows, "confident if right", "if wrong"),
     )
 
 

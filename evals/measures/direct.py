@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots
 from evals.measures.stored import Stored
 from evals.report.load import StoredStrategy
 from evals.report.numbers import grades
@@ -59,12 +59,14 @@ def measure(stored: Stored) -> Finding:
     worst = max(rows, key=lambda row: row[4].value if isinstance(row[4], Interval) else 0.0)
     most = worst[4]
     assert isinstance(most, Interval)
+    head = ("strategy", f"less {base}", "p, Holm", "helped", "hurt", "times the tokens")
     return Finding(
         f"Against {base} ({spent[base]:,.0f} tokens a problem, accuracy "
         f"{np.mean(values[base]):.3f}), {worst[0]} hurts most: right answers turn wrong on "
         f"{most.value:.3f} ({most.low:.3f} to {most.high:.3f}) of {len(shared)} problems.",
-        ("strategy", f"less {base}", "p, Holm", "helped", "hurt", "times the tokens"),
+        head,
         rows,
+        chart=dots("share of problems", head, rows, "helped", "hurt"),
     )
 
 

@@ -31,6 +31,25 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class Dots:
+    """Named estimates with their intervals, one below the other: for each series its (name,
+    estimate), from the top."""
+
+    x: str
+    series: Mapping[str, Sequence[tuple[str, Interval]]]
+
+
+def dots(x: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *columns: str) -> Dots:
+    """These columns of a table, whose first one has the names; what is no interval is left out."""
+    series = {}
+    for column in columns:
+        place = list(head).index(column)
+        found = [(str(r[0]), cell) for r in rows if isinstance(cell := r[place], Interval)]
+        series[column] = found
+    return Dots(x, series)
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """`says` is the result in words; `rows` have a cell for each name in `head`."""
 
@@ -38,7 +57,7 @@ class Finding:
     head: tuple[str, ...]
     rows: Sequence[Sequence[Cell]]
     notes: tuple[str, ...] = ()
-    chart: Chart | None = None
+    chart: Chart | Dots | None = None
 
 
 def mean(values: ArrayLike, *, seed: int = 0) -> Interval:

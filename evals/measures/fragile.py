@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Finding, NotMeasuredError
+from evals.measures.finding import Finding, NotMeasuredError, dots
 from evals.measures.stored import Stored
 from evals.statistics.intervals import accuracy
 from evals.statistics.paired import paired_difference
@@ -73,10 +73,12 @@ def measure(stored: Stored) -> Finding:
     names = ("greedy", f"avg@{n}", f"pass@{n}", "fragile", "hidden failures", "hidden ability")
     rows = [(name, accuracy(table[:, i].tolist()), len(known)) for i, name in enumerate(names)]
     hidden = rows[4][1]
+    told = [*rows, ("exploration gain", gain, len(known))]
     return Finding(
         f"{said}; greedy decoding is right where most samples are wrong on {hidden.value:.3f} "
         f"({hidden.low:.3f} to {hidden.high:.3f}), and {n} samples can solve {gain.value:+.3f} "
         f"({gain.low:+.3f} to {gain.high:+.3f}) more.",
         head,
-        [*rows, ("exploration gain", gain, len(known))],
+        told,
+        chart=dots("share of problems", head, told, "value"),
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError, mean
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots, mean
 from evals.measures.stored import Stored
 from evals.statistics.intervals import Interval, column_means
 
@@ -72,6 +72,7 @@ def measure(stored: Stored) -> Finding:
         ("accuracy", "value"),
         rows,
         notes,
+        dots("accuracy", ("accuracy", "value"), rows[:5], "value"),
     )
 
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError, resampled
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots, resampled
 from evals.measures.stored import Stored
 from evals.report.load import StoredStrategy
 from evals.statistics.intervals import Floats, Interval, accuracy, quantile_interval
 
 MEANS = (
     "How good strategies look to the verifier (score 0.5 or more is a yes), what that means once "
-    "its false positives and negatives are taken off, pi = (o - FPR) / (TPR - FPR), and which "
-    "ranks are certain if its error rates are not known at all."
+    "its false positives and negatives are taken off, pi = (o - FPR) / (TPR - FPR), and between "
+    "which ranks each lies if its error rates are not known at all: if the judge is believed by so "
+    "many verdicts (kappa), and if it may err for each strategy in another way, its own say."
 )
 NOT = (
     "The correction holds if the verifier errs alike for all strategies: one that picks answers by "
@@ -24,7 +25,7 @@ NOT = (
 )
 
 YES = 0.5
-KAPPA = 10.0
+KAPPAS = (1.0, 10.0, 100.0)
 """How much the prior believes the judge: so many verdicts that agree with the truth, a level."""
 
 
@@ -44,12 +45,19 @@ def ranks(values: Sequence[float] | Floats) -> Floats:
 
 
 def levels(
-    counts: NDArray[np.int64], kappa: float, *, draws: int = 1_000, warm: int = 200, seed: int = 0
+    counts: NDArray[np.int64],
+    kappa: float,
+    *,
+    partial: bool = False,
+    draws: int = 1_000,
+    warm: int = 200,
+    seed: int = 0,
 ) -> Floats:
     """Draws [draws, strategies] of mean true levels, from `counts` [strategies, levels] observed.
 
     True levels pi_c ~ Dirichlet(1), rows of the judge's confusion matrix ~ Dirichlet(1) with
     `kappa` more on the diagonal, both unknown: Gibbs sampling over the true level of each verdict.
+    A `partial` judge has a matrix for each strategy, so that it may favour one; else one for all.
     """
     counts = np.asarray(counts)
     if counts.ndim != 2 or counts.shape[1] < 2 or np.any(counts < 0) or kappa < 0:
@@ -57,7 +65,7 @@ def levels(
     rng = np.random.default_rng(seed)
     strategies, n = counts.shape
     prior = np.ones((n, n)) + kappa * np.eye(n)
-    judge = prior / prior.sum(axis=1, keepdims=True)
+    judge = np.tile(prior / prior.sum(axis=1, keepdims=True), (strategies, 1, 1))
     share = (counts + 1) / (counts + 1).sum(axis=1, keepdims=True)
     found = np.empty((draws, strategies))
     for step in range(-warm, draws):
@@ -65,7 +73,9 @@ def levels(
         odds /= odds.sum(axis=1, keepdims=True)
         true = rng.multinomial(counts, odds.transpose(0, 2, 1))  # [strategies, observed, true]
         share = _dirichlet(rng, 1.0 + true.sum(axis=1))
-        judge = _dirichlet(rng, prior + true.sum(axis=0).T)
+        seen = true.transpose(0, 2, 1)  # [strategies, true, observed]
+        pooled = seen if partial else seen.sum(axis=0, keepdims=True)
+        judge = np.broadcast_to(_dirichlet(rng, prior + pooled), judge.shape)
         if step >= 0:
             found[step] = share @ np.arange(n)
     return found
@@ -73,7 +83,7 @@ def levels(
 
 def _dirichlet(rng: np.random.Generator, parameters: Floats) -> Floats:
     drawn = rng.standard_gamma(parameters)
-    return np.asarray(drawn / drawn.sum(axis=1, keepdims=True), dtype=float)
+    return np.asarray(drawn / drawn.sum(axis=-1, keepdims=True), dtype=float)
 
 
 def measure(stored: Stored) -> Finding:
@@ -93,23 +103,36 @@ def measure(stored: Stored) -> Finding:
     if not tpr > fpr:
         raise NotMeasuredError("the verifier does not say yes to right answers more than to wrong")
     counts = np.stack([(1 - table[:, :, 0]).sum(axis=1), table[:, :, 0].sum(axis=1)], axis=1)
-    drawn = levels(counts.astype(np.int64), KAPPA)
-    placed = np.array([ranks(row) for row in drawn])
+    placed = _ranks(counts.astype(np.int64))
     rows: list[tuple[Cell, ...]] = []
     for i, name in enumerate(verdicts):
         pi = resampled(len(problems), lambda w, i=i: _pi(table, w, i), resamples=500)  # type: ignore[misc]
-        rank = quantile_interval(float(placed[:, i].mean()), placed[:, i])
         yes, right = (accuracy(table[i, :, j].tolist()) for j in (0, 1))
-        rows.append((name, yes, pi, right, rank))
-    order = sorted(rows, key=lambda row: _value(row[4]))
-    sure = _high(order[0][4]) < _low(order[1][4])
+        rows.append((name, yes, pi, right, *(rank[i] for rank in placed.values())))
+    order = sorted(range(len(rows)), key=lambda i: -table[i, :, 0].mean())
+    first, second = order[:2]
+    sure = [k for k, rank in placed.items() if rank[first].high < rank[second].low]
+    certain = f"certain for {', '.join(sure)}" if sure else "certain for none of these beliefs"
+    head = ("strategy", "yes", "corrected", "accuracy", *(f"rank, {k}" for k in placed))
+    told = [rows[i] for i in order]
     return Finding(
         f"The verifier says yes to {tpr:.3f} of the right answers and to {fpr:.3f} of the wrong "
-        f"ones; to it {order[0][0]} is the best, which is "
-        f"{'certain' if sure else 'not certain'} if its error rates are unknown.",
-        ("strategy", "yes", "corrected", "accuracy", "rank by the judge"),
-        rows,
+        f"ones; to it {rows[first][0]} is the best, which is {certain}.",
+        head,
+        told,
+        chart=dots("rank by the judge", head, told, *head[4:]),
     )
+
+
+def _ranks(counts: NDArray[np.int64]) -> dict[str, list[Interval]]:
+    """Each strategy's rank with its interval, by what is believed of the judge."""
+    found = {}
+    beliefs = [(k, False) for k in KAPPAS] + [(KAPPAS[1], True)]
+    for kappa, partial in beliefs:
+        placed = np.array([ranks(row) for row in levels(counts, kappa, partial=partial)])
+        name = f"kappa {kappa:g}" + (", partial" if partial else "")
+        found[name] = [quantile_interval(float(x.mean()), x) for x in placed.T]
+    return found
 
 
 def _verdicts(
@@ -138,15 +161,3 @@ def _errors(table: Floats, weights: Floats) -> tuple[float, float]:
 
 def _pi(table: Floats, weights: Floats, place: int) -> float:
     return corrected(float(table[place, :, 0] @ weights), *_errors(table, weights))
-
-
-def _value(cell: Cell) -> float:
-    return cell.value if isinstance(cell, Interval) else float("nan")
-
-
-def _low(cell: Cell) -> float:
-    return cell.low if isinstance(cell, Interval) else float("nan")
-
-
-def _high(cell: Cell) -> float:
-    return cell.high if isinstance(cell, Interval) else float("nan")

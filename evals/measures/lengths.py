@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError, mean, resampled
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots, mean, resampled
 from evals.measures.stored import Stored
 from evals.statistics.intervals import Floats, accuracy
 
@@ -82,4 +82,5 @@ def measure(stored: Stored) -> Finding:
         f"({most[1]:,.0f} to {most[2]:,.0f}); {cut.value:.1%} were cut off or failed.",
         ("tokens", "value", "problems"),
         rows,
+        chart=dots("tokens", ("tokens", "value"), rows[: 3 + len(QUANTILES)], "value"),
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots
 from evals.measures.stored import Stored
 from evals.report.load import StoredStrategy
 from evals.report.numbers import grades
@@ -25,6 +25,7 @@ NOT = (
 )
 
 EPSILON = 0.02
+HEAD = ("equally good", "strategies", "ambiguity", "discrepancy")
 
 
 class Disagreement(NamedTuple):
@@ -70,8 +71,9 @@ def measure(stored: Stored) -> Finding:
     return Finding(
         f"{rows[0][0]}: {rows[0][1]} strategies, and on {first.value:.1%} ({first.low:.1%} to "
         f"{first.high:.1%}) of {len(shared)} problems they do not agree who is right.",
-        ("equally good", "strategies", "ambiguity", "discrepancy"),
+        HEAD,
         rows,
+        chart=dots("share of problems", HEAD, rows, *HEAD[2:]),
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError, mean
+from evals.measures.finding import Cell, Finding, NotMeasuredError, dots, mean
 from evals.measures.stored import Stored
 from evals.report.load import StoredRun, StoredStrategy
 from evals.statistics.intervals import accuracy
@@ -25,6 +25,12 @@ NOT = (
     "other seeds runs are meant to differ, and the figures are those of the sampling. Where "
     "token ids are not stored, places are counted in words."
 )
+
+
+HEAD = (
+    "strategy", "problems", "grades differ", "answers differ", "Std@Acc", "Avg_Std length",
+    "Div_Index", "Avg_Std top1_prob",
+)  # fmt: skip
 
 
 class Said(NamedTuple):
@@ -76,12 +82,10 @@ def measure(stored: Stored) -> Finding:
         f"Over {len(runs)} runs at most {flips[0]:.1%} ({flips[1]:.1%} to {flips[2]:.1%}) of the "
         f"problems change between right and wrong ({worst[0]}); the standard deviation of its "
         f"accuracy is {worst[4]:.4f}.",
-        (
-            "strategy", "problems", "grades differ", "answers differ", "Std@Acc",
-            "Avg_Std length", "Div_Index", "Avg_Std top1_prob",
-        ),
+        HEAD,
         rows,
-    )  # fmt: skip
+        chart=dots("share of problems", HEAD, rows, *HEAD[2:4]),
+    )
 
 
 def _row(name: str, alike: Sequence[StoredStrategy], common: Sequence[str]) -> tuple[Cell, ...]:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Finding, NotMeasuredError
+from evals.measures.finding import Cell, Chart, Finding, NotMeasuredError
 from evals.measures.stored import Stored
 from evals.statistics.curves import Kind, at_k_curve
-from evals.statistics.intervals import Floats, bootstrap_weights, quantile_interval
+from evals.statistics.intervals import Floats, Interval, bootstrap_weights, quantile_interval
 
 MEANS = (
     "The accuracy that votes (and any-is-right) tend to, and the number of samples after which "
@@ -68,7 +68,7 @@ def fit(ns: Sequence[int], accuracy: Sequence[float] | Floats) -> Saturation:
 def measure(stored: Stored) -> Finding:
     n = stored.at_least(4)
     rows: list[tuple[Cell, ...]] = []
-    said = ""
+    said, series = "", dict[str, list[tuple[float, Interval]]]()
     kinds: dict[Kind, str] = {"majority": "the vote", "pass": "any is right"}
     for kind, name in kinds.items():
         curve = at_k_curve(stored.samples, kind)
@@ -85,10 +85,16 @@ def measure(stored: Stored) -> Finding:
             quantile_interval(v, table[:, i]) for i, v in enumerate((*law, law.samples()))
         )
         rows.append((name, limit, p, last))
+        series[name] = list(zip(map(float, curve.ks), curve.intervals(), strict=True))
+        series[f"{name}, law"] = [
+            (float(k), quantile_interval(law(k), np.array([d(k) for d in draws])))
+            for k in (*curve.ks, 2 * n)
+        ]
         if kind == "majority":
             said = (
                 f"The vote tends to {limit.value:.3f} ({limit.low:.3f} to {limit.high:.3f}); from "
                 f"{last.value:.0f} samples ({last.low:.0f} to {last.high:.0f}) one more gains less "
                 f"than {GAIN}; {n} are stored."
             )
-    return Finding(said, ("accuracy by", "limit", "p", f"samples to a gain of {GAIN}"), rows)
+    head = ("accuracy by", "limit", "p", f"samples to a gain of {GAIN}")
+    return Finding(said, head, rows, chart=Chart("samples a problem", "accuracy", series))

@@ -13,7 +13,7 @@ from reasoning.generate import Prompt
 from reasoning.problem import Problem
 from reasoning.search import Search
 from reasoning.testing import ToyGenerator, random_tree
-from searchers.models.debate import debate
+from searchers.models.debate import debate, stated
 
 MODEL = random_tree(3, depth=5)
 PROBLEM = Problem("p", "question")
@@ -86,3 +86,34 @@ def test_a_seat_that_failed_begins_anew() -> None:
     asyncio.run(debate(s, rounds=1))
     assert tried == [1, 3, 1]
     assert [c.weight for c in s.candidates] == [0.0, 1.0, 1.0]
+
+
+def test_a_bet_changes_nothing_but_what_it_costs() -> None:
+    def script(prompt: Prompt, seed: int) -> str:
+        if prompt.turn is not None and prompt.turn.messages[-1].content == "How sure?":
+            return f"{10 * len(prompt.messages)} %"
+        return talk(prompt, seed)
+
+    plain, asked = search(Scripted(script)), search(Scripted(script))
+    asyncio.run(debate(plain, seats=("", ""), rounds=1))
+    asyncio.run(debate(asked, seats=("", ""), rounds=1, bet="How sure?"))
+    votes = [(c.path, c.answer, c.weight) for c in plain.candidates]
+    assert [(c.path, c.answer, c.weight) for c in asked.candidates] == votes
+    told = [(n.path, n.sample.info) for n in asked.tree if n.sample.info]
+    assert [info for _, info in sorted(told)] == [
+        {"bet": share, "seat": seat, "round": number}
+        for seat in (0, 1)
+        for number, share in ((1, 0.5), (0, 0.3))
+    ]
+    assert len(asked.tree) == len(plain.tree) + 4
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("80", 0.8), ("I bet 72.5 % of it.", 0.725), ("between 60 and 70", 0.7), ("Yes.", 1),
+        ("no", 0), ("1000", None), ("hm</think>perhaps", None), ("90</think>20", 0.2),
+    ],
+)  # fmt: skip
+def test_what_a_bet_states(text: str, share: float | None) -> None:
+    assert stated(text) == share
