@@ -108,10 +108,14 @@ class Job:
         assert len(self.results()) < PROBLEMS, "it was too quick to be disturbed"
 
     def again(self) -> None:
-        """Let a job that was put back into the queue start now, and not in two minutes."""
+        """Let a job that was put back into the queue start soon, and not in two minutes.
+
+        Not at once: in the second in which its first start was killed, slurmd 22.05 takes the
+        second start's credential for one that is revoked ("already killed, do not launch").
+        """
         pending = lambda: self.cluster.state(self.id)["JobState"] == "PENDING"  # noqa: E731
         self.cluster.until(pending, "the job to be back in the queue")
-        self.cluster.call("scontrol", "update", f"JobId={self.id}", "StartTime=now")
+        self.cluster.call("scontrol", "update", f"JobId={self.id}", "StartTime=now+3")
 
     def servers(self) -> dict[int, int]:
         """The process of the server at each port."""
