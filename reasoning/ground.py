@@ -73,6 +73,9 @@ class Ground:
         """The candidates of the stage before this one."""
         self.measures: dict[str, float] = {}
         """What a strategy says of its own work, by name: see `Search.measure`."""
+        self.allowance: float | None = None
+        """Tokens that the purse of the run leaves this problem, None where there is none: see
+        `reasoning.runs.common`."""
         self._caller = Caller(
             self.tree, seed=seed, retry=retry or _RETRY, clock=self.clock, prices=prices or {}
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,10 +24,12 @@ from evals.statistics.intervals import (
 from evals.statistics.paired import paired_difference
 from reasoning.aggregators.ballots import Floats
 from reasoning.errors import RecipeError
-from searchers.kernels.policy import Bound, Form, Known, Policy
+from searchers.kernels.policy import Bound, Form, Known, Policy, Rung
 
 PRICES = np.geomspace(1e-8, 1e-1, 57)
 """Accuracies a token that are tried, beside 0."""
+RUNGS = 9
+"""Budgets for which a policy is kept beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +72,52 @@ def fit(
         at_budget(walk, name, FORMS[form](walk, walk.right[name], signals), form, budget, bound)
         for name in choosers or walk.right
     ]
-    _, policy = max(tried, key=lambda item: item[0])
+    _, policy, priced = max(tried, key=lambda item: item[0])
     stop = stops(walk, policy)
     seen = {name: taken(table, stop) for name, table in walk.signals.items()}
     sure = sureness(seen, taken(walk.right[policy.chooser], stop), signals, seed=seed)
-    return policy.model_copy(update={"sure": sure})
+    return policy.model_copy(update={"sure": sure, "rungs": rungs(priced, budget)})
+
+
+class Priced(NamedTuple):
+    """What a policy costs a problem on average, and how often it is right, where it was fitted."""
+
+    tokens: float
+    right: float
+    policy: Policy
+
+
+def rungs(priced: Sequence[Priced], budget: float) -> tuple[Rung, ...]:
+    """Policies from a quarter of the budget to four times it, each the best that it pays for."""
+    found: dict[float, Policy] = {}
+    for most in budget * np.geomspace(0.25, 4, RUNGS):
+        able = [p for p in priced if p.tokens <= most * (1 + 1e-9)]
+        if able:
+            best = max(able, key=lambda p: (p.right, -p.tokens))
+            found[best.tokens] = best.policy
+    return tuple(
+        Rung(tokens=tokens, start=p.start, looks=p.looks, price=p.price)
+        for tokens, p in sorted(found.items())
+    )
 
 
 def at_budget(
     walk: Walk, chooser: str, make: Make, form: Form, budget: float, bound: Bound
-) -> tuple[tuple[float, float], Policy]:
-    """The best policy within the budget by the price that makes it, and (accuracy, -tokens)."""
+) -> tuple[tuple[float, float], Policy, list[Priced]]:
+    """(accuracy, -tokens) of the best policy within the budget, that policy, and those of every
+    price."""
     best: tuple[tuple[float, float], Policy] | None = None
+    priced = []
     for price in (0.0, *PRICES.tolist()):
         policy = policy_of(make(price), form, chooser, price, bound)
         stop = stops(walk, policy)
         tokens = float(taken(walk.tokens, stop).mean())
         worth = float(taken(walk.right[chooser], stop).mean()), -tokens
+        priced.append(Priced(tokens, worth[0], policy))
         if tokens <= budget * (1 + 1e-9) and (best is None or worth > best[0]):
             best = worth, policy
     assert best is not None  # at the highest price there is one sample
-    return best
+    return (*best, priced)
 
 
 def policy_of(fitted: Fitted, form: Form, chooser: str, price: float, bound: Bound) -> Policy:

@@ -150,9 +150,20 @@ def race(orders: Orders, budgets: Sequence[int], *, m: int = 1) -> Drawing:
 
 
 def adaptive(
-    orders: Orders, budgets: Sequence[int], *, policy: Policy, abstain: float = 0.0
+    orders: Orders,
+    budgets: Sequence[int],
+    *,
+    policy: Policy,
+    abstain: float = 0.0,
+    tokens: float | None = None,
+    abreast: int = 1,
 ) -> Drawing:
-    """As many as a policy says of what it sees, the budget at most; it chooses, too."""
+    """As many as a policy says of what it sees, the budget at most; it chooses, too.
+
+    A replay has no purse that problems share: each follows the policy for `tokens`.
+    """
+    del abreast
+    policy = policy if tokens is None else policy.at(tokens)
     costs, at = orders.costs, np.arange(orders.places.shape[1])
     used = np.zeros((len(budgets), len(costs)), np.int64)
     serial = np.zeros(used.shape)

@@ -28,6 +28,7 @@ from reasoning.live.board import DETAILED
 from reasoning.live.feed import Feed
 from reasoning.problem import Problem
 from reasoning.result import Result
+from reasoning.runs.common import Common, terms
 from reasoning.runs.manifest import Found, tell_engines, tell_found, tell_sizes
 from reasoning.runs.plan import Plan
 from reasoning.runs.run import Progress, Watcher, shown
@@ -106,6 +107,7 @@ class Driver:
         self.left: dict[str, set[str]] = {}
         self.done: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
         self.stored = False
+        self.common = Common([*self.problems], terms(todo.strategies))
         self._read()
         self.queue = Queue([p for p in self.problems if self.left[p]], settings.patience)
         self.over: asyncio.Future[None]
@@ -131,6 +133,7 @@ class Driver:
         """Whether it is a result that was missing."""
         strategy, problem = result["strategy"], result["problem"]
         self.stored = True
+        self.common.spend(result)
         if strategy not in self.left.get(problem, ()):
             return False
         self.left[problem].remove(strategy)
@@ -224,7 +227,7 @@ class Driver:
         while True:
             fair = max(1, ceil(self.queue.waiting / self.places))
             room = 0 if full else min(at_once - busy, fair, STRIDE)
-            taken = self.queue.take(name, room)
+            taken = self.queue.take(name, room, self.common.ready)
             rest = not taken and not busy and self.queue.holds(name)
             jobs = await self._jobs(taken)
             work = hand.finish(self.stored) if rest else hand.exchange(jobs)
@@ -275,7 +278,7 @@ class Driver:
             return []
         known = await self.store.beside(self._known, problems)
         return [
-            Job(self.problems[p], entries, self.done.get(p, {}))
+            Job(self.problems[p], entries, self.done.get(p, {}), self.common.shares(p))
             for p, entries in zip(problems, known, strict=True)
         ]
 

@@ -10,7 +10,7 @@ what its neighbour did.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 ATTEMPTS = 2
 """Workers that a problem may kill, the first in company and the last alone."""
@@ -58,12 +58,17 @@ class Queue:
         """What it is at work on; nothing once it has left."""
         return frozenset(self._held.get(worker, ()))
 
-    def take(self, worker: str, room: int) -> list[str]:
-        """Up to `room` more problems for it. A suspect comes alone, after all that are none."""
+    def take(
+        self, worker: str, room: int, ready: Callable[[str], bool] = lambda _: True
+    ) -> list[str]:
+        """Up to `room` more problems for it, until one is not `ready`. A suspect comes alone, after
+        all that are none, or where none is ready."""
         held = self._held.get(worker)
         if held is None or any(self._kills[problem] for problem in held):
             return []
-        taken = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        taken: list[str] = []
+        while self._waiting and len(taken) < room and ready(self._waiting[0]):
+            taken.append(self._waiting.popleft())
         if not (taken or held) and room > 0 and self._suspects:
             taken = [self._suspects.popleft()]
         held.update(taken)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from reasoning.backends.ledger import (
@@ -89,12 +89,13 @@ Send: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A problem, what is known of it for each journal and of its scores, and which strategies are
-    done with it."""
+    """A problem, what is known of it for each journal and of its scores, which strategies are done
+    with it, and what purses of the run leave the others."""
 
     problem: Problem
     known: Sequence[Sequence[bytes]]
     done: Mapping[tuple[str, str], Mapping[str, Any]]
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ class Worker:
         gate = self._here.gate
         gate.begin()
         try:
-            await self._here.solve(job.problem, job.done)
+            await self._here.solve(job.problem, job.done, job.shares)
         except ReasoningError as error:
             self._error = self._error or error
         except Exception:  # a bug of ours: the process that would report it is elsewhere

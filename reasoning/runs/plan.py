@@ -14,6 +14,7 @@ from reasoning.generate import Generator, Sampling
 from reasoning.plugin import Plugin
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.runs.common import refuse_parts
 from reasoning.runs.recipe import Recipe, Strategy, strategies
 from reasoning.runs.shard import Shard
 from reasoning.search import Step
@@ -139,6 +140,7 @@ def plan(
     notes += _strange(arms, problems)
     if shard is not None:
         shard.refuse(recipe.run_limits)
+        refuse_parts((arm.strategy for arm in arms), f"shard {shard}")
         problems = shard.cut(problems)
     return Plan(recipe, arms, task, problems, shared, notes, shard)
 

@@ -22,6 +22,7 @@ from reasoning.live.board import Board, key, standing
 from reasoning.live.feed import Feed, unseen
 from reasoning.problem import Problem
 from reasoning.result import Result, failed, run_search
+from reasoning.runs.common import Common, terms
 from reasoning.runs.extend import Extension
 from reasoning.runs.gate import Gate, Gated
 from reasoning.runs.manifest import (
@@ -46,6 +47,7 @@ from reasoning.tree import RolloutTree
 from reasoning.usage import Usage
 from reasoning.verify import Verifier
 
+_NONE: Mapping[str, float] = {}
 BARREN = 16
 """Searches in a row without a call that succeeds, after which a run stops."""
 
@@ -146,6 +148,7 @@ class Running:
         self.verifiers = [part for part in plan.plugins if isinstance(part, Verifier)]
         self.budget = made(Limits, plan.recipe.run_limits, Limits()).budget()
         self.gate = Gate(plan.recipe.concurrency)
+        self.common = Common([p.id for p in plan.problems], terms(plan.strategies))
         places = {problem.id: place for place, problem in enumerate(plan.problems)}
         for part in plan.plugins:
             if isinstance(part, Generator) and not part.replays:
@@ -168,6 +171,7 @@ class Running:
                     if all((arm.strategy.name, problem.id) in done for arm in self.plan.arms):
                         await self.solve(problem, done)
                         continue
+                    await self.common.turn(problem.id)
                     await self.gate.room()
                     self.gate.begin()
                     group.create_task(self._open(problem, done))
@@ -192,15 +196,22 @@ class Running:
         """Keys of what is done, with no more than the progress line needs. It has been paid for."""
         for result in self.store.results():
             self.budget.spend(Usage.from_json(result.get("usage") or {}))
+            self.common.spend(result)
             yield {k: result.get(k) for k in ("strategy", "problem", "correct")}
 
     async def _open(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
         try:
-            await self.solve(problem, done)
+            await self.solve(problem, done, self.common.shares(problem.id))
         finally:
             self.gate.end()
 
-    async def solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
+    async def solve(
+        self,
+        problem: Problem,
+        done: Mapping[tuple[str, str], Any],
+        shares: Mapping[str, float] = _NONE,
+    ) -> None:
+        """All strategies that are not `done` with it; `shares` are what a purse leaves them."""
         kept = {
             arm.strategy.name: done.get((arm.strategy.name, problem.id)) for arm in self.plan.arms
         }
@@ -212,7 +223,8 @@ class Running:
             await asyncio.to_thread(self.scores.of, problem.id)
 
         async def search(arm: Arm) -> None:
-            kept[arm.strategy.name] = await self._search(problem, arm)
+            kept[arm.strategy.name] = record = await self._search(problem, arm, shares)
+            self.common.spend(record)
 
         if self._apart(problem):
             async with TaskGroup() as group:
@@ -252,10 +264,13 @@ class Running:
                 cached.forget(problem)
             self.scores.settle(problem.id, held)
 
-    async def _search(self, problem: Problem, arm: Arm) -> dict[str, Any]:
+    async def _search(
+        self, problem: Problem, arm: Arm, shares: Mapping[str, float]
+    ) -> dict[str, Any]:
         """One search. One that fails, by a bug in a strategy perhaps, is a result like others."""
         strategy, error = arm.strategy, None
         search = self._new_search(problem, arm)
+        search.allowance = shares.get(strategy.name)
         try:
             with self.board.showing(strategy.name, search, key(strategy.name, problem.id)):
                 result = await run_search(search, strategy.run, arm.limits.seconds)

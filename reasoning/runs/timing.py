@@ -92,8 +92,13 @@ class Stopwatch(Running):
 
     spans: dict[str, tuple[float, float]]
 
-    async def solve(self, problem: Problem, done: Mapping[tuple[str, str], Any]) -> None:
+    async def solve(
+        self,
+        problem: Problem,
+        done: Mapping[tuple[str, str], Any],
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         now = asyncio.get_running_loop().time
         start = now()
-        await super().solve(problem, done)
+        await super().solve(problem, done, shares or {})
         self.spans[problem.id] = start, now()

@@ -154,11 +154,24 @@ class Bound(_Part):
     samples: int
 
 
+class Rung(_Part):
+    """The same policy at another price: what it costs a problem on average, tokens, on those that
+    it was fitted to."""
+
+    tokens: Annotated[float, Field(ge=0)]
+    start: Annotated[int, Field(ge=1)]
+    looks: tuple[Look, ...] = ()
+    price: float | None = None
+
+    _ends = model_validator(mode="after")(lambda self: _looks_fit(self))
+
+
 class Policy(_Part):
     """How many samples each problem gets. `start` are drawn first, `chooser` is the aggregator that
-    chooses among them, `price` what a token must bring in accuracy."""
+    chooses among them, `price` what a token must bring in accuracy. `rungs` are the same at other
+    prices, by rising cost, for whoever has more or less to spend."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     form: Form
     chooser: str = "majority"
     start: Annotated[int, Field(ge=1)]
@@ -166,14 +179,26 @@ class Policy(_Part):
     sure: Sure | None = None
     price: float | None = None
     bound: Bound
+    rungs: tuple[Rung, ...] = ()
     report: Mapping[str, Any] = {}
 
     @model_validator(mode="after")
     def _ends(self) -> Policy:
-        at = [look.at for look in self.looks]
-        if at != sorted(set(at)) or (at and at[0] != self.start):
-            raise ValueError("looks must begin at `start`, and their `at` rise")
+        costs = [rung.tokens for rung in self.rungs]
+        if costs != sorted(set(costs)):
+            raise ValueError("rungs must rise by their tokens")
+        _looks_fit(self)
         return self
+
+    def at(self, tokens: float) -> Policy:
+        """The policy for so many tokens a problem: that of the dearest rung within, else of the
+        cheapest; itself where it has none."""
+        if not self.rungs:
+            return self
+        rung = max((r for r in self.rungs if r.tokens <= tokens), default=self.rungs[0],
+                   key=lambda r: r.tokens)  # fmt: skip
+        change = {"start": rung.start, "looks": rung.looks, "price": rung.price, "rungs": ()}
+        return self.model_copy(update=change)
 
     @property
     def sizes(self) -> list[int]:
@@ -184,7 +209,8 @@ class Policy(_Part):
     @property
     def needs(self) -> set[Known]:
         """What every sample must have: scores, log-probabilities, confidences."""
-        read = {name for look in self.looks for name in look.rule.reads}
+        every = [*self.looks, *(look for rung in self.rungs for look in rung.looks)]
+        read = {name for look in every for name in look.rule.reads}
         if self.sure is not None:
             read |= {name.removesuffix("^2") for name in self.sure.by.weights} - {"samples"}
         found: set[Known] = {need for name in read if (need := SIGNALS[name])}
@@ -201,6 +227,14 @@ class Policy(_Part):
         pairs = ((model_of(generator), self.bound.model), (task_of(task), self.bound.task))
         other = [f"{here}, not {there}" for here, there in pairs if here != there]
         return f"the policy was not fitted for this: {'; '.join(other)}" if other else None
+
+
+def _looks_fit(part: Any) -> Any:
+    """A policy or a rung itself. Raises ValueError for looks that do not follow each other."""
+    at = [look.at for look in part.looks]
+    if at != sorted(set(at)) or (at and at[0] != part.start):
+        raise ValueError("looks must begin at `start`, and their `at` rise")
+    return part
 
 
 def model_of(spec: object) -> str:

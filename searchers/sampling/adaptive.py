@@ -9,12 +9,14 @@ from pydantic import Field
 
 from reasoning.aggregators import Candidate
 from reasoning.chain import decide
+from reasoning.errors import RecipeError
 from reasoning.runs.names import bind_aggregator
 from reasoning.search import Search
 from searchers.kernels.policy import PolicyFile, read_candidates, refuse
 
 AGGREGATOR = "first"
 VOTES = True
+PURSE = True
 
 
 async def adaptive(
@@ -22,14 +24,25 @@ async def adaptive(
     *,
     policy: PolicyFile,
     abstain: Annotated[float, Field(ge=0, le=1)] = 0.0,
+    tokens: Annotated[float, Field(gt=0)] | None = None,
+    abreast: Annotated[int, Field(ge=1)] = 16,
 ) -> None:
     """Draw until more samples are not worth their tokens by `policy`, a file of `reasoning fit`.
 
     A problem on which samples agree, or on which more would not help, ends early. A token has the
-    same price on all problems, so what these leave goes to the others without one's having to wait
-    for the other. Where the answer is right with a chance below `abstain`, as the policy counted it
-    on problems it had not seen, there is none.
+    same price on all problems, so what these leave goes to the others. With `tokens`, what a
+    problem of the run may cost on average, the run has a purse besides: each problem follows the
+    policy for what those before it have left, and `abreast` problems are in progress at most
+    (`reasoning.runs.common`). Where the answer is right with a chance below `abstain`, as the
+    policy counted it on problems it had not seen, there is none.
     """
+    del abreast  # the run sees to that
+    if tokens is not None:
+        if not policy.rungs:
+            raise RecipeError("the policy knows one budget only: fit it again, or leave tokens out")
+        allowance = tokens if search.allowance is None else search.allowance
+        policy = policy.at(allowance)
+        search.measure(allowance=allowance)
     choose, wanted, found = bind_aggregator(policy.chooser), policy.start, list[Candidate]()
     land = None if abstain else search.emit
     while wanted > len(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,17 @@ from reasoning.runs.recipe import parse
 from reasoning.search import Search
 from reasoning.session import solve_async
 from reasoning.tree import Sample
-from searchers.kernels.policy import Bound, Gain, Look, Policy, Steps, Sure, Weights, signals_of
+from searchers.kernels.policy import (
+    Bound,
+    Gain,
+    Look,
+    Policy,
+    Rung,
+    Steps,
+    Sure,
+    Weights,
+    signals_of,
+)
 from searchers.sampling.adaptive import adaptive
 
 BOUND = Bound(model="nano", task="nano", problems=1, samples=9)
@@ -92,6 +103,18 @@ def test_one_look_less_is_that_strategy() -> None:
     assert fixed.usage.generated_tokens == vote.usage.generated_tokens
 
 
+def test_rungs_are_the_policy_for_more_or_less() -> None:
+    cheap, dear = Rung(tokens=10, start=1), Rung(tokens=40, start=2, looks=TWO.looks)
+    found = TWO.model_copy(update={"rungs": (cheap, dear)})
+    assert [found.at(t).start for t in (0, 10, 39.9, 40, 99)] == [1, 1, 1, 2, 2]
+    assert found.at(40).looks == TWO.looks
+    assert TWO.at(5) is TWO
+    assert solved("aabbbbbbb", found, tokens=12).usage.calls == 1
+    assert solved("abbabaaaa", found, tokens=50).measures == {"allowance": 50}
+    with pytest.raises(ValidationError, match="rise by their tokens"):
+        Policy.model_validate(TWO.model_dump() | {"rungs": [dear, cheap]})
+
+
 def test_abstains_where_it_is_not_sure() -> None:
     sure = TWO.model_copy(update={"sure": SURE})
     assert solved("aa", sure, abstain=0.5).answer is not None
@@ -127,7 +150,7 @@ def test_files(tmp_path: Path) -> None:
     wrong = {
         "{}": "Field required",
         text[:-2]: "Invalid JSON",
-        text.replace('"version":1', '"version":2'): "version",
+        text.replace('"version":2', '"version":3'): "version",
     }
     for text, why in wrong.items():
         file.write_text(text)
@@ -135,6 +158,9 @@ def test_files(tmp_path: Path) -> None:
             names.checked(adaptive, {"policy": str(file)})
     with pytest.raises(RecipeError, match="reasoning fit"):
         names.checked(adaptive, {"policy": str(tmp_path / "none.json")})
+    before = json.loads(TWO.model_dump_json(exclude={"rungs"})) | {"version": 1}
+    file.write_text(json.dumps(before))  # of an earlier release
+    assert names.checked(adaptive, {"policy": str(file)})["policy"].looks == TWO.looks
     with pytest.raises(ValidationError, match="no signal"):
         Steps(signal="mood", edges=(), samples=(1,))
     with pytest.raises(ValidationError, match="one more than edges"):
