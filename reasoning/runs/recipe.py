@@ -31,7 +31,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +63,7 @@ MOST_STRATEGIES = 10_000
 """Strategies that a recipe may stand for."""
 
 _SHIPPED = names.HERE / "recipes"
+_FILES = frozenset({"file", "notes", "policy", "path"})
 
 
 class StrategySpec(BaseModel):
@@ -191,13 +192,14 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
 
 
 def beside(data: Mapping[str, Any], folder: Path) -> None:
-    """Have every `file` of a strategy that lies in the recipe's folder be found from anywhere."""
-    todo = [data.get(key) for key in ("strategies", "stages", "params")]
+    """Have files that a recipe names and that lie in its folder be found from anywhere: `file`,
+    `notes` and `policy` of a strategy, `path` of the task."""
+    todo = [data.get(key) for key in ("task", "strategies", "stages", "params")]
     for value in todo:  # grows as it goes
         if isinstance(value, dict):
-            file = value.get("file")
-            if isinstance(file, str) and (folder / file).is_file():
-                value["file"] = str(folder / file)
+            for key in _FILES.intersection(value):
+                if isinstance(file := value[key], str) and (folder / file).is_file():
+                    value[key] = str(folder / file)
         if isinstance(value, (dict, list)):
             todo += value.values() if isinstance(value, dict) else value
 
@@ -231,6 +233,8 @@ def strategies(recipe: Recipe) -> list[Strategy]:
 
     Raises RecipeError.
     """
+    each = sum(math.prod(e.count for e in es) for spec in recipe.strategies for es in _stated(spec))
+    _countable(each * math.prod(map(len, recipe.sweep.values())))
     found = [
         replace(s, name=_label(s.name, _short(sweep)), sweep=sweep)
         for variant, sweep in variants(recipe)
@@ -254,13 +258,8 @@ def strategies(recipe: Recipe) -> list[Strategy]:
     return found
 
 
-def _countable(recipe: Recipe) -> None:
-    """Raises RecipeError where lists in the recipe multiply to more strategies than anybody has."""
-    count = sum(
-        math.prod(len(v) for v in _lists((spec.model_extra, aggregator, *(spec.stages or ()))))
-        for spec in recipe.strategies
-        for aggregator in spec.aggregators
-    ) * math.prod(map(len, recipe.sweep.values()))
+def _countable(count: int) -> None:
+    """Raises RecipeError for more strategies than anybody has."""
     if count > MOST_STRATEGIES:
         raise RecipeError(
             f"the lists of the recipe multiply to {count:,} strategies; {MOST_STRATEGIES:,} is the "
@@ -268,22 +267,9 @@ def _countable(recipe: Recipe) -> None:
         )
 
 
-def _lists(stages: Iterable[Any]) -> Iterator[list[Any]]:
-    """The lists among the parameters of stages, however they are stated."""
-    for stage in stages:
-        inner = stage.values() if isinstance(stage, Mapping) else stage
-        if isinstance(inner, str) or not isinstance(inner, Iterable):
-            continue
-        for value in inner:
-            if isinstance(value, Mapping):
-                yield from _lists([value])
-            elif isinstance(value, list) and value:
-                yield value
-
-
 def variants(recipe: Recipe) -> Iterator[tuple[Recipe, dict[str, Any]]]:
     """The recipe under each combination of its sweep, and that combination. Raises RecipeError."""
-    _countable(recipe)
+    _countable(math.prod(map(len, recipe.sweep.values())))
     for key, values in recipe.sweep.items():
         if key.split(".")[0] in ("task", "sweep", "strategies"):
             raise RecipeError(
@@ -305,11 +291,7 @@ def _short(sweep: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expand(spec: StrategySpec, recipe: Recipe) -> Iterator[Strategy]:
-    params = dict(spec.model_extra or {})
-    stated = [entry({"searcher": spec.searcher, **params})] if spec.searcher else []
-    stated += [entry(stage) for stage in spec.stages or ()]
-    last = [[] if a is None else [entry(a, "aggregator")] for a in spec.aggregators]
-    every = (itertools.product(*(e.expanded() for e in (*stated, *more))) for more in last)
+    every = (itertools.product(*(e.expanded() for e in stated)) for stated in _stated(spec))
     for entries in itertools.chain.from_iterable(every):
         run = chain(entries)
         default = Entry("aggregator", names.default_aggregator(_last_searcher(entries).function))
@@ -325,6 +307,18 @@ def _expand(spec: StrategySpec, recipe: Recipe) -> Iterator[Strategy]:
             recipe,
             {},
         )
+
+
+def _stated(spec: StrategySpec) -> Iterator[list[Entry]]:
+    """The stages of a strategy with each of its aggregators, lists among their parameters and all.
+
+    Raises RecipeError.
+    """
+    params = dict(spec.model_extra or {})
+    stated = [entry({"searcher": spec.searcher, **params})] if spec.searcher else []
+    stated += [entry(stage) for stage in spec.stages or ()]
+    for a in spec.aggregators:
+        yield stated if a is None else [*stated, entry(a, "aggregator")]
 
 
 def _last_searcher(entries: Sequence[Entry]) -> Entry:

@@ -7,11 +7,12 @@ the parameters, is the fraction of the tokens left that it may spend.
 
 from __future__ import annotations
 
-import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from reasoning.chain import Chain, Stage
 from reasoning.errors import RecipeError, unknown
@@ -57,15 +58,24 @@ class Entry:
         return Stage(self.kind, bind(self.function, self.params), self.share)
 
     def expanded(self) -> Iterator[Entry]:
-        """One entry for each combination of the lists among its parameters."""
-        known = names.parameters(self.function)
-        grid = [k for k, v in self.params.items() if isinstance(v, list) and k in known]
-        grid = [k for k in grid if not _takes_list(known[k])]
-        if empty := [k for k in grid if not self.params[k]]:
+        """One entry for each combination of the values in its `grid`."""
+        if empty := [k for k, values in self.grid.items() if not values]:
             raise RecipeError(f"{self.name}: {empty[0]} is an empty list; give one value or more")
-        for values in itertools.product(*(self.params[k] for k in grid)):
-            chosen = {**self.params, **dict(zip(grid, values, strict=True))}
-            yield replace(self, params=chosen, varied=tuple(grid))
+        for values in itertools.product(*self.grid.values()):
+            chosen = {**self.params, **dict(zip(self.grid, values, strict=True))}
+            yield replace(self, params=chosen, varied=tuple(self.grid))
+
+    @property
+    def grid(self) -> dict[str, list[Any]]:
+        """The parameters that have a list of values to choose from: those that take no list."""
+        known = names.hints(self.function)
+        lists = {k: v for k, v in self.params.items() if isinstance(v, list) and k in known}
+        return {k: v for k, v in lists.items() if not _takes_list(known[k])}
+
+    @property
+    def count(self) -> int:
+        """How many entries `expanded` gives."""
+        return math.prod(map(len, self.grid.values()))
 
 
 def entry(stated: Any, kind: StageKind | None = None) -> Entry:
@@ -175,5 +185,15 @@ def chained(
     return chain(entries)
 
 
-def _takes_list(parameter: inspect.Parameter) -> bool:
-    return any(word in str(parameter.annotation) for word in ("list", "Sequence", "tuple"))
+def _takes_list(hint: Any) -> bool:
+    """Whether a list is one value of a parameter so annotated, and no choice of several."""
+    origin = get_origin(hint) or hint
+    if origin is Annotated:
+        return _takes_list(get_args(hint)[0])
+    if origin in (Union, UnionType):
+        return any(map(_takes_list, get_args(hint)))
+    return (
+        isinstance(origin, type)
+        and issubclass(origin, (list, tuple, Sequence))
+        and (origin is not str)
+    )

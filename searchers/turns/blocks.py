@@ -12,7 +12,7 @@ from reasoning.search import Search
 from reasoning.tree import Node, Turn
 from searchers.turns.rounds import asked
 
-SCORES = ("A1", "A2", "A3", "B1", "B2", "C1", "C2")
+MARKS = ("A1", "A2", "A3", "B1", "B2", "C1", "C2")
 _SO_FAR = "{question}\n\nReasoning so far:\n\n{steps}\n\n"
 _REASON = "Do exactly one more step of reasoning."
 _DECOMPOSE = "Break what is left into sub-tasks, one a line: '### Subtask 1: ...'."
@@ -52,7 +52,7 @@ class Progress:
         """The model's marks of its own reasoning; 0 where it gives none."""
         text = await self.say(_JUDGE) or ""
         found = {name: int(mark) for name, mark in re.findall(r"\b([ABC]\d)\W{0,4}([0-3])\b", text)}
-        return {name: found.get(name, 0) for name in SCORES}
+        return {name: found.get(name, 0) for name in MARKS}
 
 
 async def _reason(p: Progress) -> str | None:

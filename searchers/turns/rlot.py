@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reasoning.errors import RecipeError, unknown
 from reasoning.search import Search
-from searchers.turns.blocks import BLOCKS, SCORES, Progress
+from searchers.turns.blocks import BLOCKS, MARKS, Progress
 
 AGGREGATOR = "first"
 POLICY: tuple[Mapping[str, int | str], ...] = (
@@ -44,9 +44,9 @@ async def rlot(
     for row in policy:
         if row.get("do") not in BLOCKS:
             raise RecipeError(unknown("block of rlot", str(row.get("do")), BLOCKS))
-        if strange := [key for key in row if key not in {"do", "block", *SCORES}]:
-            raise RecipeError(unknown("mark of rlot", strange[0], {"block", *SCORES}))
-    progress, marks = Progress(search, search.root), dict.fromkeys(SCORES, 0)
+        if strange := [key for key in row if key not in {"do", "block", *MARKS}]:
+            raise RecipeError(unknown("mark of rlot", strange[0], {"block", *MARKS}))
+    progress, marks = Progress(search, search.root), dict.fromkeys(MARKS, 0)
     for i in range(max_blocks + 1):
         state = {**marks, "block": i}
         rows = [r for r in policy if all(state[k] == v for k, v in r.items() if k != "do")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -233,6 +234,15 @@ def test_every_searcher_has_a_row() -> None:
     """Those that stop early have theirs in test_stopping.py."""
     elsewhere = {"adaptive_consistency", "ahead_by_k", "esc"}
     assert set(ROWS) | elsewhere >= set(names.known("searcher"))
+
+
+@pytest.mark.parametrize("kind", ["searcher", "aggregator"])
+def test_what_a_file_says_of_itself_is_true_or_left_out(kind: names.Kind) -> None:
+    """Not a constant of that name that it imports for something else."""
+    for name in names.known(kind):
+        module = inspect.getmodule(names.find(kind, name))
+        for flag in ("SCORES", "VOTES", "STEPS", "FILTERS"):
+            assert getattr(module, flag, True) is True, (name, flag)
 
 
 def test_other_process() -> None:

@@ -272,6 +272,31 @@ def test_lists_that_multiply_are_refused(more: dict[str, Any]) -> None:
         strategies(parse(data))
 
 
+def test_a_list_that_a_parameter_takes_is_one_value_whatever_its_annotation_is_called() -> None:
+    entries = [
+        {"searcher": "pdr", "drafts": [4, 2, 1]},
+        {"searcher": "pacore", "widths": [4, 1]},
+        {"searcher": "rlot", "policy": []},
+        {"searcher": "truncated_answer", "tokens": [1, 2]},
+    ]
+    found = [s.params for s in strategies(parse({**GOOD, "strategies": entries}))]
+    assert [found[0]["drafts"], found[1]["widths"], found[2]["policy"]] == [[4, 2, 1], [4, 1], []]
+    assert [p["tokens"] for p in found[3:]] == [1, 2]
+
+
+def test_lists_that_are_one_value_do_not_multiply() -> None:
+    texts = [f"Passage {i}." for i in range(300)]
+    drag = {"searcher": "program", "program": "drag", "corpus": texts, "demonstrations": texts}
+    steps = [{"call": "{question}", "emit": True}] * 200
+    own = {"searcher": "program", "steps": steps, "retries": [0, 1]}
+    several = ["majority", {"name": "complexity", "m": [2, 3]}]
+    vote = {"searcher": "variants", "prompts": texts, "n": [4, 8], "aggregator": several}
+    found = strategies(parse({**GOOD, "strategies": [drag, own, vote]}))
+    assert len(found) == 1 + 2 + 2 * (1 + 2)
+    with pytest.raises(RecipeError, match="multiply to 18,018 strategies"):
+        strategies(parse({**GOOD, "strategies": [{**vote, "n": [*range(1, 6007)]}]}))
+
+
 def test_a_folder_of_a_recipe_s_name_does_not_hide_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
