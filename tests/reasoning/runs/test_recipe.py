@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning.errors import RecipeError
-from reasoning.runs import run as runner
 from reasoning.runs.editing import changes
 from reasoning.runs.recipe import load, located, parse, shipped, strategies
 
@@ -155,34 +153,6 @@ def test_set_changes_any_field() -> None:
 def test_set_mistakes(item: str, word: str) -> None:
     with pytest.raises(RecipeError, match=word):
         load(RECIPES / "quickstart.yaml", [item])
-
-
-@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda f: f.stem)
-def test_every_shipped_recipe_is_sound(file: Path) -> None:
-    recipe = load(file)
-    assert strategies(recipe)
-    assert recipe.name == file.stem
-    assert recipe.description
-
-
-@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda f: f.stem)
-def test_every_shipped_recipe_runs_on_the_fake(file: Path, tmp_path: Path) -> None:
-    """With its strategies, models and stages; what scores is the embedded reward model."""
-    shipped_one = load(file)
-    sets = ["task={name: nano, n: 1}", "sweep={}"]
-    if file.stem != "methods_think":  # it biases tokens, and its model is embedded
-        sets.append("generator=scripted")
-    sets += [f"models.{name}=scripted" for name in shipped_one.models]
-    if shipped_one.verifier not in (None, "logprob"):
-        sets.append("verifier=nano_prm")
-    summary = asyncio.run(runner.run(load(file, sets), tmp_path))
-    assert summary["strategies"]
-    for strategy in summary["strategies"]:
-        assert strategy["stop_reasons"] == {"finished": 1}, strategy["name"]
-        # The fake knows no program's prompts, so that some programs are given up with a note.
-        failures = [told for told in strategy["failures"] if "could not be read" not in told]
-        assert failures == [], strategy["name"]
-        assert strategy["generated_tokens"] > 0, strategy["name"]
 
 
 def test_a_sweep_fills_in_the_recipe() -> None:
