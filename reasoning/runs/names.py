@@ -228,6 +228,15 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function if plain else type(function).__call__, include_extras=True)
 
 
+def taken(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What its parameters take, those too that it has by its other ones: PARAMETERS of its file.
+
+    Raises RecipeError where `values` do not say which those are.
+    """
+    more = getattr(inspect.getmodule(function), "PARAMETERS", None)
+    return hints(function) | ({} if more is None else more(values))
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The parameters that need not be given, and what they are then."""
     return {n: p.default for n, p in parameters(function).items() if p.default is not p.empty}

@@ -68,7 +68,7 @@ class Entry:
     @property
     def grid(self) -> dict[str, list[Any]]:
         """The parameters that have a list of values to choose from: those that take no list."""
-        known = names.hints(self.function)
+        known = names.taken(self.function, self.params)
         lists = {k: v for k, v in self.params.items() if isinstance(v, list) and k in known}
         return {k: v for k, v in lists.items() if not _takes_list(known[k])}
 

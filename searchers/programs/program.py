@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from reasoning.chain import Stage
 from reasoning.errors import RecipeError
-from reasoning.runs.names import bind_aggregator
+from reasoning.runs.names import bind_aggregator, checked
 from reasoning.search import Search
 from searchers.programs.interpreter import Interpreter
 from searchers.programs.language.bounds import every, models, most_calls
@@ -88,6 +88,12 @@ def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constan
         ],
         "FILES": {which.name: digest(which)} if stated.get("file") is not None else {},
     }
+
+
+def PARAMETERS(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  see ABOUT
+    """What the program's own parameters take, by their names. Raises RecipeError for no program."""
+    own = checked(program, {name: stated[name] for name in _OWN[:3] if name in stated})
+    return {name: type(usual) for name, usual in _chosen(own)[0].params.items()}
 
 
 _OWN = ("program", "file", "steps", "retries", "plain")
