@@ -157,10 +157,10 @@ def ours(port: int, shape: argparse.Namespace) -> Callable[[], Coroutine[Any, An
     from reasoning.problem import Problem
     from reasoning.search import Search, Step
     from reasoning.tree import Node
-    from reasoning.verify import Scores
+    from reasoning.verify import Scores, Verifier
     from searchers.tree.particle_filter import particle_filter
 
-    class Score:
+    class Score(Verifier):
         name = "score"
 
         def __init__(self, generator: OpenAI) -> None:

@@ -16,5 +16,7 @@ def visible(text: str) -> str:
 
     Line ends become newlines; other control characters, bidirectional marks and surrogates show.
     """
+    if text.isprintable():  # none of those is, and most texts of one line are
+        return text
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     return _ACTING.sub(lambda found: f"<U+{ord(found[0]):04X}>", plain)

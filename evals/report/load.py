@@ -94,7 +94,7 @@ class StoredRun:
         """The whole stored line of `row`."""
         with (self.folder / "results.jsonl").open("rb") as file:
             file.seek(row.offset)
-            found: dict[str, Any] = json.loads(file.readline().decode("utf-8", "replace"))
+            found: dict[str, Any] = _parsed(file.readline())
         return found
 
 
@@ -201,11 +201,21 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
     with path.open("rb") as file:
         for raw in file:
             try:
-                value = json.loads(raw.decode("utf-8", "replace"))
+                value = _parsed(raw)
             except (ValueError, RecursionError):
                 value = None
             yield offset, value if isinstance(value, dict) else None
             offset += len(raw)
+
+
+def _parsed(raw: bytes) -> Any:
+    """What a line holds, by pydantic's parser, which is quicker; what that refuses, by Python's."""
+    from pydantic_core import from_json
+
+    try:
+        return from_json(raw)
+    except ValueError:
+        return json.loads(raw.decode("utf-8", "replace"))
 
 
 def _labels(folders: Sequence[Path]) -> dict[Path, str]:
@@ -350,9 +360,11 @@ def _score(strategy: StoredStrategy, row: Row, line: Mapping[str, Any]) -> None:
     """The last score of every candidate beside its grade."""
     found = line.get("candidates") or ()
     strategy.most_samples = max(strategy.most_samples, len(found))
+    before = len(strategy.scores)
     for candidate in found:
-        steps, correct = candidate.get("steps"), candidate.get("correct")
-        if steps and isinstance(correct, bool) and math.isfinite(steps[-1]):
-            strategy.scores.append(float(steps[-1]))
-            strategy.graded.append(correct)
-            strategy.owners.append(row.problem)
+        if (steps := candidate.get("steps")) and isinstance(candidate.get("correct"), bool):
+            last = float(steps[-1])
+            if math.isfinite(last):
+                strategy.scores.append(last)
+                strategy.graded.append(candidate["correct"])
+    strategy.owners += [row.problem] * (len(strategy.scores) - before)

@@ -215,15 +215,15 @@ def votes(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     groups: dict[str | None, dict[str, Any]] = {}
     for c in result.get("candidates") or ():
         key = c.get("key")
-        group = groups.setdefault(
-            key,
-            {"text": c.get("answer"), "n": 0, "weight": 0.0, "ok": c.get("correct"), "score": None},
-        )
+        if (group := groups.get(key)) is None:
+            group = {"text": c.get("answer"), "n": 0, "weight": 0.0, "score": None, "key": key}
+            group["ok"] = c.get("correct")
+            groups[key] = group
         group["n"] += 1
         group["weight"] += float(c.get("weight") or 0)
         if steps := c.get("steps"):
-            group["score"] = max(steps[-1], group["score"] or 0.0)
-        group["key"] = key
+            known = group["score"]
+            group["score"] = steps[-1] if known is None else max(steps[-1], known)
     return sorted(groups.values(), key=lambda g: -g["n"])
 
 

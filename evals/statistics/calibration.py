@@ -16,6 +16,10 @@ from evals.statistics.intervals import Floats, Interval, bootstrap_weights, quan
 from evals.statistics.metrics import wilson
 
 Bools: TypeAlias = NDArray[np.bool_]
+Integers: TypeAlias = NDArray[np.int64]
+
+_PLACES = 16_384
+"""Scores that are told apart in resamples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,8 @@ def auroc(scores: Sequence[float], correct: Sequence[bool]) -> float | None:
     wrong = len(y) - right
     if not right or not wrong:
         return None
-    from scipy.stats import rankdata
-
-    ranks = rankdata(x)
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]  # of those that are tied, their mean
     return float((ranks[y].sum() - right * (right + 1) / 2) / (right * wrong))
 
 
@@ -74,25 +77,33 @@ def auroc_interval(
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
     cluster = np.array([index[name] for name in names])
     weights = bootstrap_weights(len(index), resamples, seed)
-    chunk = max(1, 2_000_000 // len(x))
-    draws = [
-        _weighted_auroc(x, y, weights[i : i + chunk][:, cluster])
-        for i in range(0, resamples, chunk)
-    ]
-    found = np.concatenate(draws)
+    found = _weighted_auroc(x, y, cluster, weights.T)
     return quantile_interval(value, found[np.isfinite(found)], confidence)
 
 
-def _weighted_auroc(x: Floats, y: Bools, w: Floats) -> Floats:
-    """AUROC with each sample counting `w` [resamples, samples] times; NaN without both kinds."""
+def _weighted_auroc(x: Floats, y: Bools, cluster: Integers, w: Floats) -> Floats:
+    """AUROC [resamples] with a sample of each cluster counting `w` [clusters, resamples] times.
+
+    NaN without both kinds. Of more than _PLACES samples neighbours are taken for tied, as many as
+    it takes: what is among so few is far below what an interval tells.
+    """
+    from scipy.sparse import csr_array
+
     order = np.argsort(x, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(x[order]) > 0])
-    right = np.add.reduceat(w[:, order] * y[order], starts, axis=1)
-    wrong = np.add.reduceat(w[:, order] * ~y[order], starts, axis=1)
-    below = np.cumsum(wrong, axis=1) - wrong / 2
-    pairs = right.sum(axis=1) * wrong.sum(axis=1)
+    first = np.r_[True, x[order][1:] > x[order][:-1]]
+    # Where the first of those with its score stands, in steps that are few enough.
+    stands = np.maximum.accumulate(np.where(first, np.arange(len(x)), 0)) * _PLACES // len(x)
+    place = np.empty(len(x), dtype=int)
+    place[order] = np.cumsum(np.r_[0, np.diff(stands) > 0])
+    shape = (int(place.max()) + 1, len(w))
+    right, wrong = (
+        csr_array((np.ones(int(of.sum())), (place[of], cluster[of])), shape=shape) @ w
+        for of in (y, ~y)
+    )
+    below = np.cumsum(wrong, axis=0) - wrong / 2
+    pairs = right.sum(axis=0) * wrong.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((right * below).sum(axis=1) / pairs, dtype=float)
+        return np.asarray((right * below).sum(axis=0) / pairs, dtype=float)
 
 
 def reliability(

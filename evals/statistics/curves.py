@@ -17,10 +17,13 @@ import numpy as np
 
 from evals.statistics.intervals import Floats, Interval, bootstrap_weights, column_means
 from evals.statistics.majority import groups_of, majorities_at_k
-from evals.statistics.metrics import pass_at_k, verifier_at_k
-from evals.statistics.weighted import Estimate, Votes, weighted_at_ks
+from evals.statistics.metrics import pass_at_k, verifiers_at_k
+from evals.statistics.weighted import Votes, weighted_at_ks
 
 Kind: TypeAlias = Literal["pass", "majority", "best", "weighted"]
+
+_AT_ONCE = 500_000
+"""Numbers of subsets that are worked on together: some megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,12 @@ def at_k_curve(
     n = min(len(p.correct) for p in problems)
     points = tuple(powers_of_two(n) if ks is None else ks)
     values, errors = np.zeros((len(problems), len(points))), np.zeros((len(problems), len(points)))
-    if kind == "majority":
-        values = _majorities(problems, points)
-    else:
-        for i, problem in enumerate(problems):
-            found = _at_ks(problem, kind, points, subsets, seed + i)
-            values[i], errors[i] = zip(*found, strict=True)
+    alike: dict[int, list[int]] = {}
+    for i, problem in enumerate(problems):
+        alike.setdefault(len(problem.keys), []).append(i)
+    for rows in alike.values():
+        found = _at_ks([problems[i] for i in rows], kind, points, subsets, seed)
+        values[rows], errors[rows] = found
     tokens = None
     if all(p.tokens is not None for p in problems):
         means = [float(np.mean(p.tokens)) for p in problems if p.tokens is not None]
@@ -94,35 +97,49 @@ def powers_of_two(n: int) -> list[int]:
     return sorted({*(2**i for i in range(n.bit_length())), n})
 
 
-def _majorities(problems: Sequence[Samples], ks: Sequence[int]) -> Floats:
-    """majority@k [problems, ks]; those with as many samples are worked out together."""
-    values = np.zeros((len(problems), len(ks)))
-    groups = [groups_of(p.keys, p.correct) for p in problems]
-    for n in {len(p.keys) for p in problems}:
-        rows = [i for i, p in enumerate(problems) if len(p.keys) == n]
-        for j, k in enumerate(ks):
-            values[rows, j] = majorities_at_k([groups[i] for i in rows], n, k)
-    return values
-
-
 def _at_ks(
-    problem: Samples, kind: Kind, ks: Sequence[int], subsets: int, seed: int
-) -> list[Estimate]:
-    correct = [bool(c) for c in problem.correct]
+    problems: Sequence[Samples], kind: Kind, ks: Sequence[int], subsets: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Values and their errors, [problems, ks] each, of problems with as many samples each."""
+    n = len(problems[0].keys)
+    exact = np.zeros((len(problems), len(ks)))
     if kind == "pass":
-        return [Estimate(pass_at_k(len(correct), sum(correct), k), 0.0) for k in ks]
+        table = np.array([[pass_at_k(n, c, k) for k in ks] for c in range(n + 1)])
+        return table[[sum(map(bool, p.correct)) for p in problems]], exact
+    if kind == "majority":
+        groups = [groups_of(p.keys, p.correct) for p in problems]
+        return np.stack([majorities_at_k(groups, n, k) for k in ks], axis=1), exact
     if kind not in ("best", "weighted"):
         raise ValueError(f"kind must be pass, majority, best or weighted, got {kind!r}")
-    if problem.scores is None:
+    scores = [p.scores for p in problems if p.scores is not None]
+    if len(scores) < len(problems):
         raise ValueError(f"{kind}@k needs the scores of a verifier, got samples without")
     if kind == "weighted":
-        votes = Votes(problem.keys, correct, problem.scores)
-        return weighted_at_ks(votes, ks, subsets=subsets, seed=seed)
+        return _weighted(problems, scores, ks, subsets, seed)
     known = [
-        -math.inf if score is None or key is None else score
-        for score, key in zip(problem.scores, problem.keys, strict=True)
+        [-math.inf if s is None or key is None else s for s, key in zip(row, p.keys, strict=True)]
+        for row, p in zip(scores, problems, strict=True)
     ]
-    return [Estimate(verifier_at_k(correct, k, scores=known), 0.0) for k in ks]
+    correct = np.array([p.correct for p in problems], dtype=bool)
+    return verifiers_at_k(correct, np.array(known, dtype=float), ks), exact
+
+
+def _weighted(
+    problems: Sequence[Samples],
+    scores: Sequence[Sequence[float | None]],
+    ks: Sequence[int],
+    subsets: int,
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """In pieces of so many problems that their subsets fit in memory, other ones in each piece."""
+    many = max(1, _AT_ONCE // (subsets * len(ks) * len(problems[0].keys)))
+    parts = []
+    for at in range(0, len(problems), many):
+        some = problems[at : at + many]
+        votes = Votes([p.keys for p in some], [p.correct for p in some], scores[at : at + many])
+        parts.append(weighted_at_ks(votes, ks, subsets=subsets, seed=seed + at))
+    values, errors = zip(*parts, strict=True)
+    return np.concatenate(values), np.concatenate(errors)
 
 
 @dataclass(frozen=True, slots=True)

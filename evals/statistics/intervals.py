@@ -7,6 +7,7 @@ a problem) has a percentile bootstrap interval over problems. `method` says whic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -72,17 +73,25 @@ def bootstrap_weights(problems: int, resamples: int, seed: int) -> Floats:
     """Weights [resamples, problems] of bootstrap samples: how often each problem was drawn, over n.
 
     `weights @ table` is a statistic's mean in every resample. One matrix for two strategies is what
-    pairs them; the mean of every row is 1 / problems.
+    pairs them; the mean of every row is 1 / problems. Not to be written to.
     """
     if problems < 1 or resamples < 1:
         raise ValueError(
             f"problems and resamples must be at least 1, got {problems} and {resamples}"
         )
+    return _weights(problems, resamples, seed)
+
+
+@lru_cache(maxsize=1)
+def _weights(problems: int, resamples: int, seed: int) -> Floats:
+    """Of ten thousand problems they take a second, and mostly the same are asked for again."""
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(problems, size=(resamples, problems))
-    flat = drawn + problems * np.arange(resamples)[:, None]
-    counts = np.bincount(flat.ravel(), minlength=resamples * problems)
-    return counts.reshape(resamples, problems) / problems
+    found = np.empty((resamples, problems))
+    for row in found:
+        row[:] = np.bincount(rng.integers(problems, size=problems), minlength=problems)
+    found /= problems
+    found.flags.writeable = False
+    return found
 
 
 def quantile_interval(value: float, draws: Floats, confidence: float = 0.95) -> Interval:

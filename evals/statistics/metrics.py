@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from itertools import groupby
+from statistics import NormalDist
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evals.statistics.majority import groups_of, majorities_at_k
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -25,10 +30,12 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"0 <= successes <= n and n >= 1 must hold, got {successes} of {n}")
     _check_confidence(confidence)
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z, p = NormalDist().inv_cdf((1 + confidence) / 2), successes / n
+    middle = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((middle + side) / (1 + z * z / n) for side in (-half, half))
+    # At the ends the interval ends there; rounding must not say otherwise.
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
 def bootstrap_mean(
@@ -93,17 +100,39 @@ def verifier_at_k(
     i of correct[i] C(n-i, k-1) / C(n, k), i from 1; samples with equal scores win equally often,
     which is the expectation over all orders they could stand in.
     """
-    n = len(correct)
-    _check_k(k, n)
-    groups = [[bool(c)] for c in correct] if scores is None else _by_score(correct, scores)
-    ways, left, total = math.comb(n, k), n, 0.0
-    for group in groups:
-        # The best of k samples is in this group: none is from above it, not all are from below.
-        rest = left - len(group)
-        chance = (math.comb(left, k) - math.comb(rest, k)) / ways
-        total += chance * sum(group) / len(group)
-        left = rest
-    return total
+    grades = np.asarray(correct, dtype=bool).reshape(1, -1)
+    shown = np.asarray(range(grades.size, 0, -1) if scores is None else scores, dtype=float)
+    return float(verifiers_at_k(grades, shown.reshape(1, -1), [k])[0, 0])
+
+
+def verifiers_at_k(correct: Bools, scores: Floats, ks: Sequence[int]) -> Floats:
+    """`verifier_at_k` [problems, ks] of many problems, all [problems, samples], at each of `ks`."""
+    if correct.shape != scores.shape:
+        raise ValueError(
+            f"as many scores as grades are needed, got {scores.shape[-1]}, {correct.shape[-1]}"
+        )
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number; give samples without one -inf")
+    problems, n = correct.shape
+    for k in ks:
+        _check_k(k, n)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=1)
+    grades = np.take_along_axis(correct, order, axis=1).ravel()
+    first = np.ones((problems, n), dtype=bool)  # of those with its score
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = np.flatnonzero(first)
+    size = np.diff(np.r_[starts, problems * n])
+    share = np.add.reduceat(grades.astype(float), starts) / size
+    left = n - starts % n
+    rows = np.flatnonzero(starts % n == 0)
+    found = np.empty((problems, len(ks)))
+    for column, k in enumerate(ks):
+        # The best of k samples is in a group: none is from above it, not all are from below.
+        below = np.array([math.comb(m, k) / math.comb(n, k) for m in range(n + 1)])
+        chance = below[left] - below[left - size]
+        found[:, column] = np.add.reduceat(chance * share, rows)
+    return found
 
 
 def majority_at_k(keys: Sequence[Hashable | None], correct: Sequence[bool], k: int) -> float:
@@ -118,16 +147,6 @@ def majority_at_k(keys: Sequence[Hashable | None], correct: Sequence[bool], k: i
     """
     _check_k(k, len(keys))
     return float(majorities_at_k([groups_of(keys, correct)], len(keys), k)[0])
-
-
-def _by_score(correct: Sequence[bool], scores: Sequence[float]) -> list[list[bool]]:
-    """Grades by score, highest first."""
-    if len(scores) != len(correct):
-        raise ValueError(f"as many scores as grades are needed, got {len(scores)}, {len(correct)}")
-    if any(math.isnan(score) for score in scores):
-        raise ValueError("a score is not a number; give samples without one -inf")
-    ordered = sorted(zip(scores, correct, strict=True), key=lambda pair: -pair[0])
-    return [[bool(c) for _, c in tied] for _, tied in groupby(ordered, key=lambda pair: pair[0])]
 
 
 def _check_k(k: int, n: int) -> None:

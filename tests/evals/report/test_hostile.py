@@ -14,7 +14,7 @@ from evals.replay import sources
 from evals.report import terminal
 from evals.report.embed import embed
 from evals.report.load import load
-from evals.report.trees import read_calls, read_tree
+from evals.report.trees import read_calls, read_tree, votes
 from reasoning.errors import StoreError, UserError
 from reasoning.runs.store import Store
 from reasoning.tree import RolloutTree, Sample
@@ -96,3 +96,18 @@ def test_a_problem_of_any_name_has_its_tree_in_the_page(tmp_path: Path) -> None:
     page, kept = embed(load([tmp_path / "run"]), 10**6)
     assert (kept.whole, kept.treeless) == (1, 0)
     assert "\x1b" not in page
+
+
+def test_what_only_pythons_parser_reads_is_read(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 and half a surrogate pair; scores below 0 are the best there are."""
+    whole = b'{"strategy": "s", "problem": "%s", "usage": {}, "answer": "%s", "candidates": %s}\n'
+    scored = (
+        b'[{"path": [0], "key": "1", "steps": [-2.5]}, {"path": [1], "key": "1", "steps": [-3]}]'
+    )
+    odd = [whole % (b"a", b"\xff", scored), whole % (b"b", b"\\ud800", b"[]")]
+    (tmp_path / "results.jsonl").write_bytes(b"".join(odd))
+    (strategy,) = load([tmp_path]).strategies
+    assert [row.answer for row in strategy.rows.values()] == ["\ufffd", "\ud800"]
+    found = strategy.run.result(strategy.rows["a"])
+    assert found["answer"] == "\ufffd"
+    assert [(g["n"], g["score"]) for g in votes(found)] == [(2, -2.5)]

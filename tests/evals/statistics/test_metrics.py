@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -221,3 +222,13 @@ def test_bootstrap_without_spread_does_not_claim_certainty() -> None:
 def test_bad_input_is_refused(call: object) -> None:
     with pytest.raises(ValueError, match=r"must|needs?|needed|not a number"):
         call()  # type: ignore[operator]
+
+
+@given(st.integers(1, 300), st.integers(1, 299), st.data())
+def test_chances_are_scipys(n: int, above: int, data: st.DataObject) -> None:
+    p = min(above, n) / (n + 1)
+    found, known = majority._binomial(n, p), scipy.stats.binom.pmf(np.arange(n + 1), n, p)
+    assert found.tolist() == pytest.approx(known.tolist(), abs=1e-13)
+    size, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    known = scipy.stats.hypergeom.sf(k // 2, n, size, k)
+    assert majority._tail(n, size, k) == pytest.approx(known, abs=1e-12)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.statistics import calibration
 from evals.statistics.calibration import auroc, auroc_interval, brier, ece, reliability
 from evals.statistics.compute import costs, flops, parameters_of, pareto
 from evals.statistics.curves import (
@@ -465,8 +466,53 @@ def test_all_ks_are_counted_in_one_product(monkeypatch: pytest.MonkeyPatch) -> N
     correct = [key == 0 for key in keys]
     ks = [2, 4, 8, 16, 32]
     alone = [weighted_at_k(keys, correct, scores, k, subsets=100, seed=1) for k in ks]
-    calls: list[int] = []
+    calls: list[tuple[int, ...]] = []
     won = Votes.won
-    monkeypatch.setattr(Votes, "won", lambda self, c: calls.append(len(c)) or won(self, c))
-    assert weighted_at_ks(Votes(keys, correct, scores), ks, subsets=100, seed=1) == alone
-    assert calls == [500]
+    monkeypatch.setattr(Votes, "won", lambda self, c: calls.append(c.shape) or won(self, c))
+    values, errors = weighted_at_ks(Votes([keys], [correct], [scores]), ks, subsets=100, seed=1)
+    assert list(zip(values[0], errors[0], strict=True)) == alone
+    assert calls == [(1, 500, 40)]
+
+
+def test_curves_of_many_problems_are_those_of_each() -> None:
+    """Whatever their numbers of samples and answers, ties, and what has no answer or score."""
+    rng = np.random.default_rng(0)
+    problems = []
+    for n in (4, 6, 4, 6, 4):
+        keys = [None if k == 3 else str(k) for k in rng.integers(0, 4, n)]
+        scores = [None if s == 3 else float(s) for s in rng.integers(0, 4, n)]
+        problems.append(Samples(keys, [key == "0" for key in keys], scores))
+    for kind in ("pass", "majority", "best", "weighted"):
+        together = at_k_curve(problems, kind, [1, 2, 4])
+        for row, problem in zip(together.values, problems, strict=True):
+            assert row.tolist() == pytest.approx(at_k_curve([problem], kind, [1, 2, 4]).values[0])
+        assert not together.errors.any(), "so few subsets are all gone through"
+
+
+def test_seeded_subsets_of_many_problems_are_independent() -> None:
+    """Equal problems have other subsets each, so their mean has the error that it says."""
+    rng = np.random.default_rng(1)
+    keys, scores = rng.integers(0, 4, 20).tolist(), rng.random(20).tolist()
+    one = Samples(keys, [key == 0 for key in keys], scores)
+    exact = weighted_at_k(keys, one.correct, scores, 4, subsets=10_000)
+    assert exact.error == 0
+    many = at_k_curve([one] * 400, "weighted", [4], subsets=30)
+    assert len(np.unique(many.values)) > 10
+    assert abs(many.values.mean() - exact.value) < 4 * many.errors[0]
+    assert many.errors[0] < 0.006
+
+
+def test_resamples_tell_apart_only_so_many_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interval is about that of all, the value that of all."""
+    rng = np.random.default_rng(0)
+    scores = rng.random(3000)
+    correct = rng.random(3000) < scores
+    told = (scores.tolist(), correct.tolist(), (np.arange(3000) % 500).tolist())
+    every = auroc_interval(*told)
+    monkeypatch.setattr(calibration, "_PLACES", 500)
+    fewer = auroc_interval(*told)
+    assert every is not None
+    assert fewer is not None
+    assert fewer.value == every.value
+    assert fewer != every
+    assert fewer == pytest.approx(every, abs=5e-4)
