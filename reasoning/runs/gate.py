@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from heapq import heappop, heappush
 from itertools import count
 
@@ -58,18 +58,9 @@ class Gate:
         self._open -= 1
         self._left.set()
 
-    @asynccontextmanager
-    async def call(self, place: int, *, waits: bool = True) -> AsyncIterator[None]:
+    def call(self, place: int, *, waits: bool = True) -> AbstractAsyncContextManager[None]:
         """Room for one call of the `place`-th problem; it is counted even if it never `waits`."""
-        self._arrived += 1
-        if waits:
-            await self._wait(place)
-        else:
-            self.running += 1
-        try:
-            yield
-        finally:
-            self._leave()
+        return _Call(self, place, waits)
 
     async def _wait(self, place: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,6 +89,27 @@ class Gate:
             if not turn.done():
                 self.running += 1
                 turn.set_result(None)
+
+
+class _Call(AbstractAsyncContextManager[None]):
+    """One call on its way through a gate. (A generator would cost as much as all that it does.)"""
+
+    __slots__ = ("gate", "place", "waits")
+
+    def __init__(self, gate: Gate, place: int, waits: bool) -> None:
+        self.gate = gate
+        self.place = place
+        self.waits = waits
+
+    async def __aenter__(self) -> None:
+        self.gate._arrived += 1
+        if self.waits:
+            await self.gate._wait(self.place)
+        else:
+            self.gate.running += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.gate._leave()
 
 
 class Gated(Wrapping):
