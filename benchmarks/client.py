@@ -234,7 +234,7 @@ def its_hub(port: int) -> Callable[[], Coroutine[Any, Any, None]]:
 
 COLUMNS: dict[str, Callable[[int], Callable[[], Coroutine[Any, Any, None]]]] = {
     "whole": lambda port: ours(port, None),
-    "stream": lambda port: ours(port, 600.0),
+    "stream": lambda port: ours(port, 300.0),
     "bare": bare,
     "its_hub": its_hub,
 }
