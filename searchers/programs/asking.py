@@ -18,6 +18,7 @@ from reasoning.tree import Node, Turn
 from searchers.programs.language import parsers, values
 from searchers.programs.language.bounds import named
 from searchers.programs.language.naming import counted, set_of
+from searchers.programs.language.parts import Parse
 from searchers.programs.language.statements import Call, Emit, Likely, Program, Vote
 from searchers.programs.language.values import Failure, Value, looked_up, made, text_of, told
 from searchers.threads.plans import concluded
@@ -82,6 +83,12 @@ class Asking:
             "sources": read,
             **set_of(s.sampling, self.params),
         }
+        if (
+            s.parse is not None
+            and s.parse.by == "one_of"
+            and "choice" in f.view.honours(ask["model"])
+        ):
+            ask["choice"] = self.texts(s.parse, f)
         ask["turn"] = self.turn(f, prompt, shots)
         if s.n is None:
             said = await self.reply(s, f, f.view, ask)
@@ -136,6 +143,13 @@ class Asking:
             raise Spent
         return made(f.scope, s.default)
 
+    def texts(self, how: Parse, f: Frame) -> tuple[str, ...]:
+        """What a reply is held to: the texts of a list, each once. Raises Failure."""
+        found = dict.fromkeys(told(v) for v in looked_up(f.scope, how.source or "").items)
+        if not (texts := tuple(text for text in found if text)):
+            raise Failure(f"{how.source} has no text that a reply may be")
+        return texts
+
     def parsed(self, s: Call, f: Frame, view: Search, node: Node) -> Value:
         """What a reply holds. Raises Failure."""
         said = after_thoughts(node.text).strip()
@@ -146,7 +160,7 @@ class Asking:
                 raise Failure("there is no answer in it")
             return Value(answer.text, (node,))
         entries = looked_up(f.scope, how.source).items if how.source else ()
-        data = parsers.parsed(said, how, self.count(how.most), entries)
+        data = parsers.parsed(said, how, self.count(how.most), [told(v) for v in entries])
         if how.by != "pick":
             return values.of(data, (node,))
         picked = tuple(entries[i] for i in data)

@@ -37,6 +37,8 @@ from searchers.programs.language.values import each, references
 BUILT_IN: Mapping[str, Kind] = {"question": TEXT, "options": kinds.list_of(TEXT)}
 """What every program finds: the problem as it is put to a model, the options of its answer."""
 
+_BINDS = frozenset({"choice", "regex", "json_schema"})
+
 DEEPEST = 50
 """How often a routine may run within itself."""
 
@@ -197,6 +199,10 @@ class _Checker(Names):
                 except ValueError as error:
                     raise self.fail(f"{where}.parse", str(error)) from None
             self.count(parse.most, f"{where}.parse.most")
+            if parse.by == "one_of" and (more := _BINDS.intersection(s.sampling)):
+                raise self.fail(
+                    f"{where}.sampling", f"one_of says what is said, and {min(more)} too"
+                )
         kind = kinds.of_parse(parse, source)
         if s.default is not None:
             usual = self.expression(s.default, f"{where}.default", env)
@@ -218,7 +224,7 @@ class _Checker(Names):
     def make(self, s: Make, where: str, env: Env) -> None:
         of = f"{where}.of"
         kind = self.reference(s.of, of, env)
-        item = None if s.make in ("minus", "split") else self.listed(s.of, of, env)
+        item = None if s.make in ("minus", "split", "spans") else self.listed(s.of, of, env)
         if s.by is not None and s.by != "length" and item is not None:
             self.part(item, s.by, f"{s.of}.{s.by}", f"{where}.by")
         if s.to is not None:
@@ -226,7 +232,7 @@ class _Checker(Names):
         if s.n is not None:
             self.count(s.n, f"{where}.n")
         found = {"count": NUMBER, "sum": NUMBER, "mix": NUMBER, "minus": NUMBER, "join": TEXT}
-        found["split"] = kinds.list_of(TEXT)
+        found |= dict.fromkeys(("split", "spans"), kinds.list_of(TEXT))
         kind = found.get(s.make, kind)
         if s.make == "first" and s.n is None:
             kind = item or ANY

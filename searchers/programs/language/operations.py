@@ -16,6 +16,10 @@ from searchers.programs.language.values import Failure, Value, listed, of, told,
 K1, B = 1.2, 0.75
 """Of BM25: how fast a repeated word stops to count, how much long passages are discounted."""
 
+LONGEST, MOST_SPANS = 5, 1_000
+"""Words of a span where a program does not say, and spans of a text at most."""
+_MARKS = " .,;:!?\"'`*_()[]"
+
 
 def computed(
     what: str, value: Value, by: str | None, to: Value, n: int | None, down: bool
@@ -26,6 +30,10 @@ def computed(
     if what == "split":
         texts = [text.strip() for text in told(value).split(told(to))]
         return of([text for text in texts if text], value.sources)
+    if what == "spans":
+        items = value.items if isinstance(value.data, tuple) else (value,)
+        found = spans("\n".join(map(told, items)), LONGEST if n is None else n)
+        return of(found, value.sources)
     items = value.items
     match what:
         case "sort":
@@ -98,6 +106,22 @@ def nearest(passages: Sequence[str], text: str, n: int) -> list[int]:
                 scores[i] += idf * f * (K1 + 1) / (f + K1 * (1 - B + B * lengths[i] / mean))
     order = sorted(range(len(bags)), key=lambda i: (-scores[i], i))
     return order[:n][::-1]
+
+
+def spans(text: str, n: int) -> list[str]:
+    """Every run of up to n words within a sentence or line of a text, each once, marks at its ends
+    left out: shorter ones first, then as they come, `MOST_SPANS` at most."""
+    parts = [part.split() for part in re.split(r"[.!?;:,]+\s+|\n", text)]
+    found: dict[str, None] = {}
+    for length in range(1, n + 1):
+        for words in parts:
+            for start in range(len(words) - length + 1):
+                said = " ".join(words[start : start + length]).strip(_MARKS)
+                if re.search(r"\w", said):
+                    found[said] = None
+                if len(found) == MOST_SPANS:
+                    return list(found)
+    return list(found)
 
 
 def _words(text: str) -> list[str]:

@@ -23,11 +23,13 @@ LONGEST, LINES = 300, 200
 REPEATS, WAYS = 3, 64
 """Repetitions that a pattern may have, and ways through what may be there or not."""
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NONE = re.compile(r"\W*(?:none|nothing|n/a|no)\W*", re.IGNORECASE)
 
 
-def parsed(text: str, how: Parse, most: int, entries: Sequence[Any] = ()) -> Any:
-    """What a reply holds, as plain data; of `pick` the places in `entries`, from 0.
+def parsed(text: str, how: Parse, most: int, entries: Sequence[str] = ()) -> Any:
+    """What a reply holds, as plain data; of `pick` the places in `entries`, from 0, of `one_of`
+    the entry.
 
     `text` is what stands behind the thoughts. At most `most` entries of a list. Raises Failure
     that says what was looked for.
@@ -42,6 +44,8 @@ def parsed(text: str, how: Parse, most: int, entries: Sequence[Any] = ()) -> Any
             return _entries(text)[:most]
         case "pick":
             return picked(text, len(entries))[:most]
+        case "one_of":
+            return same(text, entries)
         case "yes_no":
             return chosen(text, ("yes", "no")) == "yes"
         case "choice":
@@ -78,6 +82,22 @@ def picked(text: str, n: int) -> list[int]:
     if not found and not (said and _NONE.fullmatch(said[-1])):
         raise Failure(f"it names none of the numbers 1 to {n}, and is not NONE")
     return found
+
+
+def same(text: str, entries: Sequence[str]) -> str:
+    """The entry that the last line of a text is, boxed or not; else the one that it names."""
+    known = {alike(entry): entry for entry in reversed(entries)}
+    last = next(iter(reversed(_lines(text))), "")
+    for said in (last, *reversed(_BOXED.findall(last))):
+        if (found := known.get(alike(said))) is not None:
+            return found
+    try:
+        return chosen(last, [entry for entry in known.values() if alike(entry)])
+    except Failure:
+        some = ", ".join(map(repr, entries[:3])) or "nothing"
+        raise Failure(
+            f"it is none of the {len(entries):,} texts that it may be: {some}, ..."
+        ) from None
 
 
 def chosen(text: str, options: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ PARSERS: Mapping[str, str | None] = {
     "pick": "source",
     "yes_no": None,
     "choice": "options",
+    "one_of": "source",
     "number": "between",
     "json": "fields",
     "regex": "pattern",
@@ -77,6 +78,7 @@ class Parse(Part):
             ("json", "fields"),
             ("regex", "pattern"),
             ("pick", "source"),
+            ("one_of", "source"),
         ):
             if self.by == by and not getattr(self, name):
                 raise ValueError(f"the parser {by} needs its {name}, say {_EXAMPLES[by]}")
@@ -99,6 +101,7 @@ _EXAMPLES = {
     "json": "{json: [reason, answer]}",
     "regex": "{regex: 'Fact: (?P<fact>.+)'}",
     "pick": "{pick: rules}",
+    "one_of": "{one_of: names}",
 }
 
 

@@ -21,7 +21,7 @@ from searchers.programs.language.parts import (
 )
 
 OPERATIONS = (
-    *("sort", "reverse", "first", "distinct", "nearest", "join", "split"),
+    *("sort", "reverse", "first", "distinct", "nearest", "join", "split", "spans"),
     *("count", "sum", "minus", "mix", "softmax"),
 )
 

@@ -354,8 +354,8 @@ def explorer(levels: int) -> Callable[[str], str]:
         if "How probable" in asked:
             return "70 %" if "this next: y" in asked else "It is 0.3"
         if "Answer only this part" in asked:
-            return f"found by {asked.rpartition(': ')[2]}"
-        return "\\boxed{1}"
+            return f"It is found by {asked.rpartition(': ')[2]}."
+        return "\\boxed{1}" if "in the form" in asked else "So I say:\nfound by Y0"
 
     return say
 
@@ -364,10 +364,39 @@ def test_stoc_tot_follows_the_likeliest() -> None:
     model = Model(explorer(2))
     s = run("stoc_tot", model, depth=3)
     assert s.usage.calls == 2 * (1 + 1 + 2 + 1) + 1 + 1  # the copy is not rated; NONE ends it
-    assert told(model.heard[-1]) == ["y0 found by y0", "y1 found by y1"]
-    assert answers(s) == ["1"]
+    assert told(model.heard[-1]) == ["y0 It is found by y0.", "y1 It is found by y1."]
+    assert answers(s) == ["found by y0"]
     assert run("stoc_tot", Model(explorer(9)), depth=2, width=3).usage.calls <= 2 * (3 + 3) + 1
     assert run("stoc_tot", Model(explorer(9)), depth=0).usage.calls == 1
+
+
+class Held(Model):
+    """One that can be held to some texts, and says something else where it is not."""
+
+    @property
+    def honours(self) -> frozenset[str]:
+        return EVERYONES | {"choice"}
+
+
+def test_stoc_tot_holds_the_answer_to_words_of_the_evidence() -> None:
+    def say(asked: str) -> str:
+        return "elsewhere" if "Give the final" in asked else explorer(1)(asked)
+
+    held = Held(say)
+    s = run("stoc_tot", held, depth=2)
+    bank = ["It", "is", "found", "by", "y0", "It is", "is found", "found by", "by y0"]
+    assert list(held.drawn[-1].choice[:9]) == bank
+    assert held.drawn[-1].choice[-1] == "It is found by y0"
+    assert all(params.choice == () for params in held.drawn[:-1])
+    assert set(answers(s)) < {*held.drawn[-1].choice}
+    assert run("stoc_tot", Held(say), depth=2, span=0).candidates[0].answer is None  # free again
+
+    free = Model(say)  # asked once more, then given up; the plain solution is no answer either
+    s = run("stoc_tot", free, depth=2)
+    assert all(params.choice == () for params in free.drawn)
+    assert "it is none of the 15 texts that it may be: 'It', 'is', 'found', ..." in free.heard[-2]
+    assert [f.partition("final")[1] for f in s.failures] == ["final"]
+    assert s.measures["gave_up"] == 1
 
 
 def test_stoc_tot_reads_the_passages_of_the_row() -> None:

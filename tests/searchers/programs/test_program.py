@@ -159,6 +159,38 @@ def test_of_several_replies_those_count_that_can_be_parsed() -> None:
     assert (texts(s), s.measures["gave_up"]) == (["x"], 1.0)
 
 
+ONE_OF = """
+- let: {names: [red, "blue green", ""]}
+- {call: "Which?", as: which, parse: {one_of: names}}
+- emit: '\\boxed{{which}}'
+"""
+
+
+def test_the_embedded_model_says_nothing_but_one_of_the_texts() -> None:
+    """It would never say either by itself."""
+    done = solve(
+        "q?", searcher="program", steps=yaml.safe_load(ONE_OF), generator="nano", plain=False
+    )
+    assert done.answer in ("red", "blue green")
+    assert done.usage.calls == 1
+
+
+def test_who_cannot_be_held_to_texts_is_asked_again_and_refused() -> None:
+    toy = ToyGenerator(random_tree(0))
+    s, _ = run(ONE_OF, toy, plain=False)
+    assert s.usage.calls == 2
+    assert "none of the 3 texts that it may be: 'red', 'blue green', ''" in s.failures[0]
+    assert not s.candidates
+
+
+def test_nothing_to_choose_from_is_told() -> None:
+    steps = ONE_OF.replace('[red, "blue green", ""]', "[]")
+    s, heard = run(steps, Scripted(["red"]), plain=False)
+    assert not heard
+    assert s.usage.calls == 0
+    assert s.failures == ["program of the recipe: names has no text that a reply may be"]
+
+
 def test_thoughts_are_not_parsed() -> None:
     steps = '[{call: "Sure?", as: sure, parse: yes_no}, {emit: "{sure}"}]'
     s, _ = run(steps, {"Sure": "<think>yes or no</think>\nYes."})

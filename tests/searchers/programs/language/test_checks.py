@@ -107,6 +107,9 @@ def mistake(data: dict[str, Any], **params: Any) -> str:
         ([{"call": "q", "model": "{m}"}], "steps[0].call.model", "unknown parameter 'm'"),
         ([{"call": "q", "parse": {"regex": "(a+)+"}}], "steps[0].call.parse", "for ever"),
         ([{"call": "q", "parse": {"pick": "ruls"}}], "steps[0].call.parse", "unknown name 'ruls'"),
+        ([{"call": "q", "parse": {"one_of": "question"}}], "steps[0].call.parse", "no list"),
+        ([{"call": "q", "parse": {"one_of": "options"}, "sampling": {"regex": "a"}}],
+         "steps[0].call.sampling", "one_of says what is said, and regex too"),
         ([{"emit": "x", "weight": "question"}], "steps[0].emit.weight", "no number"),
         ([{"call": "q", "n": True}], "steps[0].call.n", "does not fit"),
         ([{"call": "q", "parse": {"choice": ["a", "A."]}}], "steps[0].call.parse", "as 'a' does"),
@@ -243,7 +246,8 @@ TEXT = st.sampled_from(
 EXPRESSION = TEXT | st.sampled_from([[], 1, 0.5, True, ["{a}"], {"f": "{a}"}, ["{a}", {"f": 1}]])
 PARSE = st.sampled_from(
     ["lines", "numbered", "yes_no", "number", "answer", "text", {"choice": ["yes", "no"]},
-     {"json": ["f"]}, {"regex": "(?P<f>.+)", "every": True}, {"pick": "xs"}]
+     {"json": ["f"]}, {"regex": "(?P<f>.+)", "every": True}, {"pick": "xs"},
+     {"one_of": "xs"}]
 )  # fmt: skip
 COUNT = st.integers(0, 2)
 TARGET = st.sampled_from(["a", "b", "xs", "n", "r"])
@@ -256,7 +260,19 @@ COMPARE = st.builds(
 )  # fmt: skip
 COMPARE |= st.sampled_from([{"value": "n", "above": 0.5}, {"not": {"value": "n", "below": "{n}"}}])
 OPERATION = st.sampled_from(
-    ["sort", "reverse", "first", "distinct", "count", "sum", "mix", "join", "split", "nearest"]
+    [
+        "sort",
+        "reverse",
+        "first",
+        "distinct",
+        "count",
+        "sum",
+        "mix",
+        "join",
+        "split",
+        "nearest",
+        "spans",
+    ]
 )
 SIMPLE = st.one_of(
     st.fixed_dictionaries({"call": TEXT.filter(bool)}, optional={

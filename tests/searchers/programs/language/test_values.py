@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from searchers.programs.language.conditions import holds
-from searchers.programs.language.operations import computed, nearest
+from searchers.programs.language.operations import MOST_SPANS, computed, nearest, spans
 from searchers.programs.language.parts import Condition
 from searchers.programs.language.values import (
     Failure,
@@ -225,3 +225,22 @@ def test_what_cannot_be_computed(what: str, data: Any, why: str) -> None:
 
 def test_values_are_json_where_data_is() -> None:
     assert json.loads(json.dumps(plain(SCOPE["c"]))) == {"p": 0.5, "who": ["q"]}
+
+
+def test_spans_are_runs_of_words_the_shorter_ones_first() -> None:
+    found = spans("Ann met Ben, I think. He wrote!", 2)
+    assert found[:7] == ["Ann", "met", "Ben", "I", "think", "He", "wrote"]
+    assert found[7:] == ["Ann met", "met Ben", "I think", "He wrote"]  # within a sentence
+    listed = computed("spans", of(["a b", "c"]), None, of(""), 2, False)
+    assert plain(listed) == ["a", "b", "c", "a b"]  # none goes from one entry into the next
+    assert spans("a b", 0) == spans("... !", 3) == []
+    assert len(spans(" ".join(map(str, range(2000))), 5)) == MOST_SPANS
+
+
+@given(st.text(max_size=60), st.integers(0, 4))
+def test_every_span_stands_in_the_text(text: str, n: int) -> None:
+    joined = " ".join(text.split())
+    for span in (found := spans(text, n)):
+        assert span in joined
+        assert 1 <= len(span.split()) <= n
+    assert len(set(found)) == len(found)
