@@ -104,7 +104,7 @@ class Asking:
         n = f.view.affordable(self.count(s.n or 0))
         if s.parse is None and s.default is None:
             nodes = await f.view.draws(f.at, n, land=f.view.emit if s.emit else None, **ask)
-            return [self.parsed(s, f, f.view, node) for node in nodes]
+            return [await self.parsed(s, f, f.view, node) for node in nodes]
 
         async def one(view: Search, _: int) -> Value | Spent | Failure:
             try:
@@ -128,7 +128,7 @@ class Asking:
             if node is None:
                 break
             try:
-                value = self.parsed(s, f, view, node)
+                value = await self.parsed(s, f, view, node)
             except Failure as why:
                 if not left:
                     if s.default is None:
@@ -150,7 +150,7 @@ class Asking:
             raise Failure(f"{how.source} has no text that a reply may be")
         return texts
 
-    def parsed(self, s: Call, f: Frame, view: Search, node: Node) -> Value:
+    async def parsed(self, s: Call, f: Frame, view: Search, node: Node) -> Value:
         """What a reply holds. Raises Failure."""
         said = after_thoughts(node.text).strip()
         if (how := s.parse) is None:
@@ -160,7 +160,7 @@ class Asking:
                 raise Failure("there is no answer in it")
             return Value(answer.text, (node,))
         entries = looked_up(f.scope, how.source).items if how.source else ()
-        data = parsers.parsed(said, how, self.count(how.most), [told(v) for v in entries])
+        data = await parsers.parsed(said, how, self.count(how.most), [told(v) for v in entries])
         if how.by != "pick":
             return values.of(data, (node,))
         picked = tuple(entries[i] for i in data)

@@ -12,7 +12,7 @@ from reasoning.runs.names import bind_aggregator
 from searchers.programs.language import kinds
 from searchers.programs.language.kinds import ANY, NUMBER, RAW, TEXT, Kind, joined
 from searchers.programs.language.naming import Env, Names, set_of
-from searchers.programs.language.parsers import compiled_pattern
+from searchers.programs.language.patterns import compiled_pattern
 from searchers.programs.language.statements import (
     Add,
     Branch,

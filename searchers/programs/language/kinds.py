@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from searchers.programs.language.parsers import groups
 from searchers.programs.language.parts import Parse
+from searchers.programs.language.patterns import groups
 from searchers.programs.language.values import REFERENCE
 
 

@@ -1,6 +1,7 @@
 """How replies become values: parsers by name, which find what they look for or say why not.
 
-All of them take time linear in the reply, but `regex`: its patterns are bounded beforehand.
+All of them take time linear in the reply, but `regex`: its patterns are bounded beforehand, and
+others run between the lines that it is tried on.
 """
 
 from __future__ import annotations
@@ -8,26 +9,23 @@ from __future__ import annotations
 import json
 import math
 import re
+from asyncio import sleep
 from collections.abc import Sequence
-from functools import cache
-from re import _constants as sre  # type: ignore[attr-defined]
-from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any
 
 from searchers.programs.language.parts import Parse
+from searchers.programs.language.patterns import compiled_pattern
 from searchers.programs.language.values import Failure, alike
 from searchers.threads.plans import listed
 
 LONGEST, LINES = 300, 200
 """Characters of a line, and lines, that a pattern is tried on."""
-REPEATS, WAYS = 3, 64
-"""Repetitions that a pattern may have, and ways through what may be there or not."""
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NONE = re.compile(r"\W*(?:none|nothing|n/a|no)\W*", re.IGNORECASE)
 
 
-def parsed(text: str, how: Parse, most: int, entries: Sequence[str] = ()) -> Any:
+async def parsed(text: str, how: Parse, most: int, entries: Sequence[str] = ()) -> Any:
     """What a reply holds, as plain data; of `pick` the places in `entries`, from 0, of `one_of`
     the entry.
 
@@ -55,7 +53,7 @@ def parsed(text: str, how: Parse, most: int, entries: Sequence[str] = ()) -> Any
         case "json":
             return record(text, how.fields)
         case "regex":
-            return matched(text, how.pattern, how.every, most)
+            return await matched(text, how.pattern, how.every, most)
     return text.strip()
 
 
@@ -213,7 +211,7 @@ def _drop_comma(out: list[str]) -> None:
 # ------------------------------------------------------------------------------------ regex
 
 
-def matched(text: str, pattern: str, every: bool, most: int) -> Any:
+async def matched(text: str, pattern: str, every: bool, most: int) -> Any:
     """The groups of the last line that is the pattern; with `every`, of each that is, in order.
 
     A line is taken without blanks at its ends. Named groups make a record, others are a text: the
@@ -221,7 +219,11 @@ def matched(text: str, pattern: str, every: bool, most: int) -> Any:
     """
     compiled = compiled_pattern(pattern)
     lines = [line.strip()[:LONGEST] for line in text.splitlines()[-LINES:]]
-    found = [match for line in lines if (match := compiled.fullmatch(line))]
+    found = []
+    for line in lines:
+        if match := compiled.fullmatch(line):
+            found.append(match)
+        await sleep(0)
     if not found:
         raise Failure(f"no line of it is like {pattern}")
     said = [_groups(match) for match in found]
@@ -232,57 +234,3 @@ def _groups(match: re.Match[str]) -> Any:
     if named := match.groupdict(default=""):
         return {name: text.strip() for name, text in named.items()}
     return (match[1] if match.re.groups else match[0] or "").strip()
-
-
-@cache
-def compiled_pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern, capitals or not. Raises ValueError for one that is none, or that could take for
-    ever: with a repetition, alternatives or `?` within a repetition, a look aside or back, more
-    than `REPEATS` repetitions, or more than `WAYS` combinations of alternatives and `?`."""
-    try:
-        compiled = re.compile(pattern, re.IGNORECASE)
-        parts = sre_parser.parse(pattern, re.IGNORECASE)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-    repeats, ways = _size(parts, False)
-    if repeats > REPEATS or ways > WAYS:
-        raise ValueError(
-            f"{pattern!r} may take for ever: {REPEATS} repetitions (*, +, {{}}) and {WAYS} ways "
-            "through alternatives and ? are the most"
-        )
-    return compiled
-
-
-def _size(parts: Any, within: bool) -> tuple[int, int]:
-    """How many repetitions there are, and how many ways through what may be there or not."""
-    repeats, ways = 0, 1
-    for op, argument in parts:
-        if op in _SIMPLE:
-            continue
-        if within and op is not sre.SUBPATTERN:
-            raise ValueError(
-                "a repetition holds characters alone: what varies within it may take for ever"
-            )
-        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-            _, most, inner = argument
-            more, choices = _size(inner, most > 1)
-            repeats += more + (most > 1)
-            ways *= 1 + choices
-        elif op is sre.SUBPATTERN:
-            more, choices = _size(argument[-1], within)
-            repeats, ways = repeats + more, ways * choices
-        elif op is sre.BRANCH:
-            sizes = [_size(inner, within) for inner in argument[1]]
-            repeats += sum(size[0] for size in sizes)
-            ways *= sum(size[1] for size in sizes)
-        else:
-            raise ValueError(f"{str(op).lower()} may take for ever; leave it out")
-    return repeats, ways
-
-
-_SIMPLE = (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN, sre.AT)
-
-
-def groups(pattern: str) -> list[str]:
-    """The names of a pattern's groups; none if they have no names."""
-    return list(compiled_pattern(pattern).groupindex)
