@@ -18,6 +18,8 @@ _PIECES = (
     "Add ", "one", " two", " to get ", "seven", ".\n\n", "\n\nSo ", ".\n\nThen ", " and", " is",
     " é", "The answer is ", "\\boxed{7}", "\\boxed{8}", "!",
 )  # fmt: skip
+ANYTHING = "(.|\n)*"
+"""How a regular expression ends that lets anything follow."""
 END = 256 + len(_PIECES)
 """The token that ends an answer; it has no text."""
 _BYTES = [bytes([i]) for i in range(256)] + [piece.encode() for piece in _PIECES] + [b""]
@@ -131,8 +133,15 @@ def bound(fields: Mapping[str, Any]) -> str | None:
     choice = forms.get("choice", forms.get("guided_choice"))
     if choice:
         return str(choice[0])
-    regex = forms.get("regex", forms.get("guided_regex"))
-    return regex and str(regex).strip("()").split("|")[0].replace("\\", "")
+    regex = str(forms.get("regex", forms.get("guided_regex")) or "")
+    plain = regex.removesuffix(ANYTHING).strip("()").split("|")[0].replace("\\", "")
+    return plain or None
+
+
+def goes_on(fields: Mapping[str, Any]) -> bool:
+    """Whether anything may follow that text."""
+    forms = {**fields, **(fields.get("structured_outputs") or {})}
+    return str(forms.get("regex", forms.get("guided_regex"))).endswith(ANYTHING)
 
 
 @dataclass(slots=True)
@@ -158,13 +167,13 @@ class Writing:
 
     def __iter__(self) -> Iterator[int]:
         said = bound(self.fields)
-        must = [] if said is None else [*encode(said), END]
+        must = [] if said is None else encode(said) + [END] * (not goes_on(self.fields))
         while self.finish is None:
             before = [*self.prompt[-3:], *self.tokens]
             number = len(self.tokens)
             token = (
                 draw(before, self.temperature, self.seed, number, self.fields)
-                if said is None
+                if number >= len(must)
                 else must[number]
             )
             self.tokens.append(token)

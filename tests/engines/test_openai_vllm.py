@@ -111,6 +111,26 @@ def test_fields_do_what_they_say(openai: Callable[..., OpenAI], api: str) -> Non
     assert "".join(pieces[:-1] if ended else pieces) == sample.text
 
 
+@pytest.mark.parametrize("api", ["tokens", "text"])
+def test_text_may_end_inside_a_token(openai: Callable[..., OpenAI], nano: Nano, api: str) -> None:
+    """Greedily it goes on as it would have, wherever its text is cut; without healing often not."""
+    template = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    options = {"api": api, "template": template if api == "text" else None}
+    whole = run(draw(nano, temperature=0.0)).text
+
+    async def ended(**more: bool) -> list[bool]:
+        generator, tree = openai(**options, **more), RolloutTree("p")
+        cuts = [*range(2, len(whole) - 2, 3)]
+        nodes = [tree.add(tree.root, at, Sample(whole[:at])) for at in cuts]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(draw(generator, n, temperature=0.0)) for n in nodes]
+        said = [n.text + task.result().text for n, task in zip(nodes, tasks, strict=True)]
+        return [text == whole for text in said]
+
+    assert all(run(ended(heal=True)))
+    assert not all(run(ended()))
+
+
 @pytest.mark.parametrize("check", GENERATOR_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("api", ["tokens", "text", "chat"])
 def test_contract(

@@ -36,6 +36,7 @@ def openai(
     thinking_tokens: int | None = None,
     thinking_end: str = "</think>",
     session_header: str = SESSION,
+    heal: bool = False,
     extra: dict[str, Any] | None = None,
 ) -> OpenAI:
     """A server that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, hosted ones), or several.
@@ -57,6 +58,8 @@ def openai(
     `thinking_end` marks, and to answer. Answers are looked for behind that mark.
     session_header: the header that is the same for all calls of a tree, for routers that keep those
     together; empty for none.
+    heal: have the last word of text that a search wrote said again, so that it may end inside a
+    token (`reasoning.backends.openai.backing`); for servers that know structured outputs.
     extra: further fields for every request; not those that other options set.
     """
     if chat_template_kwargs:
@@ -73,6 +76,7 @@ def openai(
         limits=Limits(max_in_flight, timeout, patience),
         marks=(_begin(thinking_end), thinking_end),
         session_header=session_header,
+        heal=heal,
     )
 
 

@@ -74,6 +74,8 @@ class Call:
                     return
             except TransientError as error:
                 more = tokens and len(answer.ids) > before
+                if more and not answer.over and _bound(params):
+                    raise  # a form is that of the whole answer
                 stalled = 0 if more else stalled + 1
                 if answer.garbled:
                     raise
@@ -86,7 +88,7 @@ class Call:
                     continue
             if answer.over:
                 return
-            if not tokens or len(answer.ids) == before:
+            if not tokens or len(answer.ids) == before or _bound(params):
                 raise TransientError("the server's answer ended in the middle")
             left = params.max_tokens - (len(answer.ids) - before)
             if left < 1:
@@ -151,6 +153,10 @@ class Call:
                         answer.read(reply)
                 raise
             return reply.enough
+
+
+def _bound(params: Sampling) -> bool:
+    return bool(params.choice or params.regex or params.json_schema)
 
 
 def _priority(prompt: Prompt) -> int:

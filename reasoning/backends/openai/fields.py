@@ -176,7 +176,7 @@ def _bounds(able: Abilities, params: Sampling) -> dict[str, Any]:
     if kind == "json":
         return json_schema(params.json_schema or {})
     if params.choice:
-        return {"regex": "(" + "|".join(map(_literal, params.choice)) + ")"}
+        return {"regex": "(" + "|".join(map(literal, params.choice)) + ")"}
     return {"regex": params.regex}
 
 
@@ -186,7 +186,8 @@ def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A regular expression that is `text` and nothing else."""
     return re.sub(r"[.^$*+?{}\[\]\\|()]", r"\\\g<0>", text)
 
 

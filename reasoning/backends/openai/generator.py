@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from reasoning.backends.openai import fields, native, reports, request, scoring
+from reasoning.backends.healing import healable
+from reasoning.backends.openai import backing, fields, native, reports, request, scoring
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.asking import Questions, in_words_of, path_of
 from reasoning.backends.openai.calling import Call
@@ -56,6 +57,7 @@ class OpenAI(Generator):
         limits: Limits | None = None,
         marks: tuple[str, str] = THINK,
         session_header: str = SESSION,
+        heal: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.urls = [source.name for source in sources(urls, "openai")]
@@ -74,6 +76,7 @@ class OpenAI(Generator):
         self._priority = priority
         self._extra = request.checked_extra(extra or {})
         self._thinking = thinking
+        self._heals = heal
         self._clock: Clock = clock or RealClock()
         self.limits = limits or Limits()
         self._able: Abilities | None = None
@@ -149,9 +152,11 @@ class OpenAI(Generator):
     async def astart(self) -> None:
         """Find out now what the server can do. Raises EngineError if it does not say."""
         retry = Retry()
-        wanted = NEEDS if self._expected is None else self._expected
+        wanted = frozenset(NEEDS if self._expected is None else self._expected)
         if self._thinking and self._thinking.tokens:
-            wanted = frozenset((*wanted, "steps", "budget"))
+            wanted |= {"steps", "budget"}
+        if self._heals:
+            wanted |= {"fields"}
         for attempt in range(retry.attempts):
             try:
                 await self.abilities(wanted)
@@ -170,10 +175,16 @@ class OpenAI(Generator):
         Raises RecipeError for what the server cannot do, EngineError once no server is left.
         """
         needs = fields.needs(params)
+        text = healable(prompt, params) if self._heals else ""
+        rest = backing.taken_back(text, params)
+        if rest:
+            needs |= {"fields"}
         if tools := request.wants_tools(prompt, params):
             needs |= {"tools"}
         able = await self._knowing(needs, prompt)
         self.refuse(params)
+        if rest:
+            backing.refuse(able, f"the server at {self.urls[0]}")
         if tools:
             if not able.tools:
                 raise RecipeError(fields.no_tools(self.urls[0]))
@@ -181,6 +192,9 @@ class OpenAI(Generator):
         if any(isinstance(token, str) for token in params.logit_bias):
             params = replace(params, logit_bias=await self._biases(params, able))
         held = await self._holding(prompt, able)
+        if rest:
+            held = await self._taken_back(held, text, rest, able)
+            params, prompt = backing.bound(params, rest), backing.hearing(prompt, rest)
         before = prompt.text if able.mode == "chat" else ""
         answer = Answer(
             request.opened(before, able, self._marks),
@@ -215,7 +229,8 @@ class OpenAI(Generator):
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint
-        return await sample_of(answer, held, params, able, self._tokenizer(able))
+        sample = await sample_of(answer, held, params, able, self._tokenizer(able))
+        return backing.healed(sample, rest) if rest else sample
 
     def _in_one_piece(self, prompt: Prompt, params: Sampling, able: Abilities) -> bool:
         """Whether the answer need not be streamed: nobody looks at it before its end, and that
@@ -296,6 +311,8 @@ class OpenAI(Generator):
                         for note in self.notes:
                             if note not in before:
                                 log.warning("%s", note)
+            if self._heals:
+                backing.refuse(self._able, f"the server at {self.urls[0]}")
             if (
                 self._thinking
                 and self._thinking.tokens
@@ -358,6 +375,17 @@ class OpenAI(Generator):
             return {"prompt": request.written(prompt, self._template) + prompt.text}
         tokens = self._tokenizer(able)
         return {"prompt": await tokens.question(prompt) + await tokens.path(prompt)}
+
+    async def _taken_back(
+        self, held: Mapping[str, Any], text: str, rest: str, able: Abilities
+    ) -> dict[str, Any]:
+        """What holds the prompt, without the end of its last text."""
+        if able.mode == "text":
+            return {**held, "prompt": held["prompt"].removesuffix(rest)}
+        tokens = self._tokenizer(able)
+        size = len(await tokens.encode(text))
+        kept = await tokens.encode(text.removesuffix(rest))
+        return {**held, "prompt": [*held["prompt"][: len(held["prompt"]) - size], *kept]}
 
     async def _post(self, path: str, body: Mapping[str, Any], prompt: Prompt | None = None) -> Any:
         pool = self._loops.here().pool
