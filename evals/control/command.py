@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,7 +18,7 @@ from evals.replay.evaluate import missing
 from evals.replay.samples import Recording
 from evals.replay.show import kind_of, pairs_of
 from evals.replay.sources import load
-from reasoning.backends.formats import recognised
+from reasoning.backends.formats import kept, recognised
 from reasoning.cli.show import plain
 from reasoning.errors import RecipeError, StoreError, unknown
 from reasoning.runs.store import Store
@@ -26,6 +27,8 @@ from searchers.kernels.policy import Bound, Form, Known, Policy, model_of, task_
 console = Console()
 LEAST = 4
 """Problems that a fit needs, two in each half."""
+BARS = (0.01, 0.02, 0.05, 0.1)
+"""Scores of a step below which a sample may be given up, of which a fit chooses one, or none."""
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Budgets that the figure shows, of what all samples cost."""
 
@@ -36,6 +39,8 @@ def main(
     *,
     form: str = "marginal",
     tokens: float | None = None,
+    loss: float | None = None,
+    reject: bool = False,
     test: Sequence[str] = (),
     choosers: Sequence[str] = (),
     figure: str | Path | None = None,
@@ -54,38 +59,42 @@ def main(
     kind = cast(Form, form)
     train, judged = _pooled(runs, reading), _pooled(test, reading) if test else None
     most = min(r.n for r in (train, judged) if r)
-    options: dict[str, Any] = {"most": most, "orders": orders, "seed": seed}
+    options: dict[str, Any] = {"most": most, "orders": orders, "seed": seed, "reject": reject}
     fitting = Seen.of(train, choosers, **options)
-    budget = float(fitting.walk.tokens[:, :, -1].mean()) / 4 if tokens is None else tokens
-    bound = _bound(runs, train)
-    policy = fit(fitting.walk, kind, budget, fitting.known, bound, seed=seed)
+    whole = float(fitting.walk.tokens[:, :, -1].mean())
+    budget = (whole / 4 if loss is None else whole) if tokens is None else tokens
+    where = reading.get("where") or ()
+    bound = _bound(runs, train, where)
+    judging = Seen.of(judged, list(fitting.walk.right), **options) if judged else fitting
+    known = fitting.known & judging.known
+    fitted = partial(fit, form=kind, known=known, bound=bound, seed=seed)
+    policy = fitted(fitting.walk, budget=budget, loss=loss)
     notes = list(train.notes)
     if judged:
-        judging = Seen.of(judged, list(fitting.walk.right), **options)
-        if lacking := fitting.known - judging.known:
-            raise RecipeError(f"{judged.name} lacks {', '.join(sorted(lacking))} of samples")
-        there = _bound(test, judged)
-        notes += filter(None, [policy.elsewhere(there.model, there.task)])
+        _refuse(policy, judged)
+        there = _bound(test, judged, where)
+        notes += [*judged.notes, *filter(None, [policy.elsewhere(there.model, there.task)])]
+        if lacking := fitting.known - known:
+            notes.append(
+                f"{judged.name} lacks {', '.join(sorted(lacking))}, which is not read then"
+            )
         if most < train.n:
             notes.append(f"{most} samples a problem count, all that {judged.name} has")
-        pairs, how = _unseen(fitting.walk, judging.walk, seed)
-        how = f"{', '.join(test)}{how}"
-    else:
-        pairs, how = _unseen(fitting.walk, fitting.walk, seed)
-        how = how.removeprefix(": ")
+    pairs, halves = _unseen(fitting.walk, judging.walk, seed)
+    how = f"{', '.join(test)}{halves}" if judged else halves.removeprefix(": ")
     on = joined([judge for _, judge in pairs])
 
-    def judged_at(cost: float) -> Outcome:
-        parts = [(fit(a, kind, cost, fitting.known, bound, seed=seed), b) for a, b in pairs]
+    def judged_at(cost: float, loss: float | None = None) -> Outcome:
+        parts = [(fitted(a, budget=cost, loss=loss), b) for a, b in pairs]
         return together([outcome(b, p) for p, b in parts])
 
-    told = report(on, judged_at(budget), best_fixed(fitting.walk, budget), seed=seed)
-    told |= {"on": how, "budget": budget, "notes": notes}
+    found = judged_at(budget, loss)
+    told = report(on, found, best_fixed(fitting.walk, float(found.tokens.mean())), seed=seed)
+    told |= {"on": how, "budget": budget, "loss": loss, "notes": notes}
     policy = policy.model_copy(update={"report": told})
     show(policy)
     _write(Path(out), policy.model_dump_json(indent=2) + "\n")
     if figure is not None:
-        whole = float(fitting.walk.tokens[:, :, -1].mean())
         least = float(fitting.walk.tokens[:, :, 0].mean())
         costs = sorted({budget, *(whole * s for s in SHARES if whole * s >= 2 * least)})
         draw(on, [judged_at(cost) for cost in costs], kind, Path(figure))
@@ -100,7 +109,9 @@ class Seen:
     known: set[Known]
 
     @classmethod
-    def of(cls, recording: Recording, choosers: Sequence[str], **options: Any) -> Seen:
+    def of(
+        cls, recording: Recording, choosers: Sequence[str], *, reject: bool, **options: Any
+    ) -> Seen:
         """What `walk` makes of it. Raises RecipeError for what samples do not suffice for."""
         if len(recording.problems) < LEAST:
             raise RecipeError(
@@ -109,18 +120,58 @@ class Seen:
             )
         if recording.n < 2:
             raise RecipeError(f"{recording.name} has one sample a problem, so there is no choice")
+        _counted(recording)
         lacks = missing(recording)
-        if "tokens" in lacks:
-            raise RecipeError(f"a budget is counted in tokens, and a fit needs {lacks['tokens']}")
         every: tuple[Known, ...] = get_args(Known)
         known = {need for need in every if need not in lacks}
         scored = [x for d in recording.drawn() if d.scored for x in d.steps]
         if "score" in known and min(scored) < 0:
-            raise RecipeError("scores below 0 are logits, and are read as shares here: say --logit")
+            if set(choosers) != {"majority"}:
+                raise RecipeError(
+                    "scores below 0 are logits, and are read as shares here: say --logit, or "
+                    "--chooser majority to do without them"
+                )
+            known.remove("score")
         able = ["majority", *(["best", "weighted_majority"] if "score" in known else [])]
         if wrong := [name for name in choosers if name not in able]:
             raise RecipeError(unknown("chooser that the samples suffice for", wrong[0], able))
-        return cls(walk(recording, list(choosers) or able, **options), known)
+        if reject and not ("score" in known and all(d.ends for d in recording.drawn() if d.scored)):
+            raise RecipeError(
+                f"--reject reads the score of every step, and {recording.name} does not tell "
+                "those, or not where its steps end (blank lines)"
+            )
+        bars = BARS if reject else ()
+        return cls(walk(recording, list(choosers) or able, bars=bars, **options), known)
+
+
+def _refuse(policy: Policy, judged: Recording) -> None:
+    """Raise RecipeError where the policy reads what the samples do not tell."""
+    reads = {name for look in policy.looks for name in look.rule.reads}
+    if "length" in reads and all(d.tokens == 1 for d in judged.drawn()):
+        raise RecipeError(
+            f"the policy reads how long samples are, which {judged.name} does not tell; use "
+            "--form posterior"
+        )
+
+
+def _counted(recording: Recording) -> None:
+    """Have every sample know its tokens, and a note say which are not those of a tokenizer. Raises
+    RecipeError where some are known and some are not."""
+    drawn = list(recording.drawn())
+    unknown = sum(d.tokens is None for d in drawn)
+    if unknown == len(drawn):
+        for d in drawn:
+            d.tokens, d.guessed = 1.0, False
+        recording.notes.append(f"{recording.name} tells no tokens: a sample counts as one")
+    elif unknown:
+        raise RecipeError(
+            f"a budget is counted in tokens, and {unknown:,} of {len(drawn):,} samples of "
+            f"{recording.name} tell none; pick samples that do by --where"
+        )
+    elif guessed := sum(d.guessed for d in drawn):
+        recording.notes.append(
+            f"tokens of {guessed:,} samples of {recording.name} are estimated from their characters"
+        )
 
 
 def _pooled(sources: Sequence[str], reading: Mapping[str, Any]) -> Recording:
@@ -158,8 +209,9 @@ def _unseen(fitting: Walk, judging: Walk, seed: int) -> tuple[list[tuple[Walk, W
     return pairs, ": two halves, each judged by a fit to the other problems"
 
 
-def _bound(sources: Sequence[str], recording: Recording) -> Bound:
+def _bound(sources: Sequence[str], recording: Recording, where: Sequence[str]) -> Bound:
     """What the samples are of: as the manifest of a run says, or the rows of a file."""
+    wanted = pairs_of(where)
     models, tasks = set[str](), set[str]()
     for source in sources:
         found = recognised(source)
@@ -168,7 +220,7 @@ def _bound(sources: Sequence[str], recording: Recording) -> Bound:
             models.add(model_of(run.get("generator")))
             tasks.add(task_of(run.get("task")))
             continue
-        row = next(iter(found.rows(_untold)), {})
+        row = next((row for row in found.rows(_untold) if kept(row, wanted)), {})
         models.add(str(row.get("model")))
         tasks.add(str(row.get("dataset")))
     model, task = (", ".join(sorted(x)) for x in (models, tasks))
@@ -190,8 +242,9 @@ def lines(policy: Policy) -> list[str]:
     """The report as sentences."""
     r = policy.report
     oracle = r["oracle"]
+    cut = f", samples given up at a step below {policy.reject:g}" if policy.reject else ""
     found = [
-        f"{policy.form}, {policy.chooser}: {policy.start} samples first, "
+        f"{policy.form}, {policy.chooser}{cut}: {policy.start} samples first, "
         f"{policy.sizes[-1]} at most; fitted to {policy.bound.problems} problems of "
         f"{policy.bound.task} by {policy.bound.model}",
         f"on {r['problems']} problems not fitted to ({r['on']}): accuracy {_ci(r['accuracy'])} for "

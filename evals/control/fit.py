@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -55,12 +56,15 @@ def fit(
     bound: Bound,
     *,
     choosers: Sequence[str] = (),
+    loss: float | None = None,
     seed: int = 0,
 ) -> Policy:
     """The policy of this form that is right oftenest for `budget` tokens a problem, on average.
 
-    Of the `choosers` (all of the walk's) the one that makes most of it counts. Raises RecipeError
-    where one sample a problem costs more than that.
+    Of the `choosers` (all of the walk's) the one that makes most of it counts. With `loss` it is
+    the cheapest within the budget that is right at most so much less often than the best of them
+    with all samples; the rightest where none is. Raises RecipeError where one sample a problem
+    costs more than the budget.
     """
     least = float(walk.tokens[:, :, 0].mean())
     if not budget >= least:
@@ -68,11 +72,17 @@ def fit(
             f"--tokens {budget:g} does not pay for one sample a problem, {least:,.0f} on average"
         )
     signals = signals_for(known)
-    tried = [
-        at_budget(walk, name, FORMS[form](walk, walk.right[name], signals), form, budget, bound)
-        for name in choosers or walk.right
-    ]
+    names = list(choosers or walk.right)
+    full = max(float(walk.right[name][:, :, -1].mean()) for name in names)
+    enough = math.inf if loss is None else full - loss
+    tried = []
+    for bar, w in {0.0: walk, **walk.rejecting}.items():
+        for n in names:
+            make = FORMS[form](w, w.right[n], signals)
+            worth, found, priced = at_budget(w, n, make, form, budget, bound, enough)
+            tried.append((worth, found.model_copy(update={"reject": bar}), priced))
     _, policy, priced = max(tried, key=lambda item: item[0])
+    walk = walk.seen_by(policy)
     stop = stops(walk, policy)
     seen = {name: taken(table, stop) for name, table in walk.signals.items()}
     sure = sureness(seen, taken(walk.right[policy.chooser], stop), signals, seed=seed)
@@ -102,18 +112,25 @@ def rungs(priced: Sequence[Priced], budget: float) -> tuple[Rung, ...]:
 
 
 def at_budget(
-    walk: Walk, chooser: str, make: Make, form: Form, budget: float, bound: Bound
+    walk: Walk,
+    chooser: str,
+    make: Make,
+    form: Form,
+    budget: float,
+    bound: Bound,
+    enough: float = math.inf,
 ) -> tuple[tuple[float, float], Policy, list[Priced]]:
     """(accuracy, -tokens) of the best policy within the budget, that policy, and those of every
-    price."""
+    price. More accuracy than `enough` counts for nothing."""
     best: tuple[tuple[float, float], Policy] | None = None
     priced = []
     for price in (0.0, *PRICES.tolist()):
         policy = policy_of(make(price), form, chooser, price, bound)
         stop = stops(walk, policy)
         tokens = float(taken(walk.tokens, stop).mean())
-        worth = float(taken(walk.right[chooser], stop).mean()), -tokens
-        priced.append(Priced(tokens, worth[0], policy))
+        right = float(taken(walk.right[chooser], stop).mean())
+        worth = min(right, enough), -tokens
+        priced.append(Priced(tokens, right, policy))
         if tokens <= budget * (1 + 1e-9) and (best is None or worth > best[0]):
             best = worth, policy
     assert best is not None  # at the highest price there is one sample
@@ -143,6 +160,7 @@ def folds(problems: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
 
 def outcome(walk: Walk, policy: Policy) -> Outcome:
     """What the policy makes of these problems."""
+    walk = walk.seen_by(policy)
     stop = stops(walk, policy)
     right = taken(walk.right[policy.chooser], stop)
     sure = low = high = None

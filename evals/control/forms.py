@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from evals.control.allocate import saturating, saturation
+from evals.control.allocate import saturating, saturation, sharing
 from evals.control.walk import Walk
 from reasoning.aggregators.ballots import Floats, Ints
 from searchers.kernels.policy import SIGNALS, Form, Gain, Known, Look, Steps, Weights
@@ -21,6 +21,8 @@ RIDGE = 1e-2
 """Of the mean square of standardised signals, so that rare ones cannot have large weights."""
 BINS = 5
 """Levels of difficulty, as many as Snell et al. have."""
+CHANCES = 60
+"""Thresholds that are tried, at most."""
 PROBES = (2, 3, 4, 6, 8)
 """Numbers of samples after which a bin is told."""
 
@@ -133,6 +135,33 @@ def saturated(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
     return at
 
 
+def allocation(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
+    """After a few samples, so many as a law of all bins together says pay for this one.
+
+    logit P = (a + b i) log N + c (arXiv:2410.04343), where i is the share of the leading answer in
+    the bin; with a term in i alone, since bins differ with one sample already.
+    """
+    del signals
+    probes = [_Probe(walk, right, size, "agreement") for size in _probes(walk)]
+    laws = []
+    for probe in probes:
+        sizes = np.asarray(walk.sizes[probe.place :], dtype=float)
+        theta = np.stack([sizes, np.full(len(sizes), np.e)], axis=1)
+        law = sharing(theta, probe.mean, probe.value[:, probe.place :])
+        laws.append(np.stack([law(theta, i) for i in probe.mean]))
+
+    def at(price: float) -> Fitted:
+        found = []
+        for probe, expected in zip(probes, laws, strict=True):
+            worth = expected - price * probe.cost[:, probe.place :]
+            levels = worth.argmax(axis=1) + probe.place
+            found.append((probe.worth(levels, price), -probe.place, probe, levels))
+        _, _, probe, levels = max(found, key=lambda item: item[:2])
+        return probe.fitted([walk.sizes[level] for level in levels.tolist()])
+
+    return at
+
+
 def _probes(walk: Walk) -> list[int]:
     return [n for n in PROBES if n in walk.sizes[:-1]] or [walk.sizes[0]]
 
@@ -140,7 +169,7 @@ def _probes(walk: Walk) -> list[int]:
 class _Probe:
     """A look at so many samples, by one signal, and what each bin's problems make of more.
 
-    `value` and `cost` are [bins, sizes], `share` of all [bins].
+    `value` and `cost` are [bins, sizes], `share` of all and `mean` of the signal [bins].
     """
 
     def __init__(self, walk: Walk, right: Floats, size: int, signal: str) -> None:
@@ -151,6 +180,7 @@ class _Probe:
         where = np.searchsorted(self.edges, seen, side="right").ravel()
         count = np.bincount(where, minlength=len(self.edges) + 1).astype(float)
         self.share = count / count.sum()
+        self.mean = np.bincount(where, seen.ravel(), len(count)) / np.maximum(count, 1)
         flat = len(where), len(walk.sizes)
         self.value, self.cost = (
             _sums(where, table.reshape(flat), len(count)) / np.maximum(count, 1)[:, None]
@@ -221,6 +251,39 @@ def _ends(seen: Floats, levels: Sequence[float], first: int) -> Ints:
     return np.where(met.any(axis=2), met.argmax(axis=2), len(reach)) + first
 
 
+# -------------------------------------------------------------------------------- posterior
+
+
+def posterior(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
+    """Stops where the leading answer is the majority with a chance of `c` or more.
+
+    That chance is Adaptive-Consistency's (2305.11860); one number, the same wherever it looks, is
+    all that is fitted, so that few problems do, and another model's.
+    """
+    del signals
+    seen, last = walk.signals["safe"], len(walk.sizes) - 1
+    tries = [*np.unique(seen[:, :, :-1]).tolist(), 2.0]
+    if len(tries) > CHANCES:
+        tries = [*np.quantile(tries[:-1], np.linspace(0, 1, CHANCES)).tolist(), 2.0]
+    ends = [_ends(seen, [c] * last, 0) for c in tries]
+    value, cost = (
+        np.array([np.take_along_axis(x, end[:, :, None], axis=2).mean() for end in ends])
+        for x in (right, walk.tokens)
+    )
+
+    def at(price: float) -> Fitted:
+        c = tries[int((value - price * cost).argmax())]
+        if c <= seen[:, :, 0].min():
+            return Fitted(walk.sizes[0])
+        looks = [
+            Look(at=size, rule=Steps(signal="safe", edges=(c,), samples=(more, 0)))
+            for size, more in zip(walk.sizes, walk.sizes[1:], strict=False)
+        ]
+        return Fitted(walk.sizes[0], tuple(looks))
+
+    return at
+
+
 # ------------------------------------------------------------------------------------ fixed
 
 
@@ -235,7 +298,9 @@ FORMS: Mapping[Form, Callable[[Walk, Floats, Sequence[str]], Make]] = {
     "marginal": marginal,
     "bins": bins,
     "saturation": saturated,
+    "allocation": allocation,
     "cascade": cascade,
+    "posterior": posterior,
     "fixed": fixed,
 }
 """In the order in which they are tried."""

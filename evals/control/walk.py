@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from evals.replay.evaluate import permutations
-from evals.replay.samples import Recording
+from evals.replay.samples import Recording, rejecting
 from evals.replay.strategies import everything, looked, picked
 from reasoning.aggregators.ballots import Floats, Ints
 from reasoning.runs.names import bind_aggregator
@@ -31,6 +32,12 @@ class Walk:
     tokens: Floats
     right: Mapping[str, Floats]
     signals: Mapping[str, Floats]
+    rejecting: Mapping[float, Walk] = field(default_factory=dict)
+    """The same where samples end at a step that scores less than the key."""
+
+    def seen_by(self, policy: Policy) -> Walk:
+        """What it makes of the samples of a policy that rejects some, or none."""
+        return self.rejecting[policy.reject] if policy.reject else self
 
     def of(self, problems: Sequence[int] | Ints) -> Walk:
         """Those of `problems` alone."""
@@ -41,6 +48,7 @@ class Walk:
             tokens=self.tokens[rows],
             right={name: table[rows] for name, table in self.right.items()},
             signals={name: table[rows] for name, table in self.signals.items()},
+            rejecting={bar: walk.of(rows) for bar, walk in self.rejecting.items()},
         )
 
     def without(self, problems: Collection[str]) -> Walk:
@@ -68,8 +76,11 @@ def walk(
     most: int | None = None,
     orders: int = 20,
     seed: int = 0,
+    bars: Sequence[float] = (),
 ) -> Walk:
-    """Every problem of a recording in seeded orders, so many samples at most (all)."""
+    """Every problem of a recording in seeded orders, so many samples at most (all); with `bars`
+    also where samples are rejected by their steps' scores."""
+    alike: dict[str, Any] = {"most": most, "orders": orders, "seed": seed}
     sizes = sizes_of(min(recording.n, most or recording.n))
     tokens, signals = [], []
     right: dict[str, list[Floats]] = {name: [] for name in choosers}
@@ -89,6 +100,7 @@ def walk(
         np.stack(tokens),
         {name: np.stack(table) for name, table in right.items()},
         {name: np.stack([s[name] for s in signals]) for name in signals[0]},
+        {bar: walk(rejecting(recording, bar), choosers, **alike) for bar in bars},
     )
 
 
@@ -104,6 +116,9 @@ def joined(parts: Sequence[Walk]) -> Walk:
         tokens=np.concatenate([part.tokens for part in parts]),
         right=tables(lambda part: part.right),
         signals=tables(lambda part: part.signals),
+        rejecting={
+            bar: joined([part.rejecting[bar] for part in parts]) for bar in parts[0].rejecting
+        },
     )
 
 

@@ -33,6 +33,8 @@ class Drawn:
     logprob: float | None = None
     confidence: Mapping[str, float] | None = None
     guessed: bool = False
+    ends: tuple[float, ...] = ()
+    """Tokens when each of `steps` had ended; empty where that is not known."""
 
     @property
     def scored(self) -> bool:
@@ -122,6 +124,33 @@ def drawn_from(sample: Sample, key: int, correct: bool) -> Drawn:
         if confidence is not None and len(confidence)
         else None,
     )
+
+
+def ends_of(text: str, steps: int, tokens: float | None) -> tuple[float, ...]:
+    """Tokens when each of so many steps, which blank lines part, had ended: shared out by their
+    characters. Empty where there are not as many parts, or the tokens are not known."""
+    parts = np.array([len(part) + 2 for part in text.split("\n\n")], dtype=float)
+    if tokens is None or len(parts) != steps:
+        return ()
+    return tuple((np.cumsum(parts) / parts.sum() * tokens).tolist())
+
+
+def rejecting(recording: Recording, bar: float) -> Recording:
+    """The samples where one ends without an answer as soon as a step's score is below `bar`, but
+    for its last step."""
+    return Recording(
+        recording.name,
+        [Stored(p.id, [_rejected(s, bar) for s in p.samples]) for p in recording.problems],
+        recording.notes,
+    )
+
+
+def _rejected(sample: Drawn, bar: float) -> Drawn:
+    at = next((i for i, score in enumerate(sample.steps[:-1]) if score < bar), None)
+    if at is None or not sample.ends:
+        return sample
+    tokens = max(1.0, float(int(sample.ends[at])))
+    return Drawn(-1, False, False, tokens, sample.steps[: at + 1])
 
 
 def confidence_of(tokens: ArrayLike, window: int = WINDOW) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from evals.replay.grades import Grades
-from evals.replay.samples import Drawn, Recording, Stored, drawn_from
+from evals.replay.samples import Drawn, Recording, Stored, drawn_from, ends_of
 from reasoning.answers import (
     Answer,
     Fallback,
@@ -143,6 +143,7 @@ def _solutions(row: Mapping[str, Any], tree: RolloutTree) -> list[Drawn]:
         key = -1 if text is None else classes.setdefault(text, len(classes))
         sample = drawn_from(node.sample, key, bool(candidate["correct"]))
         sample.steps = run_folder.steps(node, candidate)
+        sample.ends = ends_of(node.sample.text, len(sample.steps), sample.tokens)
         found.append(sample)
     return found
 

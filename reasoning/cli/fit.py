@@ -15,12 +15,20 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="The policy to write.")] = Path("policy.json"),
     form: Annotated[
-        str, typer.Option(help="marginal, bins, saturation, cascade, or fixed: docs/control.md.")
+        str,
+        typer.Option(help="marginal, bins, saturation, allocation, cascade, posterior, fixed."),
     ] = "marginal",
     tokens: Annotated[
         float | None,
         typer.Option(min=1, help="Generated tokens a problem, on average [a quarter of all]."),
     ] = None,
+    loss: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The cheapest that loses at most so much accuracy."),
+    ] = None,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Samples may end at a step that scores too little.")
+    ] = False,
     test: Annotated[
         list[str] | None,
         typer.Option(metavar="RUN", help="Judge it on these [two halves of RUN, in turn]."),
@@ -68,6 +76,8 @@ def fit(
         out,
         form=form,
         tokens=tokens,
+        loss=loss,
+        reject=reject,
         test=test or (),
         choosers=chooser or (),
         figure=figure,

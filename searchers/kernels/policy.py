@@ -20,19 +20,23 @@ from reasoning.aggregators import Candidate
 from reasoning.aggregators.ballots import Floats, Ints, numbered
 from reasoning.aggregators.certainty import confidence, mean_logprob
 from reasoning.errors import RecipeError
+from searchers.kernels.stopping import majority_probability
 
-Form: TypeAlias = Literal["fixed", "marginal", "bins", "saturation", "cascade"]
+Form: TypeAlias = Literal[
+    "fixed", "marginal", "bins", "saturation", "allocation", "cascade", "posterior"
+]
 Known: TypeAlias = Literal["score", "logprob", "confidence"]
 
 SIGNALS: Mapping[str, Known | None] = {
     "agreement": None, "lead": None, "entropy": None, "silent": None, "length": None,
-    "support": "score", "best": "score", "odds": "score", "score": "score",
+    "safe": None, "support": "score", "best": "score", "odds": "score", "score": "score",
     "logprob": "logprob", "confidence": "confidence",
 }  # fmt: skip
 """Every signal, and what samples must have for it.
 
 Shares, in [0, 1]: of the samples with the leading answer, that less the runner-up's, of those
-without an answer; of the sum of scores that the answer with most of it has. The entropy of the
+without an answer; of the sum of scores that the answer with most of it has. `safe` is the chance
+that the leading answer is ahead of the next one for good (Adaptive-Consistency). The entropy of the
 answers, nats. The logarithm of 1 + mean tokens. Best and mean score, and the log
 odds of the best. Means over samples of the
 log-probability and the confidence of a token, nats."""
@@ -176,6 +180,8 @@ class Policy(_Part):
     chooser: str = "majority"
     start: Annotated[int, Field(ge=1)]
     looks: tuple[Look, ...] = ()
+    reject: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """A sample is drawn step by step, and ends without an answer at a step that scores less."""
     sure: Sure | None = None
     price: float | None = None
     bound: Bound
@@ -214,7 +220,8 @@ class Policy(_Part):
         if self.sure is not None:
             read |= {name.removesuffix("^2") for name in self.sure.by.weights} - {"samples"}
         found: set[Known] = {need for name in read if (need := SIGNALS[name])}
-        return found | ({"score"} if self.chooser in ("best", "weighted_majority") else set())
+        judged = self.reject > 0 or self.chooser in ("best", "weighted_majority")
+        return found | ({"score"} if judged else set())
 
     def more(self, n: int, signals: Mapping[str, Floats]) -> Ints:
         """How many samples each row [rows] with n of them is to have in all: n to end there."""
@@ -300,6 +307,7 @@ def signals_of(
         "lead": (top[:, 0] - top[:, 1]) / n,
         "entropy": -(share * logs).sum(axis=1),
         "silent": (keys < 0).mean(axis=1),
+        "safe": _safe(top),
         "length": np.log1p(tokens.mean(axis=1)),
         "support": support.max(axis=1) / whole,
         "best": known.max(axis=1),
@@ -343,6 +351,13 @@ def facts_of(
         taken(mean_logprob),
         taken(partial(confidence, measure="mean")),
     )
+
+
+def _safe(top: Ints) -> Floats:
+    """`majority_probability` of the two largest counts [rows, 2]."""
+    leads, which = np.unique(top, axis=0, return_inverse=True)
+    known = np.asarray([majority_probability(*lead) for lead in leads.tolist()])
+    return np.asarray(known[which.reshape(len(top))])
 
 
 def _log_odds(shares: Floats) -> Floats:

@@ -3,6 +3,7 @@ arXiv:2408.03314)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
@@ -12,11 +13,13 @@ from reasoning.chain import decide
 from reasoning.errors import RecipeError
 from reasoning.runs.names import bind_aggregator
 from reasoning.search import Search
+from reasoning.tree import Node
 from searchers.kernels.policy import PolicyFile, read_candidates, refuse
 
 AGGREGATOR = "first"
 VOTES = True
 PURSE = True
+STEPS_AT_MOST = 64
 
 
 async def adaptive(
@@ -47,11 +50,15 @@ async def adaptive(
     land = None if abstain else search.emit
     while wanted > len(found):
         size = wanted - len(found)
-        nodes = await search.draws(search.root, size, until="end", land=land)
+        if policy.reject:
+            nodes = await rejected(search, size, policy.reject)
+        else:
+            nodes = await search.draws(search.root, size, until="end", land=land)
         if "score" in policy.needs:
             await search.score(*nodes)
         drawn = [*(c.node for c in found if c.node), *nodes]
-        answers = await search.answers(*drawn)
+        said = await search.answers(*drawn)
+        answers = [None if _open(n) else a for n, a in zip(drawn, said, strict=True)]
         rewards = [search.reward(node) if "score" in policy.needs else None for node in drawn]
         alike = zip(drawn, answers, rewards, strict=True)
         found = [Candidate(n.path, a, score=r, node=n) for n, a, r in alike]
@@ -70,4 +77,30 @@ async def adaptive(
     chosen = decide(found, choose).candidate
     for candidate in found:
         assert candidate.node is not None
+        if _open(candidate.node):
+            continue
         search.emit(candidate.node, rank=-1.0 if candidate is chosen else 0.0)
+
+
+async def rejected(search: Search, n: int, bar: float) -> list[Node]:
+    """`n` samples, step by step; one ends where the score of a step that is not its last is below
+    `bar`, in [0, 1]. They go side by side, so that a budget cuts all alike."""
+    ends = await search.draws(search.root, n)
+    places = [*range(len(ends))]
+    for _ in range(STEPS_AT_MOST):
+        await search.score(*(ends[i] for i in places))
+        going = [i for i in places if _open(ends[i])]
+        places = [i for i in going if (search.reward(ends[i]) or 0.0) >= bar]
+        if not places:
+            break
+        more = await search.side_by_side([partial(search.draw, ends[i]) for i in places])
+        grown = {node.parent: node for node in more}
+        places = [i for i in places if ends[i] in grown]
+        for i in places:
+            ends[i] = grown[ends[i]]
+    return ends
+
+
+def _open(node: Node) -> bool:
+    """Whether its sample could go on: it was cut between two steps."""
+    return node.sample.finish == "stop"

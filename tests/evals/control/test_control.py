@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from evals.control.allocate import allocate, hull, saturating, saturation
-from evals.control.fit import best_fixed, fit, outcome, report, verdict
+from evals.control.allocate import Sharing, allocate, hull, saturating, saturation, sharing
+from evals.control.fit import best_fixed, fit, outcome, policy_of, report, verdict
 from evals.control.forms import FORMS, signals_for
 from evals.control.sureness import logistic, sureness
-from evals.control.walk import Walk, sizes_of, stops, taken, walk
+from evals.control.walk import Walk, joined, sizes_of, stops, taken, walk
 from evals.replay.evaluate import choose, evaluate, permutations, supported
 from evals.replay.samples import Drawn, Recording, Stored
 from evals.statistics.intervals import Interval
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError
-from searchers.kernels.policy import Bound, Form
+from searchers.kernels.policy import Bound, Form, Steps
 
 BOUND = Bound(model="m", task="t", problems=40, samples=8)
 
@@ -80,6 +80,20 @@ def test_saturation() -> None:
     assert (saturation(0.5, 0.01, 0.01), saturation(0.9, 1, 0.1)) == (0, 1)
     n = np.array([1, 2, 4, 8, 16, 32])
     assert saturating(n, 0.8 * (1 - 0.9**n)) == pytest.approx((0.8, 0.1), rel=0.02)
+
+
+def test_the_law_of_shares() -> None:
+    """Numbers of 1 have the odds of c alone; what was drawn from the law is found again."""
+    plain = Sharing(np.array([0.7, 0.2]), np.array([0.3, 0.0]), -1.0)
+    assert plain([[1, 1]], 5.0) == pytest.approx([0.26894142])
+    theta = np.array([[n, m] for n in (1, 2, 4, 8) for m in (1, 3)], dtype=float)
+    kinds = [-1.0, 0.0, 0.5]
+    found = sharing(theta, kinds, [plain(theta, i) for i in kinds])
+    assert found.a == pytest.approx(plain.a)
+    assert found.b == pytest.approx(plain.b, abs=1e-9)
+    assert found.c == pytest.approx(plain.c)
+    with pytest.raises(ValueError, match="above 0"):
+        sharing([[0.0]], [1.0], [[0.5]])
 
 
 def test_logistic_finds_the_odds() -> None:
@@ -235,3 +249,78 @@ def test_mistakes(options: list[str], message: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["fit", str(file), "--orders", "2", *options])
     assert isinstance(done.exception, RecipeError)
     assert message in str(done.exception)
+
+
+def test_samples_that_are_given_up_cost_less_and_say_nothing() -> None:
+    """Half of the problems have samples of which the first step tells."""
+
+    def sample(right: bool) -> Drawn:
+        return Drawn(0 if right else 1, right, True, 100.0, (0.9 if right else 0.01, 0.9, 0.8),
+                     ends=(20.0, 60.0, 100.0))  # fmt: skip
+
+    rng = np.random.default_rng(0)
+    drawn = [Stored(f"p{i}", [sample(rng.random() < 0.3) for _ in range(8)]) for i in range(40)]
+    plain = Recording("r", drawn)
+    seen = walk(plain, ["majority", "best"], orders=6, bars=(0.05, 0.95))
+    cheap = seen.rejecting[0.05]
+    assert cheap.tokens[:, :, -1].mean() < 0.6 * seen.tokens[:, :, -1].mean()
+    assert (cheap.right["best"] >= seen.right["best"]).all()
+    policy = fit(seen, "fixed", 420, {"score"}, BOUND)
+    assert policy.reject == 0.05  # at .95 all are given up
+    found = outcome(seen, policy)
+    assert found.right.mean() > seen.right["majority"][:, :, 3].mean() + 0.1
+    assert seen.of([0, 1]).rejecting[0.05].problems == ("p0", "p1")
+    two = joined([seen.of([0]), seen.of([3])])
+    assert two.rejecting[0.95].problems == ("p0", "p3")
+
+
+def test_posterior_is_adaptive_consistency_with_a_fitted_confidence(seen: Walk) -> None:
+    """Where its threshold is a confidence, it stops where that searcher does."""
+    right = seen.right["majority"]
+    make = FORMS["posterior"](seen, right, [])
+    policy = policy_of(make(1e-5), "posterior", "majority", 1e-5, BOUND)
+    ((c,),) = {look.rule.edges for look in policy.looks if isinstance(look.rule, Steps)}
+    chosen = choose([f"adaptive_consistency-confidence={c}", "self_consistency"])
+    results = evaluate(recording(), chosen, budgets=[8], orders=6)
+    found = outcome(seen, policy)
+    assert results[0].samples[:, 0] == pytest.approx(found.samples)
+    assert results[0].values[:, 0] == pytest.approx(found.right)
+    assert found.samples[::2].max() < 8  # easy ones end early
+
+
+def test_the_cheapest_within_a_loss(seen: Walk) -> None:
+    whole = float(seen.tokens[:, :, -1].mean())
+    full = float(seen.right["majority"][:, :, -1].mean())
+    costs = []
+    for loss in (0.0, 0.05, 0.5):
+        policy = fit(seen, "posterior", whole, set(), BOUND, choosers=["majority"], loss=loss)
+        stop = stops(seen, policy)
+        assert taken(seen.right["majority"], stop).mean() >= full - loss - 1e-9
+        costs.append(float(taken(seen.tokens, stop).mean()))
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] < whole
+    assert costs[2] == pytest.approx(seen.tokens[:, :, 0].mean())
+
+
+def test_samples_without_tokens_count_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.jsonl").write_text(lines_of(recording()))
+    rows = [json.loads(line) for line in lines_of(recording()).splitlines()]
+    for row in rows:
+        row["id"] = f"other {row['id']}"
+        row["samples"] = [
+            {"answer": s["text"][-1], "correct": s["correct"]} for s in row["samples"]
+        ]
+    Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    call = ["fit", "s.jsonl", "--test", "t.jsonl", "--orders", "3", "--chooser", "majority"]
+    done = CliRunner().invoke(app, [*call, "--form", "posterior", "--loss", "0.01"])
+    assert done.exit_code == 0, done.output
+    assert "a sample counts as one" in done.output.replace("\n", " ")
+    told = json.loads(Path("policy.json").read_text())["report"]
+    assert told["loss"] == 0.01
+    assert told["tokens"] == pytest.approx(told["samples"])
+    wrong = CliRunner().invoke(app, [*call, "--form", "marginal"])
+    assert isinstance(wrong.exception, RecipeError)
+    assert "posterior" in str(wrong.exception)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evals.replay.samples import Drawn, Stored
+from evals.replay.samples import Drawn, Recording, Stored, rejecting
 from evals.replay.strategies import adaptive as replayed
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
@@ -23,7 +23,8 @@ from reasoning.runs.plan import plan
 from reasoning.runs.recipe import parse
 from reasoning.search import Search
 from reasoning.session import solve_async
-from reasoning.tree import Sample
+from reasoning.tree import Node, Sample
+from reasoning.verify import Verifier
 from searchers.kernels.policy import (
     Bound,
     Gain,
@@ -189,3 +190,51 @@ def test_a_policy_by_score_needs_a_verifier() -> None:
     search = Search(Problem("p", "q"), Scripted(script("aab")))
     with pytest.raises(RecipeError, match="verifier"):
         asyncio.run(adaptive(search, policy=policy(chooser="best")))
+
+
+# ------------------------------------------------------------------------- giving samples up
+
+STEPPED = ["a1\n\na2\n\n\\boxed{a}", "b1\n\nb2\n\n\\boxed{b}", "c1\n\n\\boxed{c}", "\\boxed{a}"]
+WORTH = {"a1": 0.9, "a2": 0.04, "b1": 0.5, "b2": 0.6, "c1": 0.01}
+
+
+class Marks(Verifier):
+    """Scores a step by what it says, the last one .8."""
+
+    name = "marks"
+
+    async def score(self, problem: Problem, node: Node, *, meter: Any) -> tuple[float, ...]:
+        return (WORTH.get(node.sample.text.strip(), 0.8),)
+
+
+def stepwise(prompt: Prompt, seed: int) -> Sample:
+    path = [*prompt.path]
+    parts = STEPPED[path[0]].split("\n\n")
+    last = len(path) == len(parts)
+    text = parts[len(path) - 1] + ("" if last else "\n\n")
+    return Sample(text, finish="end" if last else "stop", generated_tokens=len(text))
+
+
+@pytest.mark.parametrize("bar", [0.0, 0.05, 0.55])
+def test_samples_are_given_up_live_and_replayed(bar: float) -> None:
+    found = policy(start=4, reject=bar, chooser="weighted_majority")
+    search = Search(Problem("p", "q"), Scripted(stepwise), verifier=Marks())
+    asyncio.run(adaptive(search, policy=found))
+    drawn = []
+    for i, text in enumerate(STEPPED):
+        letter = text[-2]
+        said = [WORTH.get(part, 0.8) for part in text.split("\n\n")]
+        whole = sum(len(part) + 2 for part in text.split("\n\n")) - 2
+        ends = np.cumsum([len(part) + 2 for part in text.split("\n\n")])
+        drawn.append(Drawn("abc".index(letter), i == 1, True, float(whole), tuple(said),
+                           ends=tuple(float(min(e, whole)) for e in ends)))  # fmt: skip
+    kept = rejecting(Recording("r", [Stored("p", drawn)]), bar).problems[0]
+    if bar:
+        assert search.usage.generated_tokens == sum(s.tokens or 0 for s in kept.samples)
+        alive = [s.key >= 0 for s in kept.samples]
+        assert alive == ([False, True, False, True] if bar == 0.05 else [False, False, False, True])
+        assert sorted(c.path[0] for c in search.candidates) == [i for i, a in enumerate(alive) if a]
+        assert len(search.tree) == {0.05: 7, 0.55: 5}[bar]
+    else:
+        assert kept.samples == drawn
+        assert len(search.tree) == 4
