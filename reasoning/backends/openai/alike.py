@@ -1,7 +1,8 @@
 """Events of a stream that differ in their text alone, as nearly all of a chat do, read together.
 
 To parse such an event and to look at its fields costs more than to see that it has the beginning
-and the end of another one, between which a string stands.
+and the end of another one, between which a string stands. A run of them is one list of strings in
+JSON, once what stands between two texts is replaced by a comma.
 """
 
 from __future__ import annotations
@@ -12,42 +13,64 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
+from reasoning.backends.openai.said import THOUGHTS
+
 ENOUGH = 12
 """Events that are worth looking for what they have in common."""
-_TEXT = re.compile(rb'"(?:content|text)": ?"((?:[^"\\]|\\.)*)"')
+_FIELDS = ("content", "text", *THOUGHTS)
+_TEXT = re.compile(rb'"(?:%b)": ?"((?:[^"\\]|\\.)*)"' % "|".join(_FIELDS).encode())
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
+class Run(NamedTuple):
+    """The texts of events one after another, and the lines before and behind them."""
+
+    head: bytes
+    texts: list[str]
+    tail: bytes
+
+
 class Pattern(NamedTuple):
-    """What stands before and after the text, its quotes included."""
+    """What stands before and after the text, its quotes included; whether it is a thought."""
 
     before: bytes
     after: bytes
+    thought: bool
 
     @classmethod
     def of(cls, event: bytes) -> Pattern | None:
         """That of an event which says some text, and nothing else that matters."""
         with suppress(*_WRONG):
             for found in _TEXT.finditer(event):
-                pattern = cls(event[: found.start(1)], event[found.end(1) :])
-                probe = json.loads(b"%b?%b" % pattern)
-                if _silenced(json.loads(event)) == _silenced(probe, "?"):
-                    return pattern
+                before, after = event[: found.start(1)], event[found.end(1) :]
+                said, thought = _silenced(json.loads(event))
+                if _silenced(json.loads(b"%b?%b" % (before, after)), "?") == (said, thought):
+                    return cls(before, after, thought)
         return None
 
-    def fits(self, event: bytes) -> bool:
-        return event.startswith(self.before) and event.endswith(self.after)
+    def run(self, lines: bytes) -> Run | None:
+        """A run of such events in whole lines of a stream, if nothing else stands in between.
 
-    def texts(self, events: Sequence[bytes]) -> list[str] | None:
-        """The text of each of `events`, which fit; None if one is not as it seems."""
-        begin, end = len(self.before), len(self.after)
-        said = [event[begin:-end] for event in events]
-        if any(text.endswith(b"\\") for text in said):  # it might swallow the quote behind it
+        The first is left in `head` and the last in `tail`: it may say more than a text.
+        """
+        begin, end = b"data: " + self.before, self.after + b"\n\n"
+        between = end + begin
+        first = lines.find(begin)
+        if first < 0 or (first and not lines.endswith(b"\n", 0, first)):
+            return None
+        start = lines.find(b"\n\n", first) + 2
+        stop = lines.rfind(between, start)
+        if stop < start + len(begin) or not lines.startswith(begin, start):
+            return None
+        said = lines[start + len(begin) : stop].split(between)
+        listed = b'["%b"]' % b'","'.join(said)
+        # A backslash might swallow the quote behind it; a new line is of something else.
+        if b'\\",' in listed or b'\\"]' in listed[-3:] or b"\n" in listed:
             return None
         with suppress(ValueError):
-            texts: list[str] = json.loads(b'["%b"]' % b'","'.join(said))
-            if len(texts) == len(events):
-                return texts
+            texts: list[str] = json.loads(listed)
+            if len(texts) == len(said):
+                return Run(lines[:start], texts, lines[stop + len(end) :])
         return None
 
 
@@ -60,12 +83,16 @@ def parsed(events: Sequence[bytes]) -> Iterable[dict[str, Any]]:
     return map(json.loads, events)
 
 
-def _silenced(event: dict[str, Any], text: str | None = None) -> dict[str, Any]:
-    """The event without its text, which is `text` if given. Raises ValueError if there is more to
-    it than a text: token ids, log-probabilities, a thought, a tool, an end."""
+def _silenced(event: dict[str, Any], text: str | None = None) -> tuple[dict[str, Any], bool]:
+    """The event without its text, which is `text` if given, and whether that is a thought.
+
+    Raises ValueError if there is more to it than a text: token ids, log-probabilities, a tool, an
+    end, a thought and another text.
+    """
     [choice] = event["choices"]
     said = choice.get("delta") or choice
-    field = "text" if said is choice else "content"
+    known = ("text",) if said is choice else ("content", *THOUGHTS)
+    [field] = [k for k in known if said.get(k)] or known[:1]
     more = {k for k, v in said.items() if v} - {field, "role", "index"}
     more |= {k for k, v in choice.items() if v} - {"delta", "text", "index"}
     if more or event.get("usage") or not isinstance(said[field], str):
@@ -73,4 +100,4 @@ def _silenced(event: dict[str, Any], text: str | None = None) -> dict[str, Any]:
     if text is not None and said[field] != text:
         raise ValueError("that was not the text")
     said[field] = ""
-    return event
+    return event, field in THOUGHTS

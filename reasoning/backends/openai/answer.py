@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
 from typing import Any
 
 from reasoning.backends.openai import native
 from reasoning.backends.openai.alike import ENOUGH, Pattern, parsed
-from reasoning.backends.openai.said import ToolCalls, once, spoken
+from reasoning.backends.openai.said import THOUGHTS, ToolCalls, once, spoken
 from reasoning.backends.recorded import CHARS_A_TOKEN
 from reasoning.errors import TransientError
 from reasoning.http.connection import Reply
@@ -111,7 +111,7 @@ class Answer:
             self._streamed = reply.streamed
         try:
             if self._streamed:
-                self._take_events(self._events(reply))
+                self._take_lines(self._lines(reply))
             elif reply.whole and not self._at:
                 self._at = len(reply.body)
                 self._take(json.loads(reply.body))
@@ -162,50 +162,43 @@ class Answer:
             self.read(reply)
         return self.over or not self.done
 
-    def _events(self, reply: Reply) -> list[bytes]:
+    def _lines(self, reply: Reply) -> bytes:
         """Those that have come as a whole."""
-        end = reply.body.rfind(b"\n") + 1
-        lines = bytes(reply.body[self._at : end]).split(b"\n")
-        self._at = max(self._at, end)
-        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        begin, end = self._at, reply.body.rfind(b"\n") + 1
+        self._at = max(begin, end)
+        return bytes(reply.body[begin:end])
+
+    def _take_lines(self, lines: bytes) -> None:
+        """Take in events, those together that say a text and nothing else."""
+        if lines.count(b"\n") >= 2 * ENOUGH:
+            at = lines.find(b"data:", len(lines) // 2)
+            likely = lines[at : lines.find(b"\n", at)][5:].strip()
+            if self._pattern is None or not likely.startswith(self._pattern.before):
+                self._pattern = Pattern.of(likely)
+            if self._pattern is not None and (run := self._pattern.run(lines)):
+                self._take_each(run.head)
+                self._say_all(run.texts, self._pattern.thought)
+                lines = run.tail
+        self._take_each(lines)
+
+    def _take_each(self, lines: bytes) -> None:
+        events = [line[5:].strip() for line in lines.split(b"\n") if line.startswith(b"data:")]
         if _DONE in events:
             self.done = True
-        return [event for event in events if event and event != _DONE]
-
-    def _take_events(self, events: Sequence[bytes]) -> None:
-        if len(events) < ENOUGH:
-            return self._take_each(events)
-        likely = events[len(events) // 2]
-        if self._pattern is None or not self._pattern.fits(likely):
-            self._pattern = Pattern.of(likely)
-        if self._pattern is None:
-            return self._take_each(events)
-        for fit, some in groupby(events, self._pattern.fits):
-            alike = list(some)
-            self._take_each(alike[: 1 if fit else None])
-            if fit and (rest := alike[1:]):
-                texts = self._pattern.texts(rest)
-                if texts is None:
-                    self._take_each(rest)
-                else:
-                    self._say_all(texts)
-        return None
-
-    def _take_each(self, events: Sequence[bytes]) -> None:
-        for event in parsed(events):
+        for event in parsed([event for event in events if event and event != _DONE]):
             self._take(event)
 
-    def _say_all(self, texts: Sequence[str]) -> None:
+    def _say_all(self, texts: Iterable[str], thought: bool) -> None:
         """Take in events that say a text, and nothing else."""
-        texts = list(filter(None, texts))
-        if self._skips or self._inside:
-            for text in texts:
-                self._choice({"text": text})
-        elif texts:
-            self._said += texts
-            self._size += sum(map(len, texts))
-            self.pieces += len(texts)
-            self._last = (len(self.strings), len(texts[-1]))
+        left = deque(filter(None, texts))
+        while left and (self._skips or (self._inside or False) is not thought):
+            text = left.popleft()
+            self._choice({"delta": {THOUGHTS[0] if thought else "content": text}})
+        if left:
+            self._said += left
+            self._size += sum(map(len, left))
+            self.pieces += len(left)
+            self._last = (len(self.strings), len(left[-1]))
 
     def _take(self, event: Mapping[str, Any]) -> None:
         if "choices" not in event and "meta_info" in event:

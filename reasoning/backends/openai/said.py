@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoning.http.reading import number, shown, string
 
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields in which servers set thoughts apart."""
 
 
@@ -19,7 +19,7 @@ def spoken(said: Mapping[str, Any]) -> Iterable[tuple[bool, str]]:
     Raises TypeError for what is none.
     """
     content = said.get("content")
-    for field in _THOUGHTS:
+    for field in THOUGHTS:
         if thought := said.get(field):
             return chain(((True, text) for _, text in _parts(thought)), _parts(content))
     if isinstance(content, str):  # the usual case, quickly

@@ -27,7 +27,7 @@ def plain(text: Any, **more: Any) -> dict[str, Any]:
 
 ODD: list[Any] = [
     chat("a", reasoning_content="b"),
-    chat(None, reasoning_content="thought"),
+    chat("a", thinking="b"),
     chat("", tool_calls=[{"index": 0, "id": "t", "function": {"name": "f", "arguments": "{}"}}]),
     chat(["a", "b"]),
     chat(7),
@@ -39,6 +39,7 @@ ODD: list[Any] = [
     [],
 ]
 event = st.one_of(
+    st.text(max_size=4).map(lambda text: chat(None, reasoning_content=text)),
     st.text(max_size=4).map(chat),
     st.text(st.sampled_from('"\\ax{},: \n'), max_size=6).map(chat),
     st.text(max_size=4).map(plain),
@@ -102,13 +103,31 @@ def test_bytes_that_are_no_string_are_not_taken_for_one(text: str) -> None:
     assert together["error"] is not None
 
 
-def test_most_of_a_chat_is_alike() -> None:
-    events = [json.dumps(chat(text)).encode() for text in ("a", '"\\', "é", "")]
-    pattern = Pattern.of(events[0])
+@pytest.mark.parametrize("field", ["content", "reasoning_content", "reasoning"])
+def test_most_of_a_chat_is_alike(field: str) -> None:
+    texts = ["a", "é", "", "\\n\n", "c"]
+    said = [line({"choices": [{"index": 0, "delta": {"role": "x", field: t}}]}) for t in texts]
+    pattern = Pattern.of(said[0][6:-2])
     assert pattern is not None
-    assert all(map(pattern.fits, events))
-    assert pattern.texts(events[:1] + events[2:]) == ["a", "é", ""]
-    assert pattern.texts(events) is None or pattern.texts(events) == ["a", '"\\', "é", ""]
+    assert pattern.thought is (field != "content")
+    last = line({"choices": [{"index": 0, "delta": {"role": "x", field: "", "finish": "stop"}}]})
+    found = pattern.run(b": hello\n\n" + b"".join(said) + last)
+    assert found == (b": hello\n\n" + said[0], texts[1:], last)
+    assert pattern.run(b"".join(said)) == (said[0], texts[1:-1], said[-1])
+    assert pattern.run(b"".join([*said[:2], b": still here\n\n", *said[2:]])) is None
+    assert pattern.run(said[0]) is None
+    assert pattern.run(last) is None
+
+
+def test_thoughts_and_what_follows() -> None:
+    """A long thought and a long answer, each read at one go, with one mark around the thought."""
+    thought = [chat(None, reasoning_content=f"t{i} ") for i in range(50)]
+    answer = [chat(f"a{i} ") for i in range(50)]
+    together = read([*map(line, thought), *map(line, answer)], True)
+    assert together == read([*map(line, thought), *map(line, answer)], False)
+    text = "".join(together["_said"])
+    assert text.startswith("<think>t0 ")
+    assert "t49 </think>a0 " in text
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -31,15 +32,33 @@ class Toy:
 
 
 def test_so_many_are_read_in_a_tick_and_all_in_turn() -> None:
-    clock, toys = HandClock(), [Toy() for _ in range(70)]
+    clock, toys = HandClock(), [Toy() for _ in range(200)]
+    clock.move(100.0)
     turns = Rounds(toys, clock)
     for toy in toys:
         turns.offer(toy, age=1.0)
-    for tick in range(1, 8):
+    looks = []
+    for _ in range(40):
         clock.move(rounds._TICK)
-        assert sum(toy.looks for toy in toys) == tick * rounds._MANY
-    assert [toy.looks for toy in toys] == [2] * 70
-    assert not clock.move(0.0)
+        looks.append(sum(toy.looks for toy in toys))
+    assert max(b - a for a, b in pairwise([0, *looks])) == rounds._MOST
+    every = 200 // rounds._MANY  # ticks
+    assert {toy.looks for toy in toys} <= {40 // every - 1, 40 // every}
+    clock.move(0.0)
+
+
+def test_a_stream_waits_a_tenth_of_its_age_at_most() -> None:
+    clock, toy = HandClock(), Toy()
+    seen: list[float] = []
+    toy.look = lambda: not seen.append(clock.now())  # type: ignore[method-assign,func-returns-value]
+    Rounds(range(1000), clock).offer(toy, age=1.0)
+    for _ in range(400):
+        clock.move(rounds._TICK)
+    waits = [b - a for a, b in pairwise([0.0, *seen])]
+    ages = [1.0 + at for at in [0.0, *seen]]
+    assert all(w <= a * rounds._LATE + rounds._TICK for w, a in zip(waits, ages, strict=False))
+    assert waits[0] < 0.11 < waits[-1] <= 1000 / rounds._MANY * rounds._TICK + rounds._TICK
+    assert len(seen) < 15
 
 
 def test_who_is_done_is_read_no_more_and_then_nothing_ticks() -> None:
@@ -47,7 +66,7 @@ def test_who_is_done_is_read_no_more_and_then_nothing_ticks() -> None:
     turns = Rounds(toys, clock)
     for toy in toys:
         turns.offer(toy, age=1.0)
-    for _ in range(9):
+    for _ in range(20):
         clock.move(rounds._TICK)
     assert {toy.looks for toy in toys} == {3}
     assert not clock._alarms
@@ -57,7 +76,7 @@ def test_who_is_done_is_read_no_more_and_then_nothing_ticks() -> None:
     ("live", "age", "able"),
     [
         (rounds._MANY - 1, 100.0, True),
-        (40, 10 * 2 * rounds._TICK * 0.99, True),
+        (rounds._MOST, rounds._TICK / rounds._LATE * 0.99, True),
         (40, 100.0, False),
     ],
     ids=["few", "young", "TLS"],
@@ -84,7 +103,7 @@ class Pair:
         )
         self.connection.rounds = Rounds(range(100), self.clock)
         self.connection.send(b"GET / HTTP/1.1\r\n\r\n", self.reply)
-        self.clock.move(100.0)
+        self.clock.move(1.0)
         await self.sent(HEAD + CHUNK, lambda: self.connection._resting)
 
     async def sent(self, data: bytes, until: Callable[[], bool]) -> None:
@@ -93,7 +112,9 @@ class Pair:
             await asyncio.sleep(0)
 
     def tick(self) -> None:
-        self.clock.move(rounds._TICK)
+        """So long that it is read, and that nothing more is found."""
+        for _ in range(2 * 100 // rounds._MANY + 2):
+            self.clock.move(rounds._TICK)
 
 
 def test_a_stream_is_read_to_its_end_and_the_connection_serves_again() -> None:
@@ -146,5 +167,40 @@ def test_a_stream_that_breaks_says_so() -> None:
         pair.tick()
         with pytest.raises(ConnectionError, match="broke after 20 bytes"):
             await pair.reply.finished
+
+    asyncio.run(work())
+
+
+def test_pieces_are_parsed_together_and_silence_counts_from_the_last() -> None:
+    """What is held is looked at before anyone says that the server is silent."""
+
+    async def work() -> None:
+        pair = Pair()
+        await pair.begin()
+        pair.far.sendall(CHUNK * 3)
+        for _ in range(100 // rounds._MANY):
+            pair.clock.move(rounds._TICK)
+        assert pair.reply.body == EVENT, "held, to be parsed with what comes next"
+        assert pair.connection.heard == pair.clock.now()
+        assert pair.reply.body == EVENT * 4
+        pair.connection.close()
+        await asyncio.sleep(0)
+        pair.far.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nx-more: 1\r\n\r\n"], ids=["plain", "trailer"])
+def test_the_end_is_seen_whatever_it_looks_like(end: bytes) -> None:
+    async def work() -> None:
+        pair = Pair()
+        await pair.begin()
+        pair.far.sendall(CHUNK + end)
+        pair.tick()
+        await asyncio.wait_for(pair.reply.finished, 10)
+        assert pair.reply.body == EVENT * 2
+        pair.connection.close()
+        await asyncio.sleep(0)
+        pair.far.close()
 
     asyncio.run(work())
