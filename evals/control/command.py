@@ -13,9 +13,10 @@ from rich.console import Console
 
 from evals.control.draw import draw
 from evals.control.fit import Outcome, best_fixed, fit, folds, outcome, report, together
+from evals.control.presets import START, judged, options_of, policy_for
 from evals.control.walk import Walk, joined, walk
 from evals.replay.evaluate import missing
-from evals.replay.samples import Recording
+from evals.replay.samples import Recording, Stored
 from evals.replay.show import kind_of, pairs_of
 from evals.replay.sources import load
 from reasoning.backends.formats import kept, recognised
@@ -41,6 +42,7 @@ def main(
     tokens: float | None = None,
     loss: float | None = None,
     reject: bool = False,
+    presets: Sequence[str] = (),
     test: Sequence[str] = (),
     choosers: Sequence[str] = (),
     figure: str | Path | None = None,
@@ -56,6 +58,12 @@ def main(
         raise RecipeError(unknown("form", form, get_args(Form)))
     if orders < 1:
         raise RecipeError(f"--orders must be 1 or more, got {orders}")
+    if (form == "presets") != bool(presets):
+        raise RecipeError(
+            "--form presets goes with --preset NAME, strategies of the run, and only it"
+        )
+    if presets:
+        return chosen_presets(runs, out, presets, tokens, test, choosers, orders, seed)
     kind = cast(Form, form)
     train, judged = _pooled(runs, reading), _pooled(test, reading) if test else None
     most = min(r.n for r in (train, judged) if r)
@@ -99,6 +107,73 @@ def main(
         costs = sorted({budget, *(whole * s for s in SHARES if whole * s >= 2 * least)})
         draw(on, [judged_at(cost) for cost in costs], kind, Path(figure))
     return policy
+
+
+def chosen_presets(
+    runs: Sequence[str],
+    out: str | Path,
+    names: Sequence[str],
+    tokens: float | None,
+    test: Sequence[str],
+    choosers: Sequence[str],
+    orders: int,
+    seed: int,
+) -> Policy:
+    """The same for presets, which are strategies of one run."""
+    if len(runs) != 1 or len(test) > 1 or len(choosers) > 1:
+        raise RecipeError("--form presets takes one run, one --test and one --chooser at most")
+    chooser = choosers[0] if choosers else "majority"
+    at = partial(options_of, names=names, chooser=chooser, orders=orders, seed=seed)
+    fitting = at(Path(runs[0]))
+    if len(fitting.problems) < LEAST:
+        raise RecipeError(
+            f"{runs[0]} has {len(fitting.problems)} problems, and a fit takes {LEAST}"
+        )
+    whole = float(fitting.tokens.mean(axis=(0, 1)).max())
+    budget = whole / 4 if tokens is None else tokens
+    train = Recording(runs[0], [Stored(p, []) for p in fitting.problems])
+    bound = _bound(runs, train, ()).model_copy(
+        update={"samples": START + max(o.samples for o in fitting.options)}
+    )
+    policy = policy_for(fitting, budget, set(), bound).model_copy(update={"chooser": chooser})
+    notes: list[str] = []
+    if test:
+        there = _bound(test, train, ())
+        notes += filter(None, [policy.elsewhere(there.model, there.task)])
+        judging = at(Path(test[0]))
+        if twice := set(judging.problems) & set(fitting.problems):
+            raise RecipeError(f"{len(twice)} problems of --test are fitted to; give others")
+        pairs, on = [(fitting, judging)], test[0]
+    else:
+        pairs = [(fitting.of(a), fitting.of(b)) for a, b in folds(len(fitting.problems), seed)]
+        on = "two halves, each judged by a fit to the other problems"
+    told = judged(pairs, budget, set(), seed) | {"on": on, "budget": budget, "notes": notes}
+    policy = policy.model_copy(update={"report": told})
+    for line in preset_lines(policy):
+        console.print(plain(line), highlight=False, soft_wrap=True)
+    _write(Path(out), policy.model_dump_json(indent=2) + "\n")
+    return policy
+
+
+def preset_lines(policy: Policy) -> list[str]:
+    """What a policy of presets does and what it is worth, in sentences."""
+    r, rule = policy.report, policy.route
+    assert rule is not None
+    picks = [policy.presets[i] for i in rule.options]
+    said = ", ".join(f"{p.samples} more of {p.name}" if p.samples else "no more" for p in picks)
+    return [
+        f"presets, {policy.chooser}: {policy.start} samples first, then by bins of {rule.signal}: "
+        f"{said}; fitted to {policy.bound.problems} problems of {policy.bound.task}",
+        f"on {r['problems']} problems not fitted to ({r['on']}): accuracy {_ci(r['accuracy'])} for "
+        f"{r['tokens']:,.0f} tokens",
+        f"against the best one preset for all of no more cost where fitted "
+        f"({r['fixed']['accuracy']:.3f} for {r['fixed']['tokens']:,.0f} tokens): "
+        f"{r['fixed']['verdict']}",
+        f"regret to the best preset of each problem, known beforehand "
+        f"({r['oracle']['accuracy']:.3f} for {r['oracle']['tokens']:,.0f} tokens): "
+        f"{_ci(r['oracle']['regret'], '+')}",
+        *(f"note: {note}" for note in r["notes"]),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

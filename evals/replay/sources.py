@@ -8,6 +8,7 @@ from __future__ import annotations
 from asyncio import TaskGroup
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
@@ -131,9 +132,34 @@ def _told(left_out: Counter[str]) -> list[str]:
     return [f"{left_out[kind]} {text}" for kind, text in NOTES.items() if left_out[kind]]
 
 
-def _solutions(row: Mapping[str, Any], tree: RolloutTree) -> list[Drawn]:
+def aligned(folder: Path, names: Sequence[str]) -> dict[str, list[list[Drawn]]]:
+    """For every problem that all these strategies of a run have, the samples of each; an answer has
+    the same number in all. Raises RecipeError where there is none."""
+    found: dict[str, dict[str, list[Drawn]]] = {}
+    classes: dict[str, dict[str, int]] = {}
+    for name in names:
+        strategy = run_folder.fullest(folder, name)
+        for row, tree in run_folder.results(folder, strategy, _counting(Counter())):
+            problem = row["problem"]
+            with suppress(*run_folder.DAMAGE):
+                known = classes.setdefault(problem, {})
+                samples = _solutions(row, run_folder.load(tree), known)
+                found.setdefault(problem, {})[name] = samples
+    rows = {
+        p: [parts[n] for n in names]
+        for p, parts in sorted(found.items())
+        if len(parts) == len(names)
+    }
+    if not rows:
+        raise RecipeError(f"{folder} has no problem that {', '.join(names)} have all solved")
+    return rows
+
+
+def _solutions(
+    row: Mapping[str, Any], tree: RolloutTree, classes: dict[str, int] | None = None
+) -> list[Drawn]:
     """The candidates of a result with their samples, and calls that failed as no answer."""
-    classes: dict[str, int] = {}
+    classes = {} if classes is None else classes
     found = []
     for node, candidate in run_folder.solutions(row, tree):
         if candidate is None:

@@ -19,6 +19,7 @@ from evals.statistics.intervals import Floats
 from reasoning.aggregators import Candidate, Pure
 from reasoning.aggregators.ballots import Ballots, Ints, Picks
 from reasoning.chain import Stage, decide
+from reasoning.errors import RecipeError
 from reasoning.runs.names import bind_aggregator
 from reasoning.verify import Reduction
 from searchers.kernels.policy import Policy, facts_of, signals_of
@@ -163,6 +164,8 @@ def adaptive(
     A replay has no purse that problems share: each follows the policy for `tokens`.
     """
     del abreast
+    if policy.route is not None:
+        raise RecipeError("a policy with presets samples otherwise, and nothing like it is stored")
     policy = policy if tokens is None else policy.at(tokens)
     costs, at = orders.costs, np.arange(orders.places.shape[1])
     used = np.zeros((len(budgets), len(costs)), np.int64)

@@ -16,7 +16,9 @@ def fit(
     out: Annotated[Path, typer.Option(help="The policy to write.")] = Path("policy.json"),
     form: Annotated[
         str,
-        typer.Option(help="marginal, bins, saturation, allocation, cascade, posterior, fixed."),
+        typer.Option(
+            help="marginal, bins, saturation, allocation, cascade, posterior, presets, fixed."
+        ),
     ] = "marginal",
     tokens: Annotated[
         float | None,
@@ -25,6 +27,10 @@ def fit(
     loss: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="The cheapest that loses at most so much accuracy."),
+    ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(help="With --form presets: strategies of RUN, that to begin with first."),
     ] = None,
     reject: Annotated[
         bool, typer.Option("--reject", help="Samples may end at a step that scores too little.")
@@ -78,6 +84,7 @@ def fit(
         tokens=tokens,
         loss=loss,
         reject=reject,
+        presets=preset or (),
         test=test or (),
         choosers=chooser or (),
         figure=figure,

@@ -23,7 +23,7 @@ from reasoning.errors import RecipeError
 from searchers.kernels.stopping import majority_probability
 
 Form: TypeAlias = Literal[
-    "fixed", "marginal", "bins", "saturation", "allocation", "cascade", "posterior"
+    "fixed", "marginal", "bins", "saturation", "allocation", "cascade", "posterior", "presets"
 ]
 Known: TypeAlias = Literal["score", "logprob", "confidence"]
 
@@ -158,6 +158,42 @@ class Bound(_Part):
     samples: int
 
 
+class Preset(_Part):
+    """How samples are drawn, and how many; what is None is as in the recipe."""
+
+    name: str
+    samples: Annotated[int, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The fields of `Sampling` that it sets."""
+        told = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {name: value for name, value in told.items() if value is not None}
+
+
+class Route(_Part):
+    """Which of the policy's presets comes next, by the bin of a signal of the first samples."""
+
+    signal: str
+    edges: tuple[float, ...]
+    options: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Route:
+        if self.signal not in SIGNALS:
+            raise ValueError(f"{self.signal!r} is no signal; there are {', '.join(SIGNALS)}")
+        if list(self.edges) != sorted(set(self.edges)) or len(self.options) != len(self.edges) + 1:
+            raise ValueError("edges must rise, and options be one more than edges")
+        return self
+
+    def choose(self, signals: Mapping[str, Floats]) -> Ints:
+        """The place of a preset for each set of samples."""
+        where = np.searchsorted(self.edges, signals[self.signal], side="right")
+        return np.asarray(self.options, np.int64)[where]
+
+
 class Rung(_Part):
     """The same policy at another price: what it costs a problem on average, tokens, on those that
     it was fitted to."""
@@ -186,6 +222,10 @@ class Policy(_Part):
     price: float | None = None
     bound: Bound
     rungs: tuple[Rung, ...] = ()
+    first: Preset | None = None
+    """How the first samples are drawn, where there are presets."""
+    presets: tuple[Preset, ...] = ()
+    route: Route | None = None
     report: Mapping[str, Any] = {}
 
     @model_validator(mode="after")
@@ -193,6 +233,8 @@ class Policy(_Part):
         costs = [rung.tokens for rung in self.rungs]
         if costs != sorted(set(costs)):
             raise ValueError("rungs must rise by their tokens")
+        if self.route is not None and max(self.route.options) >= len(self.presets):
+            raise ValueError("the route names a preset that there is not")
         _looks_fit(self)
         return self
 
@@ -217,6 +259,7 @@ class Policy(_Part):
         """What every sample must have: scores, log-probabilities, confidences."""
         every = [*self.looks, *(look for rung in self.rungs for look in rung.looks)]
         read = {name for look in every for name in look.rule.reads}
+        read |= {self.route.signal} if self.route else set()
         if self.sure is not None:
             read |= {name.removesuffix("^2") for name in self.sure.by.weights} - {"samples"}
         found: set[Known] = {need for name in read if (need := SIGNALS[name])}

@@ -48,12 +48,13 @@ async def adaptive(
         search.measure(allowance=allowance)
     choose, wanted, found = bind_aggregator(policy.chooser), policy.start, list[Candidate]()
     land = None if abstain else search.emit
+    sampling = policy.first.sampling if policy.first else {}
     while wanted > len(found):
         size = wanted - len(found)
         if policy.reject:
             nodes = await rejected(search, size, policy.reject)
         else:
-            nodes = await search.draws(search.root, size, until="end", land=land)
+            nodes = await search.draws(search.root, size, until="end", land=land, **sampling)
         if "score" in policy.needs:
             await search.score(*nodes)
         drawn = [*(c.node for c in found if c.node), *nodes]
@@ -67,6 +68,9 @@ async def adaptive(
         refuse(policy, found)
         seen = read_candidates(found)
         wanted = int(policy.more(len(found), seen)[0])
+        if policy.route and len(found) == policy.start:
+            preset = policy.presets[int(policy.route.choose(seen)[0])]
+            wanted, sampling = len(found) + preset.samples, preset.sampling
     if not found:
         return
     if policy.sure is not None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from evals.control.allocate import Sharing, allocate, hull, saturating, saturation, sharing
 from evals.control.fit import best_fixed, fit, outcome, policy_of, report, verdict
 from evals.control.forms import FORMS, signals_for
+from evals.control.presets import options_of
 from evals.control.sureness import logistic, sureness
 from evals.control.walk import Walk, joined, sizes_of, stops, taken, walk
 from evals.replay.evaluate import choose, evaluate, permutations, supported
@@ -22,7 +23,9 @@ from evals.replay.samples import Drawn, Recording, Stored
 from evals.statistics.intervals import Interval
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError
-from searchers.kernels.policy import Bound, Form, Steps
+from reasoning.runs.store import Store
+from reasoning.tree import RolloutTree, Sample
+from searchers.kernels.policy import Bound, Form, Policy, Steps, signals_of
 
 BOUND = Bound(model="m", task="t", problems=40, samples=8)
 
@@ -324,3 +327,68 @@ def test_samples_without_tokens_count_as_one(
     wrong = CliRunner().invoke(app, [*call, "--form", "marginal"])
     assert isinstance(wrong.exception, RecipeError)
     assert "posterior" in str(wrong.exception)
+
+
+# ---------------------------------------------------------------------------------- presets
+
+
+def preset_run(folder: Path, problems: int = 24) -> Path:
+    """Hard problems (odd ones) are right with `hot` samples only, which cost three times as much;
+    their cold samples disagree."""
+    store, names = Store(folder), {"cold": 0.4, "hot": 1.0}
+    rng = np.random.default_rng(0)
+    with store.opened({"run": {"name": "p", "task": "sums", "generator": "toy"}, "notes": []}):
+        for i, name in product(range(problems), names):
+            tree, found = RolloutTree(f"p{i}"), []
+            for slot in range(6):
+                wrong = str(3 + slot) if name == "cold" else str(rng.integers(3, 9))
+                easy = i % 2 == 0 or (name == "hot" and rng.random() < 0.8)
+                answer = "2" if easy else wrong
+                tokens = 30 if name == "hot" else 10
+                node = tree.add(tree.root, slot, Sample(answer, generated_tokens=tokens))
+                node.emitted = (1.0, 0.0)
+                found.append({"path": [slot], "answer": answer, "key": answer, "weight": 1.0,
+                              "correct": answer == "2", "rank": 0.0, "steps": []})  # fmt: skip
+            line = {"problem": f"p{i}", "strategy": name, "question": "q", "answer": "2",
+                    "gold": "2", "correct": True, "stop_reason": "finished", "node": [0],
+                    "failures": [], "meta": {}, "candidates": found,
+                    "usage": {"generated_tokens": 60, "cancelled_calls": 0}}  # fmt: skip
+            store.append(line, tree)
+    entries = [
+        {"name": name, "searcher": "self_consistency", "independent": True, "params": {"n": 6},
+         "sweep": {"sampling.temperature": t}} for name, t in names.items()
+    ]  # fmt: skip
+    store.write_json("summary.json", {"strategies": entries})
+    return folder
+
+
+def test_a_preset_for_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Easy problems get no more, hard ones the dear preset: better than either for all."""
+    monkeypatch.chdir(tmp_path)
+    preset_run(tmp_path / "p")
+    call = ["fit", "p", "--form", "presets", "--orders", "4", "--tokens", "80"]
+    done = CliRunner().invoke(app, [*call, "--preset", "cold", "--preset", "hot"])
+    assert done.exit_code == 0, done.output
+    found = Policy.model_validate_json(Path("policy.json").read_text())
+    assert found.route is not None
+    nan = np.full((2, 2), np.nan)
+    looks = signals_of(np.array([[0, 0], [0, 1]]), np.full((2, 2), 10.0), nan, nan, nan)
+    easy, hard = (found.presets[i] for i in found.route.choose(looks).tolist())
+    assert (easy.samples, hard.name, hard.temperature) == (0, "hot", 1.0)
+    assert hard.samples > 0
+    assert found.report["accuracy"]["value"] > 0.85
+    assert found.report["fixed"]["verdict"].startswith("better")
+    assert found.report["oracle"]["regret"]["value"] >= -1e-9
+    for wrong in (["--preset", "cold"], ["--preset", "cold", "--preset", "warm"], []):
+        refused = CliRunner().invoke(app, [*call, *wrong])
+        assert isinstance(refused.exception, RecipeError)
+
+
+def test_options_count_the_first_samples_too(tmp_path: Path) -> None:
+    found = options_of(preset_run(tmp_path / "p"), ["cold", "hot"], "majority", orders=3, seed=0)
+    by = {(o.name, o.samples): i for i, o in enumerate(found.options)}
+    assert set(by) == {("cold", k) for k in (0, 1, 2, 4)} | {("hot", k) for k in (1, 2, 4)}
+    assert (found.tokens[:, :, by["cold", 0]] == 20).all()
+    assert (found.tokens[:, :, by["hot", 4]] == 2 * 10 + 4 * 30).all()
+    assert (found.right[0] == 1).all()  # easy
+    assert found.right[1][:, by["cold", 4]].max() == 0
