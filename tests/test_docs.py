@@ -1,37 +1,28 @@
-"""The pages are true: their code runs, their recipes are recipes, their names and links exist."""
+"""The pages are true: their names and links exist, what they add keeps what is promised.
+
+That all that they show runs, `test_pages.py` has.
+"""
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import importlib
-import importlib.util
-import inspect
 import re
-import shlex
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, get_args
 
 import pytest
-import typer
 
-import reasoning
 from reasoning import Search
-from reasoning.cli.app import app
 from reasoning.runs import methods, names
-from reasoning.runs.editing import read_yaml
-from reasoning.runs.recipe import parse, strategies
 from reasoning.testing.contracts import (
     check_aggregator,
     check_generator,
     check_searcher,
     check_verifier,
 )
-from searchers.programs.language import reading
+from tests.test_pages import PREAMBLE
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -41,16 +32,6 @@ PAGES = [
     ROOT / "reasoning" / "backends" / "nano" / "README.md",
 ]
 OURS = "reasoning|searchers|verifiers|evals|benchmarks"
-
-PREAMBLE = """
-from collections.abc import Sequence
-
-import reasoning
-from reasoning import *
-from reasoning import Candidate, Choice, Generator, Sample, Search, Turn, Verifier
-from reasoning.aggregators.voting import in_order
-"""
-"""What blocks may take for granted."""
 
 
 class Block(NamedTuple):
@@ -83,52 +64,7 @@ def prose(page: Path) -> str:
 # ------------------------------------------------------------------------------------- code
 
 
-async def execute(block: Block, space: dict[str, Any]) -> None:
-    """Run a block, in which `await` may stand anywhere; what a comment says of a value is so."""
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    lines = block.text.split("\n")
-    for statement in ast.parse(block.text, block.name).body:
-        is_value = isinstance(statement, ast.Expr)
-        tree: Any = (
-            ast.Expression(statement.value) if is_value else ast.Module([statement], [])  # type: ignore[attr-defined]
-        )
-        code = compile(tree, block.name, "eval" if is_value else "exec", flags)
-        value = eval(code, space)
-        if code.co_flags & inspect.CO_COROUTINE:
-            value = await value
-        _, marked, said = lines[statement.end_lineno - 1].partition("  # ")  # type: ignore[operator]
-        if is_value and marked:
-            try:
-                expected = eval(said, space)
-            except (SyntaxError, NameError):
-                continue  # words
-            assert value == expected, f"{block.name}: {lines[statement.lineno - 1]}"
-
-
-def fresh() -> dict[str, Any]:
-    space: dict[str, Any] = {"__name__": "page"}
-    exec(PREAMBLE, space)
-    return space
-
-
-class Service(ModuleType):
-    """Where fastapi is not installed: as much of it as the example needs."""
-
-    Request = SimpleNamespace
-
-    class FastAPI:
-        def __init__(self, lifespan: Any) -> None:
-            self.state = SimpleNamespace()
-
-        def post(self, path: str) -> Any:
-            del path
-            return lambda function: function
-
-
-CODE = sorted({b.page for b in blocks("python")})
-ADDING = [page for page in CODE if page.parent.name == "adding"]
-TUTORIALS = [page for page in CODE if page.parent.name == "tutorials"]
-"""Their code stands on their commands: see test_tutorials.py."""
+ADDING = sorted({b.page for b in blocks("python") if b.page.parent.name == "adding"})
 
 
 @pytest.mark.parametrize("page", ADDING, ids=lambda p: p.name)
@@ -146,39 +82,6 @@ def test_what_is_added_keeps_what_is_promised(
     sys.modules.pop(name)
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in CODE if p not in (*ADDING, *TUTORIALS)], ids=lambda p: p.name
-)
-def test_code_runs(
-    page: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if importlib.util.find_spec("fastapi") is None:
-        monkeypatch.setitem(sys.modules, "fastapi", Service("fastapi"))
-
-    async def work() -> dict[str, Any]:
-        space = fresh()
-        for block in blocks("python"):
-            if block.page == page:
-                await execute(block, space)
-        return space
-
-    space = asyncio.run(work())
-    if page.name == "README.md":
-        assert capsys.readouterr().out.startswith("89 finished\n")
-    if page.name == "python.md":
-        asyncio.run(served(space))
-    if page.name == "aggregators.md":
-        check_aggregator(space["shortest"])
-        given = {"searcher": "self_consistency", "n": 3, "aggregator": space["asked"]}
-        assert reasoning.solve("What is 12 * 7 + 5?", generator="nano", **given).answer == "89"
-    if page.name == "verifiers.md":
-        check_verifier(space["brevity"])
-
-
 def test_what_the_seams_show_keeps_what_is_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,76 +95,6 @@ def test_what_the_seams_show_keeps_what_is_promised(
     check_aggregator(shown.longest)
     check_generator(shown.Echo, varied=False, stops=False, steps=False, streams=False)
     check_verifier(shown.Short)
-
-
-async def served(space: Mapping[str, Any]) -> None:
-    """Ask the example of a web service, without a web."""
-
-    async def body() -> dict[str, str]:
-        return {"question": "What is 12 * 7 + 5?"}
-
-    service = space["app"]
-    async with space["lifespan"](service):
-        found = await space["solve"](SimpleNamespace(app=service, json=body))
-    assert found["answer"] == "89"
-    assert 0 < found["confidence"] <= 1
-
-
-# ---------------------------------------------------------------------------------- recipes
-
-REST = {"task": "nano", "generator": "nano", "verifier": "nano_prm", "searcher": "sample"}
-
-
-def specs(data: Mapping[str, Any]) -> Iterator[tuple[names.Kind, Any]]:
-    yield "task", data["task"]
-    for spec in (data["generator"], *data.get("models", {}).values()):
-        if not (isinstance(spec, str) and spec in data.get("models", {})):
-            yield "generator", spec
-    for spec in (data.get("verifier"), *data.get("verifiers", {}).values()):
-        if spec is not None:
-            yield "verifier", spec
-
-
-@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda b: b.name)
-def test_recipes_are_recipes(block: Block) -> None:
-    """Whole ones or parts of one: names, parameters and options are those that there are."""
-    data = read_yaml(block.text)
-    if "routines" in data:  # a program of prompts
-        names.bind_searcher("program", {"steps": reading.parse(data)})
-        return
-    short = {k: v for k, v in REST.items() if k not in data}
-    if "strategies" in data or "stages" in data:
-        short.pop("searcher", None)
-    whole = {**short, **data}
-    strategies(parse(whole))
-    for kind, spec in specs(whole):
-        options = {"name": spec} if isinstance(spec, str) else dict(spec)
-        function = names.find(kind, options.pop("name"))
-        options.pop("parameters", None)
-        names.checked(function, options)
-
-
-# --------------------------------------------------------------------------------- commands
-
-
-def commands() -> Iterator[tuple[str, str]]:
-    """Every line of a block that starts with our command, and its page."""
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for found in re.finditer(r"^(?:\$ )?(reasoning [a-z].*)$", text, re.MULTILINE):
-            before = text[: found.start()]
-            if before.count("```") % 2:
-                yield page.name, found[1]
-
-
-@pytest.mark.parametrize(("page", "line"), [*commands()])
-def test_commands_are_commands(page: str, line: str) -> None:
-    del page
-    group: Any = typer.main.get_command(app)
-    name, *args = shlex.split(line, comments=True)[1:]
-    assert name in group.commands
-    args = [arg for arg in args if arg.isprintable()]
-    group.commands[name].make_context(name, args)
 
 
 # ------------------------------------------------------------------------------------ names
