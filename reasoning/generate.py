@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -211,7 +212,11 @@ class Sampling:
 
     def changed(self) -> list[str]:
         """The fields that are not at their neutral value; `max_tokens` has none."""
-        return [name for name, neutral in _NEUTRAL if getattr(self, name) != neutral]
+        stated = _stated(self)
+        if stated == _USUAL:  # as most are, and they are asked several times a call
+            return []
+        pairs = zip(_NEUTRAL, stated, strict=True)
+        return [name for (name, neutral), value in pairs if value != neutral]
 
 
 @cache
@@ -224,6 +229,8 @@ _NEUTRAL = [
     for f in fields(Sampling)
     if f.name != "max_tokens"
 ]
+_USUAL = tuple(neutral for _, neutral in _NEUTRAL)
+_stated = attrgetter(*(name for name, _ in _NEUTRAL))
 
 EVERYONES = frozenset({"temperature", "top_p", "top_k", "stop", "confidence_k"})
 """The fields of `Sampling`, besides `max_tokens`, that every generator honours."""

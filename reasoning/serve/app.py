@@ -46,24 +46,26 @@ class Service:
 
     def app(self) -> Starlette:
         """What a server runs; the offers are open meanwhile."""
-        routes = [
-            Route("/health", self.health),
-            Route("/metrics", self.answering("metrics", self.metrics)),
-            *self.site.routes(),
-        ]
         asked = {
             "chat/completions": self.chat,
             "completions": self.completions,
             "responses": self.responses,
         }
+        routes = [  # tried one after the other: what is asked most stands first
+            Route(f"{root}/{path}", self.answering(path, endpoint), methods=["POST"])
+            for root in ("/v1", "")
+            for path, endpoint in asked.items()
+        ]
         for root in ("/v1", ""):
             routes += [
                 Route(f"{root}/models", self.answering("models", self.models)),
                 Route(f"{root}/models/{{name:path}}", self.answering("models", self.model)),
             ]
-            for path, endpoint in asked.items():
-                answer = self.answering(path, endpoint)
-                routes.append(Route(f"{root}/{path}", answer, methods=["POST"]))
+        routes += [
+            Route("/health", self.health),
+            Route("/metrics", self.answering("metrics", self.metrics)),
+            *self.site.routes(),
+        ]
         handlers = {404: _unknown, 405: _unknown}
         return Starlette(routes=routes, exception_handlers=handlers)
 
