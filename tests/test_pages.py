@@ -500,6 +500,9 @@ FILES: Mapping[str, list[Any]] = {
     "quiz.jsonl": [
         {"question": "Which flies?", "options": ["bat", "cat"], "answer": "A", "topic": "animals"}
     ],
+    "passages.jsonl": [
+        {"question": "What is 3 * 17?", "answer": "51", "passages": ["3 * 17 = 51.", "Ann sings."]}
+    ],
     "about.jsonl": [{"context": "Ann has 3 apples.", "question": "How many?", "answer": "3"}],
 }
 PROGRAM = """
