@@ -18,8 +18,10 @@ requests, half of them streams, whose clients leave at random times: nothing may
 With --upstream URL (and /v1) --model NAME a server of your own takes the place of the mock, asked
 for 32 tokens; what comes after the columns is then left out, as only the mock tells what it holds.
 
-With --optillm URL or --its-hub URL the latency of another gateway that stands in front of the mock
-(its address is told at the start) is a further column.
+With --optillm PYTHON and --its-hub PYTHON, interpreters of environments that have them, these
+gateways are further columns: optillm with its approach `none`, which passes a request on, its_hub
+with self-consistency of one sample, as it has no strategy that draws one. Both are one process, as
+ours is. Where the interpreter has none of it, the column is left out and the reason told.
 """
 
 from __future__ import annotations
@@ -30,18 +32,25 @@ import json
 import os
 import platform
 import random
+import socket
 import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE = ("empty", "least", "aiohttp", "httpx")
+GATEWAYS = {
+    "optillm": ("optillm", ("-c", "from optillm.server import main; main()", "--approach", "none")),
+    "its_hub": ("its_hub", ("-m", "its_hub.integration.iaas.app_server", "--log-level", "ERROR")),
+}
+VERSION = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
 GOALS = {"latency": 1.5e-3, "cpu": 1.2}
 ASKED = [{"role": "user", "content": "What is 12 * 7 + 5?"}]
 RECIPE = """
@@ -72,10 +81,64 @@ def started(*command: str, **more: Any) -> Iterator[tuple[subprocess.Popen[str],
         process.wait(90)
 
 
-def cpu(process: subprocess.Popen[str]) -> float:
-    """Seconds that a process has computed, all of its threads together."""
+@contextmanager
+def gateway(
+    name: str, python: str, upstream: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int] | None]:
+    """Somebody else's, in front of the mock, as they tell to start it; None if it is not there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    package, arguments = GATEWAYS[name]
+    told = subprocess.run([python, "-c", VERSION, package], capture_output=True, text=True)
+    if told.returncode:
+        print(f"{name} is left out: {told.stderr.strip().splitlines()[-1]}")
+        yield None
+        return
+    print(f"{name} {told.stdout.strip()}")
+    command = [python, *arguments, "--port", str(port)]
+    if name == "optillm":
+        command += ["--base-url", f"{upstream}/v1"]
+    env = os.environ | {"OPENAI_API_KEY": "none"}
+    quiet = subprocess.DEVNULL
+    with TemporaryDirectory() as here:
+        process = subprocess.Popen(command, env=env, cwd=here, stdout=quiet, stderr=quiet)
+        try:
+            for _ in range(600):
+                with suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                time.sleep(0.1)
+            if name == "its_hub":
+                model = {"endpoint": f"{upstream}/v1", "api_key": "none", "model": "m"}
+                votes = {"alg": "self-consistency", "budget": 1, "regex_patterns": ["(.*)"]}
+                request = urllib.request.Request(
+                    f"http://127.0.0.1:{port}/configure",
+                    json.dumps(model | votes).encode(),
+                    {"Content-Type": "application/json"},
+                )
+                urllib.request.urlopen(request).close()
+            yield process, port
+        finally:
+            process.terminate()
+            process.wait(90)
+
+
+def cpu(process: subprocess.Popen[Any], *, ended: bool = False) -> float:
+    """Seconds that a process has computed, all of its threads together; with `ended` also those
+    that are over, to 10 ms."""
+    if ended:
+        spent = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
     tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def session_of_many() -> Any:
+    """A client that keeps connections for less long than servers do (uvicorn: 5 s)."""
+    import aiohttp
+
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2))
 
 
 async def asked(session: Any, url: str, body: dict[str, Any]) -> bytes:
@@ -111,16 +174,14 @@ async def measured(
     urls: dict[str, str], processes: dict[str, Any], shape: Any
 ) -> dict[str, dict[str, list[float]]]:
     """By column and kind of answer: latencies, and CPU seconds a request (nan: not known)."""
-    import aiohttp
-
     found: dict[str, dict[str, list[float]]] = {}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with session_of_many() as session:
         for stream in (False, True):
             kind = "stream" if stream else "whole"
             most = 32 if shape.upstream else 256
             body = {"messages": ASKED, "stream": stream, "max_tokens": most}
             bodies = {n: {"model": "sample", **body} for n in urls}
-            for name in ("direct", *(n for n in processes if n != "ours")):
+            for name in (n for n in urls if n != "ours"):
                 bodies[name]["model"] = shape.model
             for name, url in urls.items():
                 await side_by_side(session, url, bodies[name], min(100, shape.requests), 8)
@@ -129,21 +190,20 @@ async def measured(
                     body = bodies[name]
                     row = found.setdefault(f"{name} {kind}", {"latency": [], "cpu": []})
                     row["latency"] += await one_by_one(session, url, body, shape.requests // 4)
-                    before = cpu(processes[name]) if name in processes else 0.0
+                    process, ended = processes.get(name), name in GATEWAYS
+                    before = cpu(process, ended=ended) if process else 0.0
                     await side_by_side(session, url, body, shape.requests, 16)
-                    after = cpu(processes[name]) if name in processes else float("nan")
+                    after = cpu(process, ended=ended) if process else float("nan")
                     row["cpu"].append((after - before) / shape.requests)
     return found
 
 
 async def crowd(url: str, n: int) -> dict[str, float]:
     """So many searches of 8 samples at once."""
-    import aiohttp
-
     body = {"model": "self_consistency", "messages": ASKED}
     start = time.perf_counter()
     async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        session_of_many() as session,
         asyncio.TaskGroup() as group,
     ):
         tasks = [group.create_task(asked(session, url, body)) for _ in range(n)]
@@ -158,10 +218,8 @@ async def crowd(url: str, n: int) -> dict[str, float]:
 
 async def leaving(url: str, upstream: str, n: int, seed: int) -> dict[str, float]:
     """Requests whose clients leave at random times; what is left over half a minute later."""
-    import aiohttp
-
     rng, told = random.Random(seed), {"answered": 0, "left": 0}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with session_of_many() as session:
         await (await session.get(f"{upstream}/slow/0.5")).read()
         gate = asyncio.Semaphore(50)
 
@@ -225,8 +283,11 @@ def main(shape: argparse.Namespace) -> int:
             urls = {"direct": direct}
             urls |= {name: f"http://127.0.0.1:{port}" for name, (_, port) in running.items()}
             print(f"the server behind is at {direct}/v1", flush=True)
-            others = {"optillm": shape.optillm, "its_hub": shape.its_hub}
-            urls |= {name: url for name, url in others.items() if url}
+            pythons = {"optillm": shape.optillm, "its_hub": shape.its_hub}
+            for name, python in pythons.items():
+                if python and (found_one := stack.enter_context(gateway(name, python, direct))):
+                    running[name] = found_one
+                    urls[name] = f"http://127.0.0.1:{found_one[1]}"
             processes = {name: process for name, (process, _) in running.items()}
             found = asyncio.run(measured(urls, processes, shape))
             if not shape.upstream:
@@ -273,6 +334,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--upstream", metavar="URL")
     parser.add_argument("--model", default="m")
-    parser.add_argument("--optillm", metavar="URL")
-    parser.add_argument("--its-hub", metavar="URL")
+    parser.add_argument("--optillm", metavar="PYTHON")
+    parser.add_argument("--its-hub", metavar="PYTHON")
     sys.exit(main(parser.parse_args()))

@@ -469,6 +469,7 @@ SMALL_RUN = {
         {"name": "small4", "searcher": "self_consistency", "n": 4},
         {"name": "large4", "searcher": "best_of_n", "n": 8},
         {"searcher": "sample"},
+        {"searcher": "self_consistency", "n": [2, 8]},
     ],
 }
 TWO_RUNS = {

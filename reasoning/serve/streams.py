@@ -139,21 +139,24 @@ class Stream(Response):
     async def _tell(self, say: Any) -> list[Said]:
         """Tell what can be told until every choice has ended. Raises what one of them raised."""
         choices = [Choice(self._asked) for _ in range(self._asked.n)]
-        left = len(choices)
-        while left:
+        while any(choice.said is None for choice in choices):
             heard = await self._next()
-            if heard is None:
-                await say([WAITING])
-                continue
-            i, event = heard
-            if isinstance(event, Exception):
-                raise event
-            if isinstance(event, Done):
-                self._metrics.searched(self._asked.offer.listed, event.result)
-            thought, text = choices[i].hear(event)
-            blocks = list(self._scribe.more(i, thought, text)) if thought or text else []
-            if (said := choices[i].said) is not None:
-                blocks += self._scribe.closing(i, said)
-                left -= 1
-            await say(blocks)
+            blocks = [WAITING] if heard is None else []
+            try:
+                while heard is not None:  # what has happened by now is told at once
+                    blocks += self._told(choices, *heard)
+                    heard = None if self._events.empty() else self._events.get_nowait()
+            finally:
+                await say(blocks)
         return [choice.said for choice in choices if choice.said is not None]
+
+    def _told(self, choices: Sequence[Choice], i: int, event: Event | Exception) -> Blocks:
+        """What is told of an event of choice `i`. Raises it where it is an error."""
+        if isinstance(event, Exception):
+            raise event
+        if isinstance(event, Done):
+            self._metrics.searched(self._asked.offer.listed, event.result)
+        thought, text = choices[i].hear(event)
+        more = self._scribe.more(i, thought, text) if thought or text else ()
+        said = choices[i].said
+        return [*more, *(self._scribe.closing(i, said) if said is not None else ())]

@@ -8,7 +8,6 @@ import random
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from reasoning.backends.openai import openai as generator
@@ -110,43 +109,68 @@ def test_a_server_that_is_silent_is_left_at_the_deadline(listening: Any, fault: 
     assert "limits.seconds ended the search" in choice["search"]["notes"][0]
 
 
-def test_clients_that_leave_at_any_time_leave_nothing_behind(listening: Any) -> None:
+def test_a_thousand_clients_that_leave_at_any_time_leave_nothing_behind(listening: Any) -> None:
     rng, told = random.Random(7), {"answered": 0, "left": 0}
 
-    async def one(ai: openai.AsyncOpenAI, i: int, patience: float) -> None:
+    async def one(web: httpx.AsyncClient, url: str, i: int, patience: float) -> None:
+        model = ("sample", "self_consistency")[i % 2]
+        asked = {"model": model, "messages": ASKED, "stream": i % 3 == 0, "n": 1 + i % 2}
         try:
             async with asyncio.timeout(patience):
-                asked: Any = {"model": ("sample", "self_consistency")[i % 2], "messages": ASKED}
-                if i % 3:
-                    await ai.chat.completions.create(**asked, n=1 + i % 2)
-                else:
-                    async with await ai.chat.completions.create(**asked, stream=True) as stream:
-                        async for _ in stream:
-                            await asyncio.sleep(0)
-            told["answered"] += 1
+                found = await web.post(f"{url}/chat/completions", json=asked)
+            told["answered"] += found.status_code == 200
         except TimeoutError:
             told["left"] += 1
 
     async def work(server: Served) -> None:
         model = behind(server.url)
+        most = httpx.Limits(max_connections=None)
         async with (
             listening(model, sampling={"max_tokens": 40}) as url,
-            openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as ai,
+            httpx.AsyncClient(limits=most, timeout=60) as web,
         ):
-            await one(ai, 0, 60)
+            await one(web, url, 0, 60)
             tasks = len(asyncio.all_tasks())
             server.fault = lambda call: (None, "hold", "drip", None)[call.number % 4]
+            gate = asyncio.Semaphore(50)
+
+            async def leave(i: int) -> None:
+                async with gate:
+                    await one(web, url, i, rng.uniform(0, 0.2))
+
             async with asyncio.TaskGroup() as group:
-                for i in range(60):
-                    group.create_task(one(ai, i, rng.uniform(0, 0.4)))
+                for i in range(1000):
+                    group.create_task(leave(i))
             server.fault = lambda call: None
             (replica,) = model.pool.replicas
-            async with asyncio.timeout(20):
-                while replica.busy or len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
+            async with asyncio.timeout(20):  # no call, no lease of a place, no task
+                while replica.busy or model.pool.fleet.calls or len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            await one(ai, 1, 60)  # and the server goes on
+            found = await web.post(
+                f"{url}/chat/completions", json={"model": "sample", "messages": ASKED}
+            )
+            assert found.status_code == 200  # the server goes on
         await model.aclose()
 
     with serving(CHAT) as server:
         asyncio.run(work(server))
-    assert told["left"] > 10
+        assert server.counts["calls"] > 200
+    assert told["left"] > 100
+
+
+def test_hundreds_of_searches_at_once_are_all_answered(served: Any) -> None:
+    async def work(server: Served) -> list[Any]:
+        model = behind(server.url)
+        strategy = {"searcher": "self_consistency", "n": 8}
+        async with served(model, strategies=[strategy], sampling={"max_tokens": 4}) as web:
+            body = {"model": "self_consistency", "messages": ASKED}
+            asked = [web.post("/v1/chat/completions", json=body) for _ in range(500)]
+            found = await asyncio.gather(*asked)
+        await model.aclose()
+        return found
+
+    with serving(CHAT) as server:
+        found = asyncio.run(work(server))
+    assert {reply.status_code for reply in found} == {200}
+    spent = [reply.json()["usage"]["search"] for reply in found]
+    assert {(s["calls"], s["failed_calls"]) for s in spent} == {(8, 0)}
