@@ -234,7 +234,7 @@ def row(item: Program, rng: random.Random, cut: Callable[[str, random.Random], s
     if kind < 0.25:
         return _truncated(trace, rng, cut)
     if kind < 0.32:
-        return _judged(trace, rng)
+        return judged(trace, rng)
     pieces = [(user(item.question), 0.0)]
     if kind < 0.7:
         sloppy = closed(thought(item, rng, SLOPPY))
@@ -275,7 +275,7 @@ def _truncated(
     return [(question, 0.0), (begun, 1.0), (mark, 0.0), (answer, ANSWER)]
 
 
-def _judged(trace: Trace, rng: random.Random) -> list[Piece]:
+def judged(trace: Trace, rng: random.Random) -> list[Piece]:
     """A solution, whole or as far as some step, in the prompt of verifier judge."""
     item, text = trace.item, closed(trace)
     right = trace.answer == item.answer
@@ -291,10 +291,11 @@ def _judged(trace: Trace, rng: random.Random) -> list[Piece]:
     mark = marks_for(item.question, text, rng.randrange(2**32))
     shown = f"[solution {mark}]\n{plain(text)}\n[end of solution {mark}]"
     asked = task.JUDGE_PROMPT.format(question=item.question, solution=shown)
-    return [(user(asked), 0.0), (_verdict(right), VERDICT)]
+    return [(user(asked), 0.0), (verdict(right), VERDICT)]
 
 
-def _verdict(right: bool) -> str:
+def verdict(right: bool) -> str:
+    """What is to be said of an attempt."""
     return f"{'Yes' if right else 'No'}{STOP}"
 
 
@@ -303,7 +304,7 @@ def _turn(item: Program, attempt: str, rng: random.Random) -> list[Piece]:
     wrong, right = task.first_error(item, attempt), task.answer_of(attempt) == item.answer
     kind = rng.random()
     if kind < (0.65 if right else 0.47):
-        return [("\n" + user(task.JUDGE_TURN), 0.0), (_verdict(right), VERDICT)]
+        return [("\n" + user(task.JUDGE_TURN), 0.0), (verdict(right), VERDICT)]
     if kind < (0.87 if right else 0.62):
         critique = "None." if wrong is None else f"{wrong} is wrong."
         asked = [("\n" + user(task.CRITIQUE_TURN), 0.0), (critique + STOP, ANSWER)]

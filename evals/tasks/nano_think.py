@@ -171,7 +171,14 @@ def problems(
 
 def steps_of(text: str) -> list[Step]:
     """All steps written in `text`, true or not."""
-    return [Step(n, int(a), op, int(b), int(v)) for n, a, op, b, v in _STEP.findall(text)]
+    return [step for _, step in steps_in(text)]
+
+
+def steps_in(text: str) -> Iterator[tuple[int, Step]]:
+    """The same, each with the number of characters up to its end."""
+    for match in _STEP.finditer(text):
+        name, left, op, right, value = match.groups()
+        yield match.end(), Step(name, int(left), op, int(right), int(value))
 
 
 def answer_of(text: str) -> str | None:
