@@ -117,7 +117,8 @@ class Driver:
         self.failed_calls: Counter[str] = Counter()
         self.looks: dict[str, Sequence[Mapping[str, Any]]] = {}
         self.places = settings.n
-        self.founds: list[tuple[Mapping[str, str], Found]] = []
+        self.versions: dict[str, Mapping[str, str]] = {}
+        self.founds: dict[str, Found] = {}
         recorded = [p for p in todo.plugins if isinstance(p, Generator) and not p.replays]
         self.ledgers = [*(store.ledger(i) for i in range(len(recorded))), store.scores()]
 
@@ -271,7 +272,7 @@ class Driver:
             tell_engines(found.engines, self.store)
         except UserError as error:
             raise EngineError(f"{name}: {error}") from error
-        self.founds.append((versions, found))
+        self.versions[name], self.founds[name] = versions, found
 
     async def _jobs(self, problems: Sequence[str]) -> list[Job]:
         if not problems:
@@ -304,6 +305,8 @@ class Driver:
         self.failed_calls[name] = reply.failed_calls
         if reply.searches is not None:
             self.looks[name] = reply.searches
+        if reply.found is not None:
+            self.founds[name] = reply.found
         for problem in over:
             self.queue.done(name, problem)
         self._advance(len(over))
@@ -366,7 +369,7 @@ class Driver:
         """Write down what the workers have found out."""
         if not self.founds:
             return
-        founds = [found for _, found in self.founds]
+        founds = [*self.founds.values()]
         servers = {tuple(sorted(s.items())): s for f in founds for s in f.servers}
         notes = dict.fromkeys(note for f in founds for note in f.notes)
         merged = Found(
@@ -374,13 +377,14 @@ class Driver:
             list(servers.values()),
             [*notes, *self._differences()],
             founds[0].parameters,
+            dict(sum((Counter(found.served) for found in founds), Counter())),
         )
         tell_found(merged, self.store)
         tell_sizes(merged, self.store)
 
     def _differences(self) -> list[str]:
         """What was not the same on all workers and may change a number, in plain words."""
-        installs = [versions for versions, _ in self.founds]
+        installs = [*self.versions.values()]
         found = []
         for package in dict.fromkeys(name for versions in installs for name in versions):
             told = dict.fromkeys(versions.get(package, "none") for versions in installs)

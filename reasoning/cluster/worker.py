@@ -105,6 +105,7 @@ class Reply:
     `busy` problems are at work; what the worker holds beyond them waits until a call succeeds.
     When it is `full` these make all the calls that it may have in flight. `searches` is what
     people may look at, once a second: the first of them with its tree, None where it is not time.
+    `found` is what the engines have told by then, as often, and in the last reply.
     """
 
     events: Sequence[Event]
@@ -114,6 +115,7 @@ class Reply:
     failed_calls: int
     error: ReasoningError | None = None
     searches: Sequence[Mapping[str, Any]] | None = None
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._stack.aclose()
+        self._looked = -LOOK
         return self._reply()
 
     @property
@@ -249,6 +252,7 @@ class Worker:
 
     def _reply(self) -> Reply:
         self._news.clear()
+        searches, known = self._looks()
         events, self._events = self._events, []
         progress = self._running.progress if self._running else Progress(0)
         full = self._running is not None and self._running.gate.full
@@ -259,15 +263,17 @@ class Worker:
             progress.new_tokens,
             progress.failed_calls,
             self._error,
-            self._looks(),
+            searches,
+            known,
         )
 
-    def _looks(self) -> Sequence[Mapping[str, Any]] | None:
+    def _looks(self) -> tuple[Sequence[Mapping[str, Any]] | None, Found | None]:
         now = self._loop.time()
         if self._running is None or now - self._looked < LOOK:
-            return None
+            return None, None
         self._looked = now
-        return self._running.board.looks(texts=not self._order.private, most=1)
+        searches = self._running.board.looks(texts=not self._order.private, most=1)
+        return searches, found(self._running.plan)
 
 
 def installed() -> dict[str, str]:

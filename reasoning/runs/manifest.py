@@ -201,7 +201,7 @@ def tell_found(what: Found, store: Store) -> None:
     if what.served:  # by all parts of the run, one after another
         served = Counter(what.served) + Counter(manifest.get("served", {}))
         manifest["served"] = dict(sorted(served.items()))
-    if servers or notes:
+    if servers or notes or what.served:
         known = dict.fromkeys((*manifest.get("met", ()), *notes))
         servers = servers or manifest.get("servers", [])
         store.write_json("manifest.json", {**manifest, "servers": servers, "met": list(known)})

@@ -152,6 +152,39 @@ def test_a_run_on_workers_is_extended_and_nothing_is_paid_twice(
     assert len(kept[0]) == 2 + 2 * 12
 
 
+def test_what_engines_tell_later_is_told_of_all_workers(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many calls each server has answered by the end, and what was met on the way."""
+    made: list[Any] = []
+
+    class Several(Scripted):
+        answered = 0
+        served = property(lambda self: {"a": self.answered, "b": 1} if self.answered else {})
+        notes = property(lambda self: [f"{self.answered} is not few"] if self.answered > 3 else [])
+
+        async def generate(self, *args: Any, **kwargs: Any) -> Any:
+            self.answered += 1
+            return await super().generate(*args, **kwargs)
+
+    def several() -> Any:
+        made.append(Several(inner.script))
+        return made[-1]
+
+    inner = scripted()
+    monkeypatch.setattr("reasoning.backends.scripted.scripted", several)
+    nearby(monkeypatch)
+    strategies = [{"searcher": "best_of_n", "n": 4}]
+    summary = go(recipe(generator="scripted", strategies=strategies, workers=2), tmp_path / "run")
+    at_work = [engine for engine in made if engine.answered]
+    assert len(at_work) == 2
+    assert sum(engine.answered for engine in made) == 12 * 4
+    assert summary["served"] == {"a": 12 * 4, "b": 2}
+    told = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert told["served"] == summary["served"]
+    assert sum("is not few" in note for note in summary["notes"]) == 2
+
+
 def test_few_problems_are_shared_out_fairly(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
