@@ -17,6 +17,7 @@ from reasoning.backends.openai.said import THOUGHTS
 
 ENOUGH = 12
 """Events that are worth looking for what they have in common."""
+_DECODER = json.JSONDecoder()
 _FIELDS = ("content", "text", *THOUGHTS)
 _TEXT = re.compile(rb'"(?:%b)": ?"((?:[^"\\]|\\.)*)"' % "|".join(_FIELDS).encode())
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -46,6 +47,21 @@ class Pattern(NamedTuple):
                 said, thought = _silenced(json.loads(event))
                 if _silenced(json.loads(b"%b?%b" % (before, after)), "?") == (said, thought):
                     return cls(before, after, thought)
+        return None
+
+    def alone(self, lines: bytes) -> str | None:
+        """The text, if `lines` are one such event and nothing else."""
+        begin, end = len(self.before) + 6, len(self.after) + 2
+        if (
+            lines.startswith(self.before, 6)
+            and lines.startswith(b"data: ")
+            and lines.endswith(b"\n\n")
+            and lines.endswith(self.after, begin, -2)
+        ):
+            with suppress(ValueError):
+                said = lines[begin - 1 : 1 - end].decode()  # with its quotes
+                text, stop = _DECODER.raw_decode(said)
+                return text if stop == len(said) and isinstance(text, str) else None
         return None
 
     def run(self, lines: bytes) -> Run | None:

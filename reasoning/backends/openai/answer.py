@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -60,6 +59,7 @@ class Answer:
         self.tools = ToolCalls()
         self._native = native.Said()
         self._pattern: Pattern | None = None
+        self._singles, self._worth = 0, ENOUGH
         self.fingerprint = ""
         """What the server says of its build, if it does."""
         self.thinks = False
@@ -134,8 +134,12 @@ class Answer:
         self._read_on(reply)
         new = self._before + "".join(self._said[self._scanned :])
         self._scanned = len(self._said)
-        self._before = new[1 - max(map(len, stop)) :] if max(map(len, stop)) > 1 else ""
-        return any(s in new for s in stop)
+        longest = max([len(s) for s in stop])
+        self._before = new[1 - longest :] if longest > 1 else ""
+        for s in stop:  # noqa: SIM110 (it is asked at every token)
+            if s in new:
+                return True
+        return False
 
     def aloud(self, hear: Callable[[str], None], stop: Sequence[str], reply: Reply) -> bool:
         """Read a stream as it comes, and tell what is new; whether it has come to a string."""
@@ -150,8 +154,10 @@ class Answer:
         return over
 
     def _read_on(self, reply: Reply) -> None:
-        with suppress(TransientError):  # raised again when the whole is read
+        try:  # noqa: SIM105 (it is done at every token)
             self.read(reply)
+        except TransientError:
+            pass  # raised again when the whole is read
         if self._streamed:
             del reply.body[: self._at]
             self._at = 0
@@ -170,6 +176,9 @@ class Answer:
 
     def _take_lines(self, lines: bytes) -> None:
         """Take in events, those together that say a text and nothing else."""
+        if (pattern := self._pattern) and (text := pattern.alone(lines)) is not None:
+            self._say_all((text,), pattern.thought)
+            return
         if lines.count(b"\n") >= 2 * ENOUGH:
             at = lines.find(b"data:", len(lines) // 2)
             likely = lines[at : lines.find(b"\n", at)][5:].strip()
@@ -187,16 +196,19 @@ class Answer:
             self.done = True
         for event in parsed([event for event in events if event and event != _DONE]):
             self._take(event)
+        self._singles += len(events) == 1
+        if self._singles == self._worth:  # one by one: what they have in common is worth knowing
+            self._pattern, self._worth = Pattern.of(events[0]), 4 * self._worth
 
     def _say_all(self, texts: Iterable[str], thought: bool) -> None:
         """Take in events that say a text, and nothing else."""
-        left = deque(filter(None, texts))
+        left = [text for text in texts if text]
         while left and (self._skips or (self._inside or False) is not thought):
-            text = left.popleft()
+            text = left.pop(0)
             self._choice({"delta": {THOUGHTS[0] if thought else "content": text}})
         if left:
             self._said += left
-            self._size += sum(map(len, left))
+            self._size += len("".join(left))
             self.pieces += len(left)
             self._last = (len(self.strings), len(left[-1]))
 

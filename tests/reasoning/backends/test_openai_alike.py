@@ -53,7 +53,11 @@ def state(answer: Answer, reply: Reply) -> dict[str, Any]:
         error = None
     except TransientError as problem:
         error = str(problem)
-    told = {k: v for k, v in vars(answer).items() if k not in ("_pattern", "_problem")}
+    told = {
+        k: v
+        for k, v in vars(answer).items()
+        if k not in ("_pattern", "_problem", "_singles", "_worth")
+    }
     return told | {"error": error, "tools": answer.tools.whole(), "_native": None}
 
 
@@ -117,6 +121,19 @@ def test_most_of_a_chat_is_alike(field: str) -> None:
     assert pattern.run(b"".join([*said[:2], b": still here\n\n", *said[2:]])) is None
     assert pattern.run(said[0]) is None
     assert pattern.run(last) is None
+
+
+def test_one_event_alone() -> None:
+    pattern = Pattern.of(line(chat("a"))[6:-2])
+    assert pattern is not None
+    for text in ("b", "", '"\\', "é", "\n\n"):
+        assert pattern.alone(line(chat(text))) == text
+        assert pattern.alone(line(chat(text), ascii_only=False)) == text
+    good = line(chat("a"))
+    for said in (b'"a","b"', b'"a\\"', b'"\x01"', b'"\xff"', b"7", b'"a'):
+        assert pattern.alone(good.replace(b'"a"', said)) is None
+    for other in (good * 2, good[:-1], b": x\n" + good, line(chat("", finish="stop"))):
+        assert pattern.alone(other) is None
 
 
 def test_thoughts_and_what_follows() -> None:
