@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from evals.measures.finding import Chart, Dots
+
 Drawn: TypeAlias = "Figure"
 
 INK, GRID = "#1c2128", "#d1d7dd"
@@ -41,6 +43,7 @@ _VARIABLES = {INK: "var(--ink)", GRID: "var(--line)"} | {
 }
 _RC = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "svg.hashsalt": "report",
     "font.size": 9,
     "text.color": INK,
@@ -215,10 +218,21 @@ def inline_svg(figure: Drawn, label: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-caption" ', 1)
 
 
+def of_measure(chart: Chart | Dots) -> Drawn:
+    """The picture of an evaluation in the page's colours."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    from evals.measures.charts import draw
+
+    with mpl.rc_context({**_RC, "axes.prop_cycle": cycler(color=SERIES)}):
+        return draw(chart)
+
+
 def save(figure: Drawn, folder: Path, name: str) -> list[Path]:
-    """Write NAME.png and NAME.svg."""
+    """Write NAME.png, NAME.svg and NAME.pdf."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg", "pdf")]
     for path in paths:
         _save(figure, path, path.suffix[1:])
     return paths
@@ -227,7 +241,8 @@ def save(figure: Drawn, folder: Path, name: str) -> list[Path]:
 def _save(figure: Drawn, file: Any, kind: str) -> None:
     import matplotlib as mpl
 
-    metadata: Mapping[str, None] = {"Date": None} if kind == "svg" else {"Software": None}
+    dated = {"svg": "Date", "pdf": "CreationDate", "png": "Software"}
+    metadata: Mapping[str, None] = {dated[kind]: None}
     clear = kind == "svg"
     with mpl.rc_context(_RC):
         figure.savefig(file, format=kind, dpi=160, metadata=metadata, transparent=clear)

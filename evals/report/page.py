@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evals.report import charts, choosing, numbers, rows, sections
+from evals.report import charts, choosing, measured, numbers, rows, sections
 from evals.report.embed import embed
 from evals.report.html import Html, element, join
 from evals.report.load import Runs, load
 from evals.report.numbers import Line
 from evals.report.sampled import Sampled, sampled
 from reasoning.errors import RecipeError, StoreError, unknown
+
+if TYPE_CHECKING:
+    from evals.measures.finding import Finding
 
 DEFAULT_SIZE = 5.0  # megabytes
 
@@ -39,12 +43,16 @@ def write(
     figures: str | Path | None = None,
     baseline: str | None = None,
     csv: str | Path | None = None,
+    measures: Sequence[str] = (),
+    tables: str | Path | None = None,
     megabytes: float = DEFAULT_SIZE,
 ) -> Written:
     """Write the report on run `folders` to the file `out`, charts to the folder `figures` too.
 
-    `csv` is a file for the results as a table. `baseline` names the strategy that the others are
-    compared with, instead of all pairs. Texts are shortened to keep the page near `megabytes`.
+    `csv` is a file for the results as a table, `tables` a folder for those of the page as CSV and
+    LaTeX. `measures` names evaluations that get a section each, `baseline` the strategy that the
+    others are compared with, instead of all pairs. Texts are shortened to keep the page near
+    `megabytes`.
     Raises StoreError for a folder that cannot be read or written, RecipeError for runs of different
     tasks and unknown names.
     """
@@ -54,7 +62,8 @@ def write(
         raise RecipeError(unknown("strategy", baseline, labels))
     lines = numbers.summary_lines(runs)
     drawn = sampled(runs)
-    head = _sections(runs, lines, drawn, baseline)
+    found = measured.measured(folders, measures)
+    head = _sections(runs, lines, drawn, baseline, measured.sections(found))
     room = round(megabytes * 1e6) - len(head.encode()) - 60_000
     data, kept = embed(runs, max(0, room))
     notes = [*_notes(runs), *kept.notes(megabytes)]
@@ -63,7 +72,9 @@ def write(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        files = _figures(lines, drawn, Path(figures)) if figures is not None else []
+        files = _figures(lines, drawn, found, Path(figures)) if figures is not None else []
+        if tables is not None:
+            files += _tables(folders, baseline, found, Path(tables))
         if csv is not None:
             Path(csv).parent.mkdir(parents=True, exist_ok=True)
             Path(csv).write_text(rows.as_csv(runs), encoding="utf-8")
@@ -102,7 +113,11 @@ def _notes(runs: Runs) -> list[str]:
 
 
 def _sections(
-    runs: Runs, lines: Sequence[Line], drawn: Sequence[Sampled], baseline: str | None
+    runs: Runs,
+    lines: Sequence[Line],
+    drawn: Sequence[Sampled],
+    baseline: str | None,
+    more: Mapping[str, Html],
 ) -> Html:
     """Everything but the problems."""
     found: dict[str, Html | None] = {
@@ -122,6 +137,7 @@ def _sections(
     found["Who can be believed"] = choosing.believed(runs)
     for key, values in numbers.groupings(runs).items():
         found[f"By {key}"] = sections.groups(runs, key, values)
+    found |= more
     parts = []
     for i, (head, body) in enumerate((h, b) for h, b in found.items() if b is not None):
         parts.append(element("section", element("h2", head, id=f"s{i}"), body))
@@ -169,7 +185,19 @@ def _name(entry: object) -> str | None:
     return None if entry is None else str(entry)
 
 
-def _figures(lines: Sequence[Line], drawn: Sequence[Sampled], folder: Path) -> list[Path]:
+def _tables(
+    folders: Sequence[str | Path], baseline: str | None, found: Mapping[str, Finding], folder: Path
+) -> list[Path]:
+    """The tables as files."""
+    from evals.measures.comparing import tables
+    from evals.measures.show import write as written
+
+    return written({**tables([Path(f) for f in folders], baseline), **found}, folder)
+
+
+def _figures(
+    lines: Sequence[Line], drawn: Sequence[Sampled], found: Mapping[str, Finding], folder: Path
+) -> list[Path]:
     """The charts as files."""
     made = [
         (f"accuracy_by_{axis}", charts.accuracy_against(lines, axis, _problems(lines)))
@@ -180,9 +208,10 @@ def _figures(lines: Sequence[Line], drawn: Sequence[Sampled], folder: Path) -> l
         for i, s in enumerate(drawn)
     ]
     made.append(("tokens", charts.cost_breakdown(lines, _problems(lines))))
-    for i, found in enumerate(numbers.calibrations([line.strategy for line in lines])):
-        about = f"{found.strategy.label}, {found.problems:,} problems"
-        made.append((f"reliability_{i}", charts.reliability_diagram(found, about)))
+    for i, scored in enumerate(numbers.calibrations([line.strategy for line in lines])):
+        about = f"{scored.strategy.label}, {scored.problems:,} problems"
+        made.append((f"reliability_{i}", charts.reliability_diagram(scored, about)))
+    made += [(name, charts.of_measure(f.chart)) for name, f in found.items() if f.chart]
     return [p for name, figure in made if figure for p in charts.save(figure, folder, name)]
 
 

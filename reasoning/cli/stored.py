@@ -13,13 +13,20 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     figures: Annotated[
-        Path | None, typer.Option(help="A folder for the charts as PNG and SVG files.")
+        Path | None, typer.Option(help="A folder for the charts as PNG, SVG and PDF files.")
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Compare with this strategy only [all pairs].")
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="A table too: a row for each strategy and problem.")
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A section of `reasoning eval`, or all there can be."),
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="A folder for the tables as CSV and LaTeX files.")
     ] = None,
     size: Annotated[float, typer.Option(min=0.5, help="Keep the page near so many MB.")] = 5.0,
 ) -> None:
@@ -33,7 +40,14 @@ def report(
     from reasoning.cli.show import console
 
     written = _evals("report").write(
-        runs, out, figures=figures, baseline=baseline, csv=csv, megabytes=size
+        runs,
+        out,
+        figures=figures,
+        baseline=baseline,
+        csv=csv,
+        measures=measure or (),
+        tables=tables,
+        megabytes=size,
     )
     for note in written.notes:
         console.print(f"note: {note}", markup=False)

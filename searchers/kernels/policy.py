@@ -389,11 +389,18 @@ def facts_of(
 
     return (
         keys[places],
-        taken(lambda c: c.node.sample.generated_tokens if c.node else None),
+        taken(lambda c: c.node.generated_tokens if c.node else None),
         taken(lambda c: c.score),
-        taken(mean_logprob),
-        taken(partial(confidence, measure="mean")),
+        taken(_whole(mean_logprob)),
+        taken(_whole(partial(confidence, measure="mean"))),
     )
+
+
+def _whole(
+    worth: Callable[[Candidate], float | None],
+) -> Callable[[Candidate], float | None]:
+    """The same, not known of samples that were given up."""
+    return lambda c: None if c.node is not None and c.node.sample.finish == "stop" else worth(c)
 
 
 def _safe(top: Ints) -> Floats:

@@ -405,3 +405,31 @@ def test_elements_escape_text_and_attributes(text: str) -> None:
     assert re.fullmatch(r'<p title="[^"<>]*">[^<>]*</p>', made) or "<U+202E>" in visible(text)
     assert join(made, Html("<br>")) == made + "<br>"
     assert Elements(made).count == {"p": 1}
+
+
+def test_evaluations_have_sections_figures_and_tables(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    written = write(
+        [small_run], out, measures=["fragile", "lengths", "direct"],
+        figures=tmp_path / "f", tables=tmp_path / "t",
+    )  # fmt: skip
+    page = out.read_text()
+    for head in ("Fragile", "Lengths", "Direct"):
+        assert f">{head}</h2>" in page
+    assert 'id="measure-direct"' in page
+    assert "compare it at equal n" in page  # what it does not mean
+    names = {p.name for p in (tmp_path / "f").iterdir()}
+    assert {f"direct.{k}" for k in ("png", "svg", "pdf")} <= names
+    assert "accuracy_by_generated_tokens.pdf" in names
+    assert (tmp_path / "f" / "direct.pdf").read_bytes().startswith(b"%PDF")
+    told = {p.name for p in (tmp_path / "t").iterdir()}
+    assert {
+        f"{n}.{k}" for n in ("strategies", "differences", "direct") for k in ("csv", "tex")
+    } <= told
+    assert any(p.name == "direct.tex" for p in written.figures)
+    with pytest.raises(RecipeError, match="unknown measure"):
+        write([small_run], out, measures=["mood"])
+    with pytest.raises(RecipeError, match="stress"):
+        write([small_run], out, measures=["stress"])
+    write([small_run], out, measures=["all"])
+    assert ">Reliability</h2>" in out.read_text()

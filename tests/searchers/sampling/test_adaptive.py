@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from evals.replay.samples import Drawn, Recording, Stored, rejecting
 from evals.replay.strategies import adaptive as replayed
+from evals.replay.strategies import looked
+from reasoning.aggregators import Candidate
 from reasoning.backends.scripted import Scripted
 from reasoning.errors import RecipeError
 from reasoning.generate import Prompt
@@ -36,6 +38,7 @@ from searchers.kernels.policy import (
     Steps,
     Sure,
     Weights,
+    read_candidates,
     signals_of,
 )
 from searchers.sampling.adaptive import adaptive
@@ -237,6 +240,15 @@ def test_samples_are_given_up_live_and_replayed(bar: float) -> None:
         assert alive == ([False, True, False, True] if bar == 0.05 else [False, False, False, True])
         assert sorted(c.path[0] for c in search.candidates) == [i for i, a in enumerate(alive) if a]
         assert len(search.tree) == {0.05: 7, 0.55: 5}[bar]
+        # What a policy would see then is what it sees in a replay.
+        ends = [n for n in search.tree if not n.children]
+        said = [search.answer(n) if n.finished else None for n in ends]
+        live = [Candidate(n.path, a, score=search.reward(n), node=n)
+                for n, a in zip(ends, said, strict=True)]  # fmt: skip
+        orders = Stored("p", kept.samples).ordered(np.arange(4)[None])("last")
+        stored = looked(orders, 4)
+        for name, value in read_candidates(live).items():
+            assert value == pytest.approx(stored[name]), name
     else:
         assert kept.samples == drawn
         assert len(search.tree) == 4
