@@ -4,11 +4,14 @@
 
     reasoning run methods_models
     python -m benchmarks.routers runs/methods_models --figure routers.png
+    python -m benchmarks.routers runs/methods_models_fit --choose
 
 Cost is floating point operations, as reports count them: twice a model's parameters for every token
 that it generates or reads, every prefix once, a verifier's included. It is given as a share of what
 the large model alone (the strategy named `large`) takes; the shares, and the differences in
-accuracy, in points, are paired, with 95 % intervals over problems.
+accuracy, in points, are paired, with 95 % intervals over problems. With `--choose` one setting of
+each router is left: the cheapest that comes within 2 points of the large model, else the most
+accurate one.
 """
 
 from __future__ import annotations
@@ -20,12 +23,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.measures.stored import described
 from evals.report.load import Runs, StoredStrategy, load
 from evals.report.numbers import cost_of
 from evals.statistics.intervals import accuracy, bootstrap_weights
 from evals.statistics.paired import paired_difference
 
 BASELINE = "large"
+ALONE = (BASELINE, "large4", "small4")
+"""Strategies that are no router's."""
+WITHIN = 0.02
 HEADS = ("strategy", "accuracy (95 %)", "large", "small", "of its operations", "difference (95 %)")
 
 
@@ -49,14 +56,32 @@ def tokens(strategy: StoredStrategy, problems: Sequence[str]) -> tuple[float, fl
     )
 
 
-def table(runs: Runs) -> list[str]:
+def chosen(runs: Runs) -> list[StoredStrategy]:
+    """The baseline, and of each router, told by its searcher and what it goes by, one setting."""
+    problems = runs.common
+    groups: dict[object, list[StoredStrategy]] = {}
+    for strategy in runs.strategies:
+        entry = described(strategy)
+        by = (entry.get("searcher"), (entry.get("params") or {}).get("by"))
+        groups.setdefault(strategy.name if strategy.name in ALONE else by, []).append(strategy)
+    (alone,) = groups[BASELINE]
+    enough = float(np.mean(right(alone, problems))) - WITHIN
+
+    def worth(strategy: StoredStrategy) -> tuple[float, float]:
+        value, cost = np.mean(right(strategy, problems)), operations(strategy, problems).sum()
+        return min(float(value), enough), -float(cost)  # more than enough is no better
+
+    return [max(settings, key=worth) for settings in groups.values()]
+
+
+def table(runs: Runs, strategies: Sequence[StoredStrategy]) -> list[str]:
     """The lines of the table, in Markdown."""
     problems = runs.common
     (alone,) = [s for s in runs.strategies if s.name == BASELINE]
     base, spent = right(alone, problems), operations(alone, problems)
     weights = bootstrap_weights(len(problems), 2000, 0)
     lines = ["| " + " | ".join(HEADS) + " |", "|---" * len(HEADS) + "|"]
-    for strategy in runs.strategies:
+    for strategy in strategies:
         mine, cost = right(strategy, problems), operations(strategy, problems)
         value, gap = accuracy(mine), paired_difference(base, mine)
         shares = np.array([(w @ cost) / (w @ spent) for w in weights])
@@ -110,9 +135,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path, nargs="+")
     parser.add_argument("--figure", type=Path, help="a picture to draw as well")
+    parser.add_argument("--choose", action="store_true", help="one setting of each router")
     args = parser.parse_args()
     found = load(args.run)
-    print("\n".join(table(found)))
+    print("\n".join(table(found, chosen(found) if args.choose else found.strategies)))
     if args.figure:
         plot(found, args.figure)
 

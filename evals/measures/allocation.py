@@ -24,7 +24,7 @@ NOT = (
     "The law is of this model and these problems, and chooses among the settings that were run: "
     "none is invented. It knows no optimum in between: where more of something hurts "
     "sooner or later it says more, or none. The share of the best is judged on the other half of "
-    "the problems, and the best there was chosen on that very half, so that 1 is out of reach."
+    "the problems, and the best there was chosen on that very half, so that less than 1 is usual."
 )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BeforeValidator
 
 from reasoning.errors import RecipeError
 from reasoning.problem import Problem
+from searchers.kernels import artefacts
+from searchers.kernels.artefacts import Artefact
 from searchers.kernels.nearest import Alike, Nearest
 from searchers.kernels.sameness import canonical
 
@@ -23,11 +24,7 @@ NEAR = 0.6
 """Share of common triples of words from which two questions are near-identical."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Note(_Part):
+class Note(Artefact):
     """What was written about one question, or one context: `text`, after a model had read `prompt`.
 
     `correct` says whether the answer in it was right, None where nobody knows."""
@@ -39,7 +36,7 @@ class Note(_Part):
     correct: bool | None = None
 
 
-class Notes(_Part):
+class Notes(Artefact):
     """The notes of one strategy of a run, in the order of its problems. `cost` has what the whole
     strategy has used, by its names in `Usage`; `source` says which data were read."""
 
@@ -140,20 +137,7 @@ class Notes(_Part):
 
 def read(source: object) -> object:
     """The notes in a file; raises ValueError that says what is wrong with it."""
-    if not isinstance(source, (str, Path)):
-        return source
-    try:
-        return Notes.model_validate_json(Path(source).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"{source} cannot be read: {error.strerror or error}; `reasoning gather` writes notes"
-        ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        where = str(error).splitlines()[-1]
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            where = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        raise ValueError(f"{source} holds no notes: {where}") from error
+    return artefacts.read(Notes, source, "reasoning gather")
 
 
 NotesFile: TypeAlias = Annotated[Notes, BeforeValidator(read, json_schema_input_type=str | Notes)]

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from reasoning.aggregators import Candidate
 from reasoning.aggregators.ballots import Floats, Ints, numbered
 from reasoning.aggregators.certainty import confidence, mean_logprob
 from reasoning.errors import RecipeError
+from searchers.kernels import artefacts
+from searchers.kernels.artefacts import Artefact
 from searchers.kernels.stopping import majority_probability
 
 Form: TypeAlias = Literal[
@@ -42,11 +43,7 @@ odds of the best. Means over samples of the
 log-probability and the confidence of a token, nats."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Weights(_Part):
+class Weights(Artefact):
     """A number from signals: intercept plus weight times signal; `NAME^2` is a square."""
 
     intercept: float = 0.0
@@ -69,7 +66,7 @@ class Weights(_Part):
         return found
 
 
-class Gain(_Part):
+class Gain(Artefact):
     """Go on to `to` samples where what that is expected to bring, less its price, is above 0."""
 
     kind: Literal["gain"] = "gain"
@@ -88,7 +85,7 @@ class Gain(_Part):
         return {self.to}
 
 
-class Steps(_Part):
+class Steps(Artefact):
     """So many samples in all as the signal's bin says; bins are [edge, next edge)."""
 
     kind: Literal["steps"] = "steps"
@@ -117,14 +114,14 @@ class Steps(_Part):
         return set(self.samples)
 
 
-class Look(_Part):
+class Look(Artefact):
     """What is done where there are `at` samples."""
 
     at: Annotated[int, Field(ge=1)]
     rule: Annotated[Gain | Steps, Field(discriminator="kind")]
 
 
-class Sure(_Part):
+class Sure(Artefact):
     """How likely the chosen answer is to be right, by bins of a number from signals at the end.
 
     The rate of each bin with its interval, in [0, 1], was counted on problems that neither the
@@ -149,7 +146,7 @@ class Sure(_Part):
         return np.asarray([self.rate, self.low, self.high])[:, where]
 
 
-class Bound(_Part):
+class Bound(Artefact):
     """What a policy was fitted on; elsewhere it may mean nothing."""
 
     model: str
@@ -158,7 +155,7 @@ class Bound(_Part):
     samples: int
 
 
-class Preset(_Part):
+class Preset(Artefact):
     """How samples are drawn, and how many; what is None is as in the recipe."""
 
     name: str
@@ -173,7 +170,7 @@ class Preset(_Part):
         return {name: value for name, value in told.items() if value is not None}
 
 
-class Route(_Part):
+class Route(Artefact):
     """Which of the policy's presets comes next, by the bin of a signal of the first samples."""
 
     signal: str
@@ -194,7 +191,7 @@ class Route(_Part):
         return np.asarray(self.options, np.int64)[where]
 
 
-class Rung(_Part):
+class Rung(Artefact):
     """The same policy at another price: what it costs a problem on average, tokens, on those that
     it was fitted to."""
 
@@ -206,7 +203,7 @@ class Rung(_Part):
     _ends = model_validator(mode="after")(lambda self: _looks_fit(self))
 
 
-class Policy(_Part):
+class Policy(Artefact):
     """How many samples each problem gets. `start` are drawn first, `chooser` is the aggregator that
     chooses among them, `price` what a token must bring in accuracy. `rungs` are the same at other
     prices, by rising cost, for whoever has more or less to spend."""
@@ -301,18 +298,7 @@ def task_of(spec: object) -> str:
 
 def read(source: object) -> object:
     """The policy in a file; raises ValueError that says what is wrong with it."""
-    if not isinstance(source, (str, Path)):
-        return source
-    try:
-        return Policy.model_validate_json(Path(source).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"{source} cannot be read: {error.strerror or error}; `reasoning fit` writes policies"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{source} is no policy: {where}: {first['msg']}") from error
+    return artefacts.read(Policy, source, "reasoning fit")
 
 
 PolicyFile: TypeAlias = Annotated[

@@ -15,7 +15,7 @@ from searchers.models.routing import Hold, route
 AGGREGATOR = "first"
 MODELS = ("small", "large")
 STEPS = True
-_USUAL = {"gain": 0.0, "reward": 0.7, "likelihood": -1.0}
+_USUAL = {"gain": 0.0, "reward": 0.7, "likelihood": -0.3}
 
 
 async def arbitrage(
@@ -32,9 +32,10 @@ async def arbitrage(
     "gain": both write the step, and the draft is kept iff r(large) - r(draft) <= delta (0), r the
     verifier's score of the path. That is the paper's oracle: both are always paid, so it bounds
     what a router can reach. "reward": the draft is kept iff r(draft) >= delta (.7). "likelihood":
-    iff the mean log-probability of its tokens, as the large model reads them, is delta (-1 nat, a
-    choice of ours) or more. The paper's trained router is not here. Scores of single steps are
-    taken to be comparable. What is not kept is paid for, and stays in the tree.
+    iff the mean log-probability of its tokens, as the large model reads them, is delta (-0.3 nats,
+    chosen on training problems of the embedded models: docs/methods_models.md) or more. The paper's
+    trained router is not here. Scores of single steps are taken to be comparable. What is not kept
+    is paid for, and stays in the tree.
 
     "" is the recipe's generator. delta=.inf ("gain") or -.inf keeps every draft, the other
     infinity none.

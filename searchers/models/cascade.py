@@ -30,16 +30,18 @@ async def cascade(
 
     Sure is whose confidence reaches its threshold (the last of `thresholds` holds for all that
     follow); one that gave no answer never is. "logprob": the mean log-probability of its tokens,
-    nats (-0.1); "answer": that of the answer's own tokens; "p_true": P(Yes) / (P(Yes) + P(No))
-    behind `ask`, in a probe (.5); "verifier": the score (.5). Confidence of one model alone is the
-    best rule only where the next one is right equally often everywhere; else use "gain": it goes on
-    if a fit of how much oftener the next one is right, intercept + logprob * l + tokens * t / 1000
-    + probability * p + entropy * H(p), is above -threshold (0). l is the mean log-probability, t
-    the tokens, p the probability of the whole solution, H(p) the entropy of it, nats.
+    nats (-0.2); "answer": that of the answer's own tokens (-0.1); "p_true": P(Yes) / (P(Yes) +
+    P(No)) behind `ask`, in a probe (.5); "verifier": the score (.5). Confidence of one model alone
+    is the best rule only where the next one is right equally often everywhere; else use "gain": it
+    goes on if a fit of how much oftener the next one is right, intercept + logprob * l + tokens * t
+    / 1000 + probability * p + entropy * H(p), is above -threshold (0). l is the mean
+    log-probability, t the tokens, p the probability of the whole solution, H(p) the entropy of it,
+    nats.
 
     `reasoning replay SMALL --cascade LARGE` draws the whole curve from stored samples and fits the
-    weights. The thresholds here are choices of ours: log-probabilities of two models do not
-    compare. For deferral by agreement of several samples see `model_switch`.
+    weights. Thresholds belong to a model: -0.2 is the embedded draft's, chosen on training problems
+    (docs/methods_models.md says how), the others are choices of ours. For deferral by agreement of
+    several samples see `model_switch`.
     """
     levels = thresholds or (MEASURES[by][1],)
     for i, model in enumerate(order):

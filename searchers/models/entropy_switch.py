@@ -23,7 +23,7 @@ async def entropy_switch(
     *,
     small: str,
     large: str = "",
-    threshold: Annotated[float, Field(ge=0)] = 1.0,
+    threshold: Annotated[float, Field(ge=0)] = 0.1,
     window: Annotated[int, Field(ge=1)] = 16,
     least: Annotated[int, Field(ge=0)] = 16,
     every: Annotated[int, Field(ge=1)] = 8,
@@ -35,7 +35,9 @@ async def entropy_switch(
     its 20 likeliest tokens, renormalised): the large model runs above `threshold`, else the small
     one, if the last switch is `least` tokens ago. The small one begins. The paper decides at every
     token; here `every` tokens are one call. Its window, threshold and least distance could not be
-    found: those here are choices of ours. An unsure model is assumed to be a wrong one.
+    found: the threshold here was chosen on training problems of the embedded models
+    (docs/methods_models.md says how; it belongs to a model), the others are choices of ours. An
+    unsure model is assumed to be a wrong one.
 
     "" is the recipe's generator. threshold=0 has the large model run unless the window has no
     entropy at all; log2(20) = 4.33 and above is the small one alone.

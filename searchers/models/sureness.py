@@ -64,13 +64,14 @@ def _mean(node: Node) -> float | None:
 
 Measure: TypeAlias = Callable[[Search, Node, Asked], Awaitable[float | None]]
 MEASURES: Mapping[str, tuple[Measure, float]] = {
-    "logprob": (by_logprob, -0.1),
+    "logprob": (by_logprob, -0.2),
     "answer": (by_answer, -0.1),
     "p_true": (by_p_true, 0.5),
     "verifier": (by_verifier, 0.5),
     "gain": (by_gain, 0.0),
 }
-"""Each with the threshold that is used unless another is given; choices of ours."""
+"""Each with the threshold that is used unless another is given: that of the log-probability was
+chosen on training problems of the embedded models (docs/methods_models.md), others are ours."""
 
 
 async def how_sure(by: str, search: Search, node: Node, asked: Asked) -> float:

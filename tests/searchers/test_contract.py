@@ -165,6 +165,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "sleep_time": {"notes": CONTEXTS, "n": 3},
     "medprompt": {"notes": NOTES, "k": 2, "n": 3},
     "xl3m": {"n": 2, "segment": 6, "keep": 12},
+    "interventions": {"n": 2, "keep": 2},
     "program": {"steps": PROGRAM},
 }
 MODELS = ("other",)
@@ -187,6 +188,9 @@ def case(name: str) -> Case:
         )
     if name == "sleep_time":
         about = {"prompt": "Toys. Which?", "meta": {"context": "Toys"}}
+        found.model.problem = replace(found.model.problem, **about)
+    if name == "interventions":
+        about = {"meta": {"passages": ["One.", "Two.", "Six."]}}
         found.model.problem = replace(found.model.problem, **about)
     if name == "xl3m":
         text = "One is. Two are. Six too."
