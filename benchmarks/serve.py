@@ -216,6 +216,17 @@ async def crowd(url: str, n: int) -> dict[str, float]:
     }
 
 
+async def its_crowd(url: str, n: int) -> dict[str, float]:
+    """The same of its_hub: votes of 8."""
+    body, start = {"model": "m", "messages": ASKED, "budget": 8}, time.perf_counter()
+    async with session_of_many() as session:
+        found = await asyncio.gather(
+            *(asked(session, url, body) for _ in range(n)), return_exceptions=True
+        )
+    failed = sum(isinstance(one, BaseException) for one in found)
+    return {"searches": n, "failed": failed, "seconds": time.perf_counter() - start}
+
+
 async def leaving(url: str, upstream: str, n: int, seed: int) -> dict[str, float]:
     """Requests whose clients leave at random times; what is left over half a minute later."""
     rng, told = random.Random(seed), {"answered": 0, "left": 0}
@@ -290,6 +301,8 @@ def main(shape: argparse.Namespace) -> int:
                     urls[name] = f"http://127.0.0.1:{found_one[1]}"
             processes = {name: process for name, (process, _) in running.items()}
             found = asyncio.run(measured(urls, processes, shape))
+            if not shape.upstream and "its_hub" in urls:
+                print("its_hub:", asyncio.run(its_crowd(urls["its_hub"], shape.crowd)))
             if not shape.upstream:
                 many = asyncio.run(crowd(urls["ours"], shape.crowd))
                 gone = asyncio.run(leaving(urls["ours"], direct, shape.leaving, shape.seed))
