@@ -21,10 +21,12 @@ import subprocess
 import sys
 import time
 from asyncio import TaskGroup
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -34,6 +36,7 @@ from reasoning.backends.nano.model import (
     BUCKET,
     KV,
     Config,
+    FloatArray,
     Span,
     Transformer,
     _rotate,
@@ -120,6 +123,11 @@ async def stepwise(generator: Nano, paths: int, steps: int) -> list[Sample]:
     return samples
 
 
+def flops(path: Path, rows: int) -> int:
+    """Floating point operations of a step's products with the weights."""
+    return 2 * rows * sum(w.size for w in load_weights(path).values() if w.ndim == 2)
+
+
 def bounds(path: Path, rows: int) -> list[float]:
     """CPU seconds that a step of `rows` sequences of 2 * BUCKET positions takes at the least: for
     the products with the weights, with attention's too, with the passes over elements as well; and
@@ -163,6 +171,21 @@ def bounds(path: Path, rows: int) -> list[float]:
 
     least = accumulate(map(quickest, (weighted, attended, passed)))
     return [*least, quickest(stepped)]
+
+
+@contextmanager
+def watched() -> Iterator[list[float]]:
+    """The CPU seconds of each pass through the model."""
+    forward, spent = Transformer.forward, list[float]()
+
+    def timed_forward(self: Transformer, spans: Sequence[Span]) -> FloatArray:
+        begin = time.thread_time()
+        found = forward(self, spans)
+        spent.append(time.thread_time() - begin)
+        return found
+
+    with patch.object(Transformer, "forward", timed_forward):
+        yield spent
 
 
 def quickest(work: Callable[[], None]) -> float:
@@ -210,13 +233,22 @@ def main() -> None:
     for n in args.in_flight:
         generator = nano(path=args.path, max_batch=n)
         timed(lambda g=generator: whole(g, 1, 1))  # type: ignore[misc]
-        cost = timed(lambda g=generator, k=n: whole(g, k, args.tokens if k > 1 else 500))  # type: ignore[misc]
+        with watched() as spent:
+            cost = timed(lambda g=generator, k=n: whole(g, k, args.tokens if k > 1 else 500))  # type: ignore[misc]
+        inside = sum(spent)
         per_cpu = cost.tokens / cost.cpu
         *least, step = bounds(args.path, n)
         print(
             f"{n:9}{cost.tokens:8}{cost.tokens / cost.wall:10.0f}{per_cpu:14.0f} | "
             + ", ".join(f"{part * 1e3:.2f} ({part / step:.0%})" for part in least)
             + f"; {step * 1e3:.2f}"
+        )
+        # What is not the model's (sampling, stop strings, the event loop) has to stay.
+        most = 1 / (1 - inside / cost.cpu * (1 - least[-1] / step))
+        speed = flops(args.path, n) / least[0] / 1e9
+        print(
+            f"{'':9}products with the weights at {speed:.1f} GFLOP/s of these shapes; the model is "
+            f"{inside / cost.cpu:.0%} of all: at its bound {most:.2f} times as many tokens"
         )
         if args.against:
             theirs = of(args.against.resolve(), n, args.tokens)

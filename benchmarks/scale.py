@@ -7,7 +7,8 @@ prefixes to keep together. One server in a hundred dies meanwhile, and as many j
 
 Servers are simulated beneath the real connections, in virtual time (`reasoning.testing.engines`);
 the pool, its places, admission, metrics, HTTP parsing are the real ones, and so is the queue of a
-run (`reasoning.runs.gate`). CPU a call includes what simulating costs, which is the same for all.
+run (`reasoning.runs.gate`); garbage is looked for as rarely as commands do. CPU a call includes
+what simulating costs, which is the same for all.
 
 Goals: CPU a call of 1,000 servers at most 1.2 times that of 10, and nothing lost.
 """
@@ -26,6 +27,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from reasoning import garbage
 from reasoning.clock import RealClock
 from reasoning.errors import TransientError
 from reasoning.http.admission import Limits
@@ -142,7 +144,7 @@ def measured(size: int, problems: int, in_flight: int) -> dict[str, float]:
         return Walk(pool, Gate(in_flight), PARTICLES, STEPS)
 
     cpu, wall = time.process_time(), time.perf_counter()
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with garbage.rarely(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
         walk = runner.run(run(engines, size, events, walk_of, problems))
     used = time.process_time() - cpu
     hits = sum(e.cached for e in engines.values()) / sum(e.prompts for e in engines.values())

@@ -1,5 +1,7 @@
 """What a driver costs as its workers become many: CPU a call from 1 to 8 real Ray workers.
 
+    python -m benchmarks.workers
+
 A scripted engine in every worker, so that nothing but ours takes time: 64 solutions and
 a beam search for each problem. The processor time is that of the driver's process alone, Ray's
 threads in it with it; what a run costs however small it is (hiring, its end) is taken off by a run
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import logging
 import os
@@ -47,7 +50,7 @@ def measured(folder: Path, problems: int, workers: int) -> tuple[float, int]:
     """CPU seconds of this process for a run, and the calls in it."""
     name = f"{workers}-{problems}"
     questions = folder / f"{problems}.jsonl"
-    rows = [{"id": f"q{i}", "question": "x" * (i % 40), "answer": "1"} for i in range(problems)]
+    rows = [{"id": f"q{i}", "question": "x" * (1 + i % 40), "answer": "1"} for i in range(problems)]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     begin = time.process_time()
     summary = asyncio.run(run(recipe(questions, workers), folder / name))
@@ -62,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts")
     options = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
+    ray: Any = importlib.import_module("ray")
 
     ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     few = max(2, options.problems // 10)

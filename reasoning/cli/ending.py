@@ -7,6 +7,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from reasoning import garbage
+
 T = TypeVar("T")
 
 INTERRUPTED = {128 + n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -21,7 +23,8 @@ def awaited(work: Coroutine[Any, Any, T]) -> T:
     """
     heard: list[int] = []
     try:
-        return asyncio.run(_cancelled_by_signals(work, heard))
+        with garbage.rarely():
+            return asyncio.run(_cancelled_by_signals(work, heard))
     except asyncio.CancelledError:
         if not heard:
             raise
