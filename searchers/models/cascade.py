@@ -30,7 +30,7 @@ async def cascade(
 
     Sure is whose confidence reaches its threshold (the last of `thresholds` holds for all that
     follow); one that gave no answer never is. "logprob": the mean log-probability of its tokens,
-    nats (-0.2); "answer": that of the answer's own tokens (-0.1); "p_true": P(Yes) / (P(Yes) +
+    nats (-0.137); "answer": that of the answer's own tokens (-0.1); "p_true": P(Yes) / (P(Yes) +
     P(No)) behind `ask`, in a probe (.5); "verifier": the score (.5). Confidence of one model alone
     is the best rule only where the next one is right equally often everywhere; else use "gain": it
     goes on if a fit of how much oftener the next one is right, intercept + logprob * l + tokens * t
@@ -39,7 +39,7 @@ async def cascade(
     nats.
 
     `reasoning replay SMALL --cascade LARGE` draws the whole curve from stored samples and fits the
-    weights. Thresholds belong to a model: -0.2 is the embedded draft's, chosen on training problems
+    weights. Thresholds belong to a model: -0.137 is the embedded draft's, chosen on training problems
     (docs/methods_models.md says how), the others are choices of ours. For deferral by agreement of
     several samples see `model_switch`.
     """

@@ -64,7 +64,7 @@ def _mean(node: Node) -> float | None:
 
 Measure: TypeAlias = Callable[[Search, Node, Asked], Awaitable[float | None]]
 MEASURES: Mapping[str, tuple[Measure, float]] = {
-    "logprob": (by_logprob, -0.2),
+    "logprob": (by_logprob, -0.137),
     "answer": (by_answer, -0.1),
     "p_true": (by_p_true, 0.5),
     "verifier": (by_verifier, 0.5),
