@@ -39,9 +39,9 @@ async def cascade(
     nats.
 
     `reasoning replay SMALL --cascade LARGE` draws the whole curve from stored samples and fits the
-    weights. Thresholds belong to a model: -0.137 is the embedded draft's, chosen on training problems
-    (docs/methods_models.md says how), the others are choices of ours. For deferral by agreement of
-    several samples see `model_switch`.
+    weights. Thresholds belong to a model: -0.137 is the embedded draft's, chosen on training
+    problems (docs/methods_models.md says how), the others are choices of ours. For deferral by
+    agreement of several samples see `model_switch`.
     """
     levels = thresholds or (MEASURES[by][1],)
     for i, model in enumerate(order):
