@@ -67,14 +67,11 @@ async def fork_join(
     sum of parts + join. depth=0 is self-consistency.
     """
 
-    async def solved(
-        view: Search, at: Node, level: int, task: str = "", outer: str = ""
-    ) -> Node | None:
+    async def solved(view: Search, at: Node, level: int, task: str, outer: str) -> Node | None:
         if level:
             told = task and f"Only this part of it is yours: {task}"
-            plan = await view.draw(
-                at, until="end", turn=asked(view, ask, task=told, parts=str(parts))
-            )
+            turn = asked(view, ask, task=told, parts=str(parts))
+            plan = await view.draw(at, until="end", turn=turn)
             if plan is None:
                 return None
             shown = after_thoughts(plan.text)
@@ -96,7 +93,7 @@ async def fork_join(
         return f"{task}\n{(result(text) if merge == 'result' else text) or 'No result.'}"
 
     async def one(view: Search, _: int) -> None:
-        if (node := await solved(view, view.root, depth)) is not None:
+        if (node := await solved(view, view.root, depth, "", "")) is not None:
             view.emit(node)
 
     await search.split(n, one)
