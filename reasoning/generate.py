@@ -310,6 +310,13 @@ class Generator(Plugin):
                     f"{type(self).__name__.lower()} cannot do; leave it out"
                 )
 
+    async def can(self, field: str) -> bool:
+        """Whether it can do what this field of `Sampling` asks for; found out now if need be.
+
+        Raises what `generate` raises.
+        """
+        return field in self.honours
+
     def refuse_steps(self) -> None:
         """Raise RecipeError if it cannot go on from a step, as far as that is known by now."""
 

@@ -140,10 +140,6 @@ class Ground:
         """Random numbers for this problem and `key`, the same in every run with this seed."""
         return numpy_generator(self.seed, self.problem.id, "rng", *key)
 
-    def honours(self, model: str = "") -> frozenset[str]:
-        """The fields of sampling that a model's generator can do, as far as is known by now."""
-        return self._model(model).honours
-
     def _model(self, name: str) -> Generator:
         if not name:
             return self.generator

@@ -7,6 +7,7 @@ import math
 from asyncio import TaskGroup, to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from reasoning.aggregators import Candidate
@@ -15,7 +16,7 @@ from reasoning.budget import Budget, Parts
 from reasoning.calls import Retry
 from reasoning.clock import VirtualClock
 from reasoning.drawing import Drawing, Land, Until
-from reasoning.errors import RecipeError
+from reasoning.errors import RecipeError, TransientError
 from reasoning.events import Emitted, Event
 from reasoning.ground import Step, node_of
 from reasoning.judging import Judging, answering
@@ -195,6 +196,16 @@ class Search(Drawing, Judging):
         except Exception as raised:
             self._caller.note(f"tool {name} at {place}", self._caller.own_failure(raised))
             return None
+
+    async def can(self, field: str, model: str = "") -> bool:
+        """Whether a model can do what a field of sampling asks for, which a server may have to be
+        asked; no while it does not answer. A run that is resumed remembers."""
+        generator = self._model(model)
+        asked = partial(generator.can, field)
+        try:
+            return bool(await generator.remembered(self.problem, ("can", model, field), asked))
+        except TransientError:
+            return False
 
 
 class Searcher(Protocol):

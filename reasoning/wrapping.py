@@ -109,5 +109,8 @@ class Wrapping(Generator):
     def refuse(self, params: Sampling) -> None:
         self.generator.refuse(params)
 
+    async def can(self, field: str) -> bool:
+        return await self.generator.can(field)
+
     def refuse_steps(self) -> None:
         self.generator.refuse_steps()

@@ -86,7 +86,7 @@ class Asking:
         if (
             s.parse is not None
             and s.parse.by == "one_of"
-            and "choice" in f.view.honours(ask["model"])
+            and await f.view.can("choice", ask["model"])
         ):
             ask["choice"] = self.texts(s.parse, f)
         ask["turn"] = self.turn(f, prompt, shots)

@@ -351,6 +351,11 @@ class OpenAI(Generator):
             told.add("tools")
         return (self._able.knows | {"temperature", "stop", *told}) & everything
 
+    async def can(self, field: str) -> bool:
+        """See `reasoning.generate.Generator`."""
+        await self.abilities({"tools" if field == "tools" else "fields"})
+        return field in self.honours
+
     def refuse_steps(self) -> None:
         """Raises RecipeError if the server is known not to go on from a step."""
         if self._able is not None:

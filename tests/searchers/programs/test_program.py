@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import yaml
 
 from reasoning import Session, solve
 from reasoning.answers.choice import choice
+from reasoning.backends.openai import openai
 from reasoning.backends.scripted import Scripted
 from reasoning.budget import Budget
-from reasoning.errors import GenerationError, RecipeError
+from reasoning.errors import GenerationError, RecipeError, TransientError
 from reasoning.generate import Prompt
 from reasoning.problem import Message, Problem
 from reasoning.runs.names import bind_searcher
@@ -20,6 +22,7 @@ from reasoning.runs.plan import plan
 from reasoning.runs.recipe import load, parse, strategies
 from reasoning.search import Search
 from reasoning.testing import ToyGenerator, random_tree
+from reasoning.testing.http_server import VLLM, serving
 from searchers.programs.language.reading import parse as program
 
 QUESTION = Problem("p", "q?")
@@ -181,6 +184,31 @@ def test_who_cannot_be_held_to_texts_is_asked_again_and_refused() -> None:
     assert s.usage.calls == 2
     assert "none of the 3 texts that it may be: 'red', 'blue green', ''" in s.failures[0]
     assert not s.candidates
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_server_is_asked_whether_it_can_be_held_to_texts(able: bool) -> None:
+    """Also where that is the first thing that anybody wants to know of it."""
+    flavour = VLLM if able else replace(VLLM, fields=VLLM.fields - {"structured_outputs"})
+    with serving(flavour) as server:
+        generator = openai(base_url=server.url)
+        done = solve(
+            "q?", searcher="program", steps=yaml.safe_load(ONE_OF), generator=generator, plain=False
+        )
+        bounds = [call.body.get("structured_outputs") for call in server.seen]
+    texts = {"choice": ["red", "blue green"]}
+    assert bounds == ([texts] if able else [None, None])
+    assert done.answer == ("red" if able else None)
+
+
+def test_while_a_server_does_not_answer_nobody_is_held_to_anything() -> None:
+    class Silent(Scripted):
+        async def can(self, field: str) -> bool:
+            raise TransientError("later")
+
+    s = Search(QUESTION, Silent(["red"]))
+    assert not asyncio.run(s.can("choice"))
+    assert asyncio.run(Search(QUESTION, Scripted(["red"])).can("choice"))
 
 
 def test_nothing_to_choose_from_is_told() -> None:
