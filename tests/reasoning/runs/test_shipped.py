@@ -24,6 +24,7 @@ SMALL: dict[str, list[str]] = {
     "contamination": ["task.task.n=4", "task.shards=2"],
     "contexts": ["task.limit=1"],
     "contexts_read": ["task.limit=1"],
+    "heal": ["task.n=1"],
     "judges": ["task.n=1"],
     "methods_rounds": ["task.n=1"],
     "options": ["task.limit=1"],
