@@ -26,6 +26,8 @@ FIGURES = {
     "store": "longest pause (s) while a tree of 64 samples of n tokens is stored",
     "strategies": "MB on disk of n strategies that share 32 samples of 1000 tokens",
     "partial": "s for the best partial path of n steps of 250 tokens, none with an answer",
+    "path": "s to walk, score and journal a path of n steps of 250 tokens",
+    "path_memory": "MB in memory to walk, score and journal a path of n steps of 250 tokens",
     "stop": "s to read n streamed tokens, of which the last complete a stop string",
     "summary": "s for the summary of n problems with 64 samples",
     "weighted": "s for weighted@k of n problems with 64 samples",
@@ -36,6 +38,8 @@ SIZES = {
     "store": 1250,
     "strategies": 1,
     "partial": 50,
+    "path": 100,
+    "path_memory": 100,
     "stop": 2500,
     "summary": 25,
     "weighted": 10,
@@ -115,7 +119,41 @@ def timed(work):
     work()
     say(time.process_time() - start)
 """
+_PATH = """
+from contextlib import nullcontext
+from reasoning.backends.journal import Journal
+from reasoning.backends.scripted import Scripted
+from reasoning.generate import Sampling
+from reasoning.problem import Problem
+from reasoning.search import Search
+from verifiers.logprob import logprob
+from dataclasses import replace
+Cached = named("reasoning.cached:Cached", "reasoning.verify:Cached")
+steps = [replace(sample(250, i), finish="stop") for i in range(50)]
+def walked():
+    inner = Scripted(lambda prompt, seed: steps[seed % 50])
+    journal = Journal(inner, path=folder / "journal.jsonl", shared=True)
+    verifier = Cached(logprob(), lambda problem: nullcontext())
+    search = Search(Problem("p", "q"), journal, verifier=verifier,
+                    sampling=Sampling(max_tokens=10**6))
+    async def main():
+        node = search.root
+        for _ in range(n):
+            draws = search.draws if hasattr(Search, "draws") else search.expand
+            [node] = await draws(node, 1)
+            await search.score(node)
+        assert node.depth == n and not search.failures, search.failures
+    asyncio.run(main())
+    journal.close()
+"""
 _SCRIPTS = {
+    "path": _PATH + "timed(walked)",
+    "path_memory": _PATH
+    + """
+tracemalloc.start()
+walked()
+say(tracemalloc.get_traced_memory()[1] / 1e6)
+""",
     "journal": """
 journal(folder, 1, 4, n)
 say(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / (4 * n))

@@ -4,8 +4,8 @@
 
 A scripted engine in every worker, so that nothing but ours takes time: 64 solutions and
 a beam search for each problem. The processor time is that of the driver's process alone, Ray's
-threads in it with it; what a run costs however small it is (hiring, its end) is taken off by a run
-of a few problems on as many workers. Needs `pip install 'reasoning[ray]'`.
+threads in it with it, from when the first problems have ended (workers are hired by then) to the
+end of the last. Needs `pip install 'reasoning[ray]'`.
 
 Goal: flat within a tenth from 1 to 8 workers.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.runs.recipe import parse
-from reasoning.runs.run import run
+from reasoning.runs.run import Progress, run
 
 WORKERS = (1, 2, 4, 8)
 GOAL = 1.1
@@ -41,22 +41,29 @@ def recipe(questions: Path, workers: int) -> Any:
                 {"searcher": "self_consistency", "n": 64},
                 {"searcher": "beam_search", "width": 4, "expansions": 2, "max_steps": 4},
             ],
-            "workers": {"n": workers, "num_cpus": 0.1},
+            "workers": {"n": workers, "num_cpus": 0.1, "patience": 600},
         }
     )
 
 
-def measured(folder: Path, problems: int, workers: int) -> tuple[float, int]:
-    """CPU seconds of this process for a run, and the calls in it."""
-    name = f"{workers}-{problems}"
-    questions = folder / f"{problems}.jsonl"
+def measured(folder: Path, problems: int, workers: int) -> tuple[float, float]:
+    """CPU seconds of this process a call while problems end, and those of the whole run."""
+    questions = folder / "questions.jsonl"
     rows = [{"id": f"q{i}", "question": "x" * (1 + i % 40), "answer": "1"} for i in range(problems)]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen: list[tuple[int, float]] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append((progress.done, time.process_time()))
+
     begin = time.process_time()
-    summary = asyncio.run(run(recipe(questions, workers), folder / name))
-    used = time.process_time() - begin
+    summary = asyncio.run(run(recipe(questions, workers), folder / "run", watch=watch))
+    whole = time.process_time() - begin
     assert all(s["problems"] == problems for s in summary["strategies"])
-    return used, sum(s["calls"] for s in summary["strategies"])
+    calls = sum(s["calls"] for s in summary["strategies"]) / problems
+    started = next(i for i, (done, _) in enumerate(seen) if done)
+    (first, early), (last, late) = seen[started], seen[-1]
+    return (late - early) / (last - first) / calls, whole
 
 
 def main() -> None:
@@ -68,18 +75,15 @@ def main() -> None:
     ray: Any = importlib.import_module("ray")
 
     ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    few = max(2, options.problems // 10)
     each: dict[int, float] = {}
     for _ in range(options.rounds):
         for workers in WORKERS:
             with tempfile.TemporaryDirectory() as folder:
-                base, fewer = measured(Path(folder), few, workers)
-                used, calls = measured(Path(folder), options.problems, workers)
-            found = (used - base) / (calls - fewer)
+                found, whole = measured(Path(folder), options.problems, workers)
             each[workers] = min(found, each.get(workers, found))
             print(
-                f"{workers} workers: {calls:,} calls, {used:.2f} s of the driver's CPU, "
-                f"{found * 1e6:.0f} us a call more than {fewer:,} calls took",
+                f"{workers} workers: {found * 1e6:.0f} us a call of the driver's CPU, "
+                f"{whole:.2f} s for all of the run",
                 flush=True,
             )
     ratio = max(each.values()) / each[1]
