@@ -13,28 +13,10 @@ from reasoning.answers.choice import MultipleChoice
 from reasoning.problem import Problem
 from reasoning.search import Search
 from searchers.programs.asking import Asking, Frame, Scope, Spent
+from searchers.programs.language import statements as st
 from searchers.programs.language import values
 from searchers.programs.language.conditions import holds, key
 from searchers.programs.language.operations import computed
-from searchers.programs.language.statements import (
-    Add,
-    Branch,
-    Break,
-    Call,
-    Emit,
-    ForEach,
-    Give,
-    If,
-    Let,
-    Likely,
-    Make,
-    Program,
-    Repeat,
-    Run,
-    Stop,
-    Vote,
-    While,
-)
 from searchers.programs.language.values import Failure, Value, looked_up, made, text_of, told
 from searchers.threads.plans import anew
 
@@ -56,7 +38,7 @@ Ended: TypeAlias = End | Value | None
 class Interpreter(Asking):
     """Runs a program that was checked with these parameters."""
 
-    def __init__(self, program: Program, params: Mapping[str, Any], retries: int) -> None:
+    def __init__(self, program: st.Program, params: Mapping[str, Any], retries: int) -> None:
         super().__init__(program, params, retries)
         self.steps = 0
         self.fixed: Scope = {}
@@ -88,46 +70,46 @@ class Interpreter(Asking):
 
     async def step(self, s: Any, f: Frame) -> Ended:
         match s:
-            case Call():
+            case st.Call():
                 await self.call(s, f)
-            case Likely():
+            case st.Likely():
                 f.scope[s.as_] = await self.likely(s, f)
-            case Let():
+            case st.Let():
                 for name, said in s.let.items():
                     f.scope[name] = made(f.scope, said)
-            case Add():
+            case st.Add():
                 so_far, more = f.scope[s.to], made(f.scope, s.add)
                 read = values.union([so_far.sources, more.sources])
                 f.scope[s.to] = Value((*so_far.items, more), read)
-            case Make():
+            case st.Make():
                 of, n = looked_up(f.scope, s.of), None if s.n is None else self.count(s.n)
                 to = text_of(f.scope, s.to or "")
                 f.scope[s.as_] = computed(s.make, of, s.by, to, n, s.down)
-            case ForEach():
+            case st.ForEach():
                 return await (self.in_turn if s.in_turn else self.abreast)(s, f)
-            case Repeat() | While():
+            case st.Repeat() | st.While():
                 return await self.again(s, f)
-            case If():
+            case st.If():
                 return await self.block(s.then if holds(f.scope, s.if_) else s.else_, f)
-            case Branch():
+            case st.Branch():
                 said = key(looked_up(f.scope, s.branch))
                 cases = {key(Value(name)): steps for name, steps in s.cases.items()}
                 return await self.block(cases.get(said, s.else_), f)
-            case Vote():
+            case st.Vote():
                 f.scope[s.as_] = await self.vote(s, f)
-            case Emit():
+            case st.Emit():
                 self.emit(s, f)
-            case Run():
+            case st.Run():
                 f.scope[s.as_] = await self.routine(s, f)
-            case Give():
+            case st.Give():
                 return made(f.scope, s.give)
-            case Break() | Stop():
-                return End.LOOP if isinstance(s, Break) else End.PROGRAM
+            case st.Break() | st.Stop():
+                return End.LOOP if isinstance(s, st.Break) else End.PROGRAM
         return None
 
     # ------------------------------------------------------------------------------- loops
 
-    async def abreast(self, s: ForEach, f: Frame) -> Ended:
+    async def abreast(self, s: st.ForEach, f: Frame) -> Ended:
         """Bodies side by side, each below a note of its own; the lists they add to are merged."""
         items = looked_up(f.scope, s.for_each).items[: self.count(s.most)]
         bodies = []
@@ -155,22 +137,22 @@ class Interpreter(Asking):
                 f.scope[name] = Value((*before.data, *more), read)
         return None
 
-    async def in_turn(self, s: ForEach, f: Frame) -> Ended:
+    async def in_turn(self, s: st.ForEach, f: Frame) -> Ended:
         for item in looked_up(f.scope, s.for_each).items[: self.count(s.most)]:
             f.scope[s.item] = item
             if (ended := await self.block(s.do, f)) is not None:
                 return None if ended is End.LOOP else ended
         return None
 
-    async def again(self, s: Repeat | While, f: Frame) -> Ended:
-        for _ in range(self.count(s.repeat if isinstance(s, Repeat) else s.most)):
-            if isinstance(s, While) and not holds(f.scope, s.while_):
+    async def again(self, s: st.Repeat | st.While, f: Frame) -> Ended:
+        for _ in range(self.count(s.repeat if isinstance(s, st.Repeat) else s.most)):
+            if isinstance(s, st.While) and not holds(f.scope, s.while_):
                 break
             if (ended := await self.block(s.do, f)) is not None:
                 return None if ended is End.LOOP else ended
         return None
 
-    async def routine(self, s: Run, f: Frame) -> Value:
+    async def routine(self, s: st.Run, f: Frame) -> Value:
         """What a routine gives; what it came to by then, where it is run again."""
         it = self.program.routines[s.run]
         taken = {name: made(f.scope, said) for name, said in s.with_.items()}
@@ -199,7 +181,7 @@ def added(value: Value, before: tuple[Value, ...]) -> tuple[Value, ...]:
     return data[n:] if kept and isinstance(data, tuple) else ()
 
 
-def found(problem: Problem, program: Program) -> Scope:
+def found(problem: Problem, program: st.Program) -> Scope:
     """What every program finds: the question, its options, the fields of its row."""
     answers = problem.answers
     options = [text for _, text in answers.options] if isinstance(answers, MultipleChoice) else []

@@ -8,27 +8,15 @@ from typing import Any
 
 from reasoning.chain import asks
 from reasoning.runs.names import bind_aggregator
+from searchers.programs.language import statements as st
 from searchers.programs.language.naming import counted
-from searchers.programs.language.statements import (
-    Branch,
-    Call,
-    ForEach,
-    If,
-    Likely,
-    Program,
-    Repeat,
-    Run,
-    Vote,
-    While,
-    blocks,
-)
 
 
 class _Unbounded(Exception):  # noqa: N818
     """An aggregator asks models, as often as it wants to."""
 
 
-def most_calls(program: Program, params: Mapping[str, Any], retries: int) -> int | None:
+def most_calls(program: st.Program, params: Mapping[str, Any], retries: int) -> int | None:
     """A bound on calls to models, with `retries` of each that is parsed; None if votes ask models.
 
     Calls that fail on their way and are tried again are not in it.
@@ -48,22 +36,22 @@ def most_calls(program: Program, params: Mapping[str, Any], retries: int) -> int
         return sum(one(step, nested) for step in steps)
 
     def one(s: Any, nested: tuple[tuple[str, int], ...]) -> int:
-        inner = [block(steps, nested) for _, steps in blocks(s)]
+        inner = [block(steps, nested) for _, steps in st.blocks(s)]
         match s:
-            case Call():
+            case st.Call():
                 n = 1 if s.n is None else counted(s.n, params)
                 return n * (1 + (retries if s.parse is not None else 0))
-            case Likely():
+            case st.Likely():
                 return 1
-            case ForEach() | While():
+            case st.ForEach() | st.While():
                 return counted(s.most, params) * inner[0]
-            case Repeat():
+            case st.Repeat():
                 return counted(s.repeat, params) * inner[0]
-            case If() | Branch():
+            case st.If() | st.Branch():
                 return max(inner)
-            case Run():
+            case st.Run():
                 return routine(s.run, nested)
-            case Vote() if asks(bind_aggregator(s.by)):
+            case st.Vote() if asks(bind_aggregator(s.by)):
                 raise _Unbounded
         return 0
 
@@ -73,7 +61,7 @@ def most_calls(program: Program, params: Mapping[str, Any], retries: int) -> int
         return None
 
 
-def models(program: Program, params: Mapping[str, Any]) -> list[str]:
+def models(program: st.Program, params: Mapping[str, Any]) -> list[str]:
     """The models that a program names, each once."""
     return list(dict.fromkeys(named(s.model, params) for s in every(program) if _asks(s)))
 
@@ -83,13 +71,13 @@ def named(model: str, params: Mapping[str, Any]) -> str:
     return str(params.get(model[1:-1], model)) if model.startswith("{") else model
 
 
-def every(program: Program) -> list[Any]:
+def every(program: st.Program) -> list[Any]:
     """Every statement there is."""
     found = [*program.steps, *(s for r in program.routines.values() for s in r.steps)]
     for statement in found:  # grows as it goes
-        found += [inner for _, steps in blocks(statement) for inner in steps]
+        found += [inner for _, steps in st.blocks(statement) for inner in steps]
     return found
 
 
 def _asks(statement: Any) -> bool:
-    return isinstance(statement, (Call, Likely))
+    return isinstance(statement, (st.Call, st.Likely))

@@ -10,28 +10,10 @@ from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.runs.names import bind_aggregator
 from searchers.programs.language import kinds
+from searchers.programs.language import statements as st
 from searchers.programs.language.kinds import ANY, NUMBER, RAW, TEXT, Kind, joined
 from searchers.programs.language.naming import Env, Names, set_of
 from searchers.programs.language.patterns import compiled_pattern
-from searchers.programs.language.statements import (
-    Add,
-    Branch,
-    Break,
-    Call,
-    Emit,
-    ForEach,
-    Give,
-    If,
-    Let,
-    Likely,
-    Make,
-    Program,
-    Repeat,
-    Run,
-    Stop,
-    Vote,
-    While,
-)
 from searchers.programs.language.values import each, references
 
 BUILT_IN: Mapping[str, Kind] = {"question": TEXT, "options": kinds.list_of(TEXT)}
@@ -43,7 +25,7 @@ DEEPEST = 50
 """How often a routine may run within itself."""
 
 
-def check(program: Program, params: Mapping[str, Any]) -> None:
+def check(program: st.Program, params: Mapping[str, Any]) -> None:
     """Raise RecipeError for the first mistake in a program with these parameters, and where."""
     known = {name: kinds.of_data(value) for name, value in params.items()}
     known |= {name: kinds.of_data(value) for name, value in program.row.items()}
@@ -81,16 +63,16 @@ class _Checker(Names):
 
     def step(self, s: Any, where: str, env: Env) -> Env | None:
         match s:
-            case ForEach() | Repeat() | While():
+            case st.ForEach() | st.Repeat() | st.While():
                 self.loops(s, where, env)
-            case If():
+            case st.If():
                 self.condition(s.if_, where, env)
                 return self.merged([(s.then, f"{where}.then"), (s.else_, f"{where}.else")], env)
-            case Branch():
+            case st.Branch():
                 self.parsed(s.branch, where, env)
                 cases = [(block, f"{where}.cases.{name}") for name, block in s.cases.items()]
                 return self.merged([*cases, (s.else_, f"{where}.else")], env)
-            case Give() | Break() | Stop():
+            case st.Give() | st.Break() | st.Stop():
                 self.ends(s, where, env)
                 return None
             case _:
@@ -105,19 +87,19 @@ class _Checker(Names):
 
     def loops(self, s: Any, where: str, env: Env) -> None:
         """A body, of which nothing need be done; it is looked at twice, as values may change."""
-        item = self.listed(s.for_each, where, env) if isinstance(s, ForEach) else None
-        if not isinstance(s, Repeat):
+        item = self.listed(s.for_each, where, env) if isinstance(s, st.ForEach) else None
+        if not isinstance(s, st.Repeat):
             self.count(s.most, f"{where}.most")
         else:
             self.count(s.repeat, where)
-        abreast = isinstance(s, ForEach) and not s.in_turn
+        abreast = isinstance(s, st.ForEach) and not s.in_turn
         before = self.loop, self.abreast
         self.loop, self.abreast = not abreast, abreast or self.abreast
         for _ in range(2):
             start = dict(env)
-            if isinstance(s, While):
+            if isinstance(s, st.While):
                 self.condition(s.while_, where, start)
-            if isinstance(s, ForEach):
+            if isinstance(s, st.ForEach):
                 self.new(s.item, item or ANY, f"{where}.item", start)
             end = self.block(s.do, f"{where}.do", start)
             if end is not None:  # of those that stand side by side only lists grow
@@ -127,18 +109,18 @@ class _Checker(Names):
         self.loop, self.abreast = before
 
     def ends(self, s: Any, where: str, env: Env) -> None:
-        if isinstance(s, Break) and not self.loop:
+        if isinstance(s, st.Break) and not self.loop:
             raise self.fail(where, "there is no loop to end here: only one that goes in turn")
-        if isinstance(s, Give):
+        if isinstance(s, st.Give):
             if not self.routine:
                 raise self.fail(where, "only a routine gives something; say stop, or emit")
             kind = self.expression(s.give, where, env)
             usual = self.given(self.routine)
             if ANY not in (kind, usual) and kind != RAW and joined(kind, usual) == ANY:
                 raise self.fail(where, f"it is {kind}, where else is {usual}")
-        if isinstance(s, Stop) and self.routine:
+        if isinstance(s, st.Stop) and self.routine:
             raise self.fail(where, "a routine ends with give")
-        if self.abreast and not isinstance(s, Break):
+        if self.abreast and not isinstance(s, st.Break):
             raise self.fail(where, "bodies run side by side here; say in_turn: true, or break")
 
     def given(self, routine: str) -> Kind:
@@ -150,40 +132,40 @@ class _Checker(Names):
 
     def simple(self, s: Any, where: str, env: Env) -> None:
         match s:
-            case Call():
+            case st.Call():
                 self.call(s, where, env)
-            case Likely():
+            case st.Likely():
                 self.expression(s.likely, where, env)
                 self.expression(s.after, f"{where}.after", env)
                 self.model(s.model, f"{where}.model")
                 self.new(s.as_, NUMBER, f"{where}.as", env)
-            case Let():
+            case st.Let():
                 for name, said in s.let.items():
                     kind = self.expression(said, f"{where}.{name}", env)
                     self.new(name, kind, f"{where}.{name}", env)
-            case Add():
+            case st.Add():
                 held = env.get(s.to)
                 if held is None or held.name not in ("list", "any"):
                     raise self.fail(f"{where}.to", f"{s.to!r} is no list yet; let: {{{s.to}: []}}")
                 grown = joined(held.item, self.expression(s.add, where, env))
                 self.new(s.to, kinds.list_of(grown), f"{where}.to", env)
-            case Make():
+            case st.Make():
                 self.make(s, where, env)
-            case Vote():
+            case st.Vote():
                 item = self.listed(s.vote, where, env)
                 if Stage("aggregator", bind_aggregator(s.by)).says("FILTERS"):
                     raise self.fail(f"{where}.by", f"{s.by} keeps several; name one that chooses")
                 self.new(s.as_, item or ANY, f"{where}.as", env)
-            case Emit():
+            case st.Emit():
                 self.expression(s.emit, where, env)
                 if isinstance(s.weight, str):
                     kind = self.reference(s.weight, f"{where}.weight", env)
                     if kind.name not in ("number", "any"):
                         raise self.fail(f"{where}.weight", f"{s.weight!r} is {kind}, and no number")
-            case Run():
+            case st.Run():
                 self.run(s, where, env)
 
-    def call(self, s: Call, where: str, env: Env) -> None:
+    def call(self, s: st.Call, where: str, env: Env) -> None:
         self.expression(s.call, where, env)
         for i, shot in enumerate(s.shots):
             self.expression(shot.ask, f"{where}.shots[{i}].ask", env)
@@ -221,7 +203,7 @@ class _Checker(Names):
             if name not in self.params:
                 raise self.fail(where, f"{unknown('parameter', name, self.params)}")
 
-    def make(self, s: Make, where: str, env: Env) -> None:
+    def make(self, s: st.Make, where: str, env: Env) -> None:
         of = f"{where}.of"
         kind = self.reference(s.of, of, env)
         item = None if s.make in ("minus", "split", "spans") else self.listed(s.of, of, env)
@@ -240,7 +222,7 @@ class _Checker(Names):
             kind = kinds.list_of(Kind("record", fields={**item.fields, "share": NUMBER}))
         self.new(s.as_, kind, f"{where}.as", env)
 
-    def run(self, s: Run, where: str, env: Env) -> None:
+    def run(self, s: st.Run, where: str, env: Env) -> None:
         if s.run not in self.program.routines:
             raise self.fail(where, unknown("routine", s.run, self.program.routines))
         takes = self.program.routines[s.run].takes
