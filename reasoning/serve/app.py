@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from reasoning.http.tracing import TRACE
 from reasoning.live.site import Site
 from reasoning.serve import chat, completions, responses
 from reasoning.serve.asking import Asked, House
@@ -31,6 +33,8 @@ from reasoning.serve.wording import Said
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _LEFT = 499
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""As W3C's Trace Context has it."""
 
 
 class Service:
@@ -75,6 +79,7 @@ class Service:
         async def answer(request: Request) -> Response:
             try:
                 self.desk.admit(request)
+                _join_trace(request)
                 response = await endpoint(request)
             except LeftError:
                 response = Response(status_code=_LEFT)  # which nobody reads
@@ -145,6 +150,13 @@ class Service:
         for said in found:
             self.desk.metrics.searched(asked.offer.listed, said.result)
         return found
+
+
+def _join_trace(request: Request) -> None:
+    """Let the servers that are called for a request hear of the trace that its client is in."""
+    stated = request.headers.get("traceparent", "")
+    if _TRACEPARENT.fullmatch(stated):
+        TRACE.set(f"traceparent: {stated}\r\n".encode())  # the request has a context of its own
 
 
 class Json(JSONResponse):

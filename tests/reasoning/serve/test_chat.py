@@ -11,6 +11,7 @@ import pytest
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import RealClock
 from reasoning.errors import EngineError, GenerationError, RecipeError
+from reasoning.sample import Sample
 from reasoning.serve.desk import Settings
 from reasoning.serve.refusal import public
 from reasoning.serve.running import checked
@@ -43,6 +44,32 @@ def test_the_winner_comes_back_with_what_it_cost(served: Any) -> None:
     assert usage["completion_tokens"] == usage["search"]["generated_tokens"] == 10
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 7}
     assert found["model"] == "self_consistency"
+
+
+def test_verifiers_the_cache_and_money_are_told_and_bounded(served: Any) -> None:
+    kept = Sample("It is 7", generated_tokens=4, prompt_tokens=10, cached_tokens=6)
+    judge = {"name": "judge", "generator": {"name": "nano"}, "prompt": "{question}{solution}?"}
+    recipe: dict[str, Any] = {
+        "strategies": [{"searcher": "best_of_n", "n": 2}],
+        "verifier": judge,
+        "prices": {"default": {"input": 1.0, "cached": 0.5, "output": 2.0}},
+        "limits": {"money": 1.0},
+    }
+
+    def bought(**limits: Any) -> Any:
+        body = {"model": "best_of_n", "reasoning": {"limits": limits}}
+        return ask(served, body, generator=Scripted([kept, kept]), **recipe)
+
+    usage = bought().json()["usage"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 12}
+    assert usage["search"]["verifier_calls"] >= 1
+    assert usage["search"]["verifier_tokens"] > 0
+    # Twice 4 tokens in, 6 from the cache and 4 out, at so much a million.
+    assert usage["search"]["money"] == pytest.approx(2 * (4 * 1.0 + 6 * 0.5 + 4 * 2.0) / 1e6)
+    dearer = bought(money=2.0)
+    assert (dearer.status_code, dearer.json()["error"]["param"]) == (400, "reasoning.limits.money")
+    (choice,) = bought(money=1e-9).json()["choices"]
+    assert choice["search"]["stop_reason"] == "money"
 
 
 def test_the_conversation_and_the_sampling_reach_the_model(served: Any) -> None:

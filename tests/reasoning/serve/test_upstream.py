@@ -141,3 +141,27 @@ def test_no_more_is_asked_for_than_somebody_reads(
         asyncio.run(work(server))
         asked = [(bool(c.body.get("stream")), "logprobs" in c.body) for c in server.seen]
     assert set(asked) == {(stream, logprobs)}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_behind_joins_the_trace_of_the_client(listening: Any, stream: bool) -> None:
+    trace = f"00-{'ab' * 16}-{'cd' * 8}-01"
+
+    async def work(server: Served) -> None:
+        model = generator(base_url=server.url)
+        async with (
+            listening(model, sampling={"max_tokens": 5}) as url,
+            httpx.AsyncClient() as web,
+        ):
+            server.seen.clear()
+            asked = {"model": "self_consistency", "messages": ASKED, "stream": stream}
+            for given in (trace, f"{trace}x", None):  # the second is none
+                headers = {"traceparent": given} if given else {}
+                reply = await web.post(f"{url}/chat/completions", json=asked, headers=headers)
+                assert reply.status_code == 200, reply.text
+        await model.aclose()
+
+    with serving() as server:
+        asyncio.run(work(server))
+        heard = [call.headers.get("traceparent") for call in server.seen]
+    assert heard == [trace] * 3 + [None] * 6
