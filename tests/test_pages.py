@@ -388,11 +388,16 @@ RULES = [
          added("--limit", "1", "--set", "sampling.max_tokens=40")),
     Rule(r"reasoning --install-completion", "changes what the shell reads when it starts",
          lambda *_: "reasoning --show-completion"),
-    Rule(r"reasoning export .* --to inspect|inspect view", "needs inspect_ai: test_inspect.py",
-         lambda _, line, found: ""),
-    Rule(r"inspect eval|python -m reasoning.lm_eval run", "needs them, and their models and tasks: "
-         "test_inspect.py, test_lm_eval.py", strategy_of),
-    Rule(r"python -m benchmarks.training", "takes hours", lambda *_: ""),
+    *([] if present("inspect_ai") else [
+        Rule(r"reasoning export .* --to inspect", "needs inspect_ai: test_inspect.py", only_read),
+        Rule(r"inspect eval .* --model reasoning/", "needs inspect_ai: test_inspect.py",
+             strategy_of),
+    ]),
+    Rule(r"inspect view", "needs inspect_ai, and does not end: test_inspect.py", lambda *_: ""),
+    Rule(r"inspect eval .* --model openai/|python -m reasoning.lm_eval run", "needs a key, or a "
+         "download: test_inspect.py, test_lm_eval.py", strategy_of),
+    Rule(r"python -m benchmarks\.training\.(\w+) ", "takes hours: the program exists",
+         lambda _, line, found: f"test -f {ROOT}/benchmarks/training/{found[1]}.py"),
 ]  # fmt: skip
 
 
@@ -513,6 +518,16 @@ asked = [{"role": "user", "content": "What is 3 * 17?"}]
 print(OpenAI().chat.completions.create(model="sample", messages=asked).choices[0].message.content)
 """
 """A client that knows nothing of us."""
+TASK = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
+
+@task
+def sums():
+    return Task([Sample("What is 12 * 7 + 5?", target="89")], scorer=includes())
+"""
+"""One of inspect_ai's."""
 
 
 @pytest.fixture(scope="session")
@@ -541,6 +556,7 @@ def taken_for_granted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         opened = gzip.open if name.endswith(".gz") else open
         with opened(root / name, "wt", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(line)}\n" for line in lines)
+    (root / "task.py").write_text(TASK, encoding="utf-8")
     (root / "my_program.py").write_text(PROGRAM, encoding="utf-8")
     return root
 

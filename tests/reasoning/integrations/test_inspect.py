@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +162,37 @@ def test_our_logs_are_read_by_their_library_and_by_ours(small: Path, tmp_path: P
     assert [s["correct"] for row in rows for s in row["samples"]] == [
         correct for _, correct in sorted(stored.items(), key=lambda i: (i[0][1], i[0][0]))
     ]
+
+
+def test_their_viewer_opens_them(small: Path, tmp_path: Path) -> None:
+    files = export(StoredRun.open(small), "inspect", tmp_path / "out")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = str(files[0].parent)
+    command = [sys.executable, "-m", "inspect_ai", "view", "start", "--log-dir", folder]
+    quiet = subprocess.DEVNULL
+    viewer = subprocess.Popen([*command, "--port", str(port)], stdout=quiet, stderr=quiet)
+
+    def seen(path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=30) as reply:
+            return json.loads(reply.read())
+
+    try:
+        for _ in range(300):
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            time.sleep(0.1)
+        listed = {Path(file["name"]).name: file["name"] for file in seen("logs")["files"]}
+        assert set(listed) == {file.name for file in files}
+        for name in listed.values():
+            log = seen(f"logs/{urllib.parse.quote(name, safe='')}")
+            assert log["status"] == "success"
+            assert log["samples"]
+    finally:
+        viewer.terminate()
+        viewer.wait(30)
 
 
 def test_any_id_and_a_problem_without_samples(by_hand: ByHand, tmp_path: Path) -> None:
