@@ -377,7 +377,7 @@ RULES = [
          lambda _, line, found: f"{re.sub(r'[^ ]+/16', '1/2', line).partition(' #')[0]} "
          f"{shlex.join(SMALL)}"),
     Rule(r"reasoning run perturbed_gsm8k ", "an engine and a download: others stand in",
-         added(*SMALL[:2], "--set", "task.task=nano", "--limit", "12")),
+         added(*SMALL[:2], "--set", "task.task=nano", "--limit", "6")),
     Rule(r"reasoning calibrate runs/think_stops ", "two problems say nothing: as the page has it",
          lambda reader, line, found: reader.calibrated(line)),
     Rule(r"reasoning merge ", "the other jobs have to have run",
@@ -403,7 +403,14 @@ RULES = [
 
 # ----------------------------------------------------------------------------------- recipes
 
-PLAIN = {"task": "nano", "generator": "nano", "verifier": "nano_prm", "searcher": "sample"}
+PLAIN: Mapping[str, Any] = {
+    "task": "nano",
+    "generator": "nano",
+    "verifier": "nano_prm",
+    "searcher": "sample",
+    "sampling": {"max_tokens": 64},
+}
+"""What a part of a recipe does not say."""
 DOWNLOADED = ("gsm8k", "math500")
 PROBLEMS = {"name": "nano", "n": 100}  # of which the first is solved
 
