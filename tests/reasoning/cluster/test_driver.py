@@ -184,6 +184,20 @@ def test_what_engines_tell_later_is_told_of_all_workers(
     assert told["served"] == summary["served"]
     assert sum("is not few" in note for note in summary["notes"]) == 2
 
+    async def lost_once(hand: Near, reply: Reply) -> None:
+        if hand.name == "worker 1" and reply.found is not None and reply.found.served:
+            heard.append(reply.found.served["a"])
+        if hand.name == "worker 1" and len(heard) > 1:
+            raise LostError("its machine is gone")
+
+    made.clear()
+    heard: list[int] = []
+    monkeypatch.setattr("reasoning.cluster.worker.LOOK", 0.0)
+    nearby(monkeypatch, lost_once)
+    summary = go(recipe(generator="scripted", strategies=strategies, workers=2), tmp_path / "lost")
+    others = [engine.answered for engine in made[2:]]  # the first is the driver's, the next lost
+    assert summary["served"]["a"] == heard[-2] + sum(others)
+
 
 def test_few_problems_are_shared_out_fairly(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
