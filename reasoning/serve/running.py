@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from reasoning import garbage
 from reasoning.errors import EngineError, RecipeError
 from reasoning.live.site import Site
 from reasoning.serve.app import Service
@@ -118,15 +118,7 @@ async def serve(
             ) from None
 
 
-def settle_memory() -> None:
-    """Spare the collector of garbage what was imported, which it would look through again and
-    again: a tenth of what a short request costs. Searches leave cycles, so it does go on."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
-
-
 def run(offers: Offers, settings: Settings, ready: Callable[[int], None] | None = None) -> None:
-    """`serve`, for those who have no event loop; the process is the server's from now on."""
-    settle_memory()
-    asyncio.run(serve(offers, settings, ready))
+    """`serve`, for those who have no event loop."""
+    with garbage.rarely():
+        asyncio.run(serve(offers, settings, ready))
