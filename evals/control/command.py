@@ -105,7 +105,7 @@ def main(
     if figure is not None:
         least = float(fitting.walk.tokens[:, :, 0].mean())
         costs = sorted({budget, *(whole * s for s in SHARES if whole * s >= 2 * least)})
-        draw(on, [judged_at(cost) for cost in costs], kind, Path(figure))
+        draw(on, [judged_at(cost) for cost in costs], kind, Path(figure), found)
     return policy
 
 
