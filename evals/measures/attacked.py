@@ -61,10 +61,12 @@ def measure(stored: Stored) -> Finding:
         series.setdefault(strategy.family, []).append((seen.tokens, success))
     rates = {s.label: accuracy(a.fell) for s, a in found}
     most, least = (f(rates, key=lambda name: rates[name].value) for f in (max, min))
+    said = [
+        f"from {name} in {rates[name].value:.1%} ({rates[name].low:.1%} to {rates[name].high:.1%})"
+        for name in dict.fromkeys((least, most))
+    ]
     return Finding(
-        f"The attack gets its answer from {least} in {rates[least].value:.1%} of the problems "
-        f"({rates[least].low:.1%} to {rates[least].high:.1%}), from {most} in "
-        f"{rates[most].value:.1%} ({rates[most].low:.1%} to {rates[most].high:.1%}).",
+        f"The attack gets its answer {', '.join(said)} of the problems.",
         (
             "strategy",
             "problems",
