@@ -14,7 +14,7 @@ from reasoning.errors import RecipeError
 from reasoning.runs.names import bind_aggregator
 from reasoning.search import Search
 from reasoning.tree import Node
-from searchers.kernels.policy import PolicyFile, read_candidates, refuse
+from searchers.kernels.policy import Policy, PolicyFile, read_candidates, refuse
 
 AGGREGATOR = "first"
 VOTES = True
@@ -41,11 +41,7 @@ async def adaptive(
     """
     del abreast  # the run sees to that
     if tokens is not None:
-        if not policy.rungs:
-            raise RecipeError("the policy knows one budget only: fit it again, or leave tokens out")
-        allowance = tokens if search.allowance is None else search.allowance
-        policy = policy.at(allowance)
-        search.measure(allowance=allowance)
+        policy = allowed(search, policy, tokens)
     choose, wanted, found = bind_aggregator(policy.chooser), policy.start, list[Candidate]()
     land = None if abstain else search.emit
     sampling = policy.first.sampling if policy.first else {}
@@ -84,6 +80,18 @@ async def adaptive(
         if _open(candidate.node):
             continue
         search.emit(candidate.node, rank=-1.0 if candidate is chosen else 0.0)
+
+
+def allowed(search: Search, policy: Policy, tokens: float) -> Policy:
+    """The policy for what the purse of the run leaves the problem: `tokens` where there is none.
+
+    Raises RecipeError for a policy that knows one budget only.
+    """
+    if not policy.rungs:
+        raise RecipeError("the policy knows one budget only: fit it again, or leave tokens out")
+    allowance = tokens if search.allowance is None else search.allowance
+    search.measure(allowance=allowance)
+    return policy.at(allowance)
 
 
 async def rejected(search: Search, n: int, bar: float) -> list[Node]:
