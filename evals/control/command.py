@@ -80,12 +80,7 @@ def main(
     notes = list(train.notes)
     if judged:
         _refuse(policy, judged)
-        there = _bound(test, judged, where)
-        notes += [*judged.notes, *filter(None, [policy.elsewhere(there.model, there.task)])]
-        if lacking := fitting.known - known:
-            notes.append(
-                f"{judged.name} lacks {', '.join(sorted(lacking))}, which is not read then"
-            )
+        notes += _elsewhere(policy, judged, _bound(test, judged, where), fitting.known - known)
         if most < train.n:
             notes.append(f"{most} samples a problem count, all that {judged.name} has")
     pairs, halves = _unseen(fitting.walk, judging.walk, seed)
@@ -103,9 +98,8 @@ def main(
     show(policy)
     _write(Path(out), policy.model_dump_json(indent=2) + "\n")
     if figure is not None:
-        least = float(fitting.walk.tokens[:, :, 0].mean())
-        costs = sorted({budget, *(whole * s for s in SHARES if whole * s >= 2 * least)})
-        draw(on, [judged_at(cost) for cost in costs], kind, Path(figure), found)
+        several = [judged_at(cost) for cost in _costs(fitting.walk, budget)]
+        draw(on, several, kind, Path(figure), found)
     return policy
 
 
@@ -217,6 +211,20 @@ class Seen:
             )
         bars = BARS if reject else ()
         return cls(walk(recording, list(choosers) or able, bars=bars, **options), known)
+
+
+def _costs(walk: Walk, budget: float) -> list[float]:
+    """The budgets that a figure shows."""
+    least, whole = (float(walk.tokens[:, :, i].mean()) for i in (0, -1))
+    return sorted({budget, *(whole * s for s in SHARES if whole * s >= 2 * least)})
+
+
+def _elsewhere(policy: Policy, judged: Recording, there: Bound, lacking: set[Known]) -> list[str]:
+    """What to keep in mind where a policy is judged on other samples than it was fitted to."""
+    notes = [*judged.notes, *filter(None, [policy.elsewhere(there.model, there.task)])]
+    if lacking:
+        notes.append(f"{judged.name} lacks {', '.join(sorted(lacking))}, which is not read then")
+    return notes
 
 
 def _refuse(policy: Policy, judged: Recording) -> None:
