@@ -288,9 +288,14 @@ def judged(trace: Trace, rng: random.Random) -> list[Piece]:
             known=trace.known[: lines + 1],
         )
         text, right = part.text + "\n\n", part.answer == item.answer
+    return shown(item, text, right, rng)
+
+
+def shown(item: Program, text: str, right: bool, rng: random.Random) -> list[Piece]:
+    """A solution in the prompt of verifier judge, and the verdict on it."""
     mark = marks_for(item.question, text, rng.randrange(2**32))
-    shown = f"[solution {mark}]\n{plain(text)}\n[end of solution {mark}]"
-    asked = task.JUDGE_PROMPT.format(question=item.question, solution=shown)
+    between = f"[solution {mark}]\n{plain(text)}\n[end of solution {mark}]"
+    asked = task.JUDGE_PROMPT.format(question=item.question, solution=between)
     return [(user(asked), 0.0), (verdict(right), VERDICT)]
 
 

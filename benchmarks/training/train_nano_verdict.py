@@ -12,18 +12,19 @@ The layers below predict the next token, and have lost their own by then. So the
 carries the token of each position along, where it is a digit or an operator. Layer five looks one
 position back, at what was expected there, and learns how surprising the token was (`tell`). Layer
 six gathers surprises, and learns whether any step so far is wrong and has not been put right; layer
-seven says so when it is asked (`judge`). The rows are those of `nano_think_traces`, of problems of
-their own.
+seven says so when it is asked (`judge`): first of attempts that the program of `nano_think_traces`
+has written, then of the model's own, drawn at temperature 1 on training problems.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from benchmarks.training.nano_think_traces import (
     closed,
     judged,
     row,
+    shown,
     thought,
     user,
     verdict,
@@ -50,6 +52,10 @@ from benchmarks.training.train_nano_net import LM, Shape, pad
 from benchmarks.training.train_nano_prm import look_back
 from evals.tasks import nano_think as task
 from evals.tasks.nano_think import Program
+from reasoning.generate import Sampling
+from reasoning.problem import Problem
+from reasoning.runs import names
+from reasoning.search import Search
 
 BELOW, LAYERS = 4, 7
 STATE = 128  # features of the model below
@@ -78,27 +84,60 @@ class Row:
     errors: list[int]  # 1, 0, or -1 where no value stands
 
 
-def pieces(item: Program, rng: random.Random, tokenizer: Tokenizer) -> list[Piece]:
-    """A conversation; a weight of 0 is what is there to be read, or to be left as it is."""
+@dataclass(frozen=True, slots=True)
+class Own:
+    """An attempt that the model below has drawn itself."""
+
+    item: Program
+    text: str
+
+    @property
+    def right(self) -> bool:
+        return task.answer_of(self.text) == self.item.answer
+
+
+def written(item: Program, rng: random.Random, tokenizer: Tokenizer) -> list[Piece]:
+    """A conversation on a written attempt; of weight 0 is what is read, or to stay as it is."""
     kind = rng.random()
-    attempt = thought(item, rng, rng.choice((HABITS, HABITS, SLOPPY)))
-    text = closed(attempt)
-    opening = [(user(item.question), 0.0), (text + STOP, 0.0)]
+    trace = thought(item, rng, rng.choice((HABITS, HABITS, SLOPPY)))
+    attempt = Own(item, closed(trace))
     if kind < 0.45:
-        right = task.answer_of(text) == item.answer
-        return [*opening, ("\n" + user(task.JUDGE_TURN), 0.0), (verdict(right), 1.0)]
+        return verdict_on(attempt)
     if kind < 0.75:
-        return judged(attempt, rng)
+        return judged(trace, rng)
     if kind < 0.87:
-        wrong = task.first_error(item, text)
-        critique = "None." if wrong is None else f"{wrong} is wrong."
-        return [*opening, ("\n" + user(task.CRITIQUE_TURN), 0.0), (critique + STOP, 1.0)]
+        return critique_of(attempt)
 
     def cut(text: str, rng: random.Random) -> str:
         offsets = tokenizer.encode(text, add_special_tokens=False).offsets
         return text[: rng.choice(offsets)[1]]
 
     return [(text, 0.0) for text, _ in row(item, rng, cut)]
+
+
+def drawn(attempt: Own, rng: random.Random) -> list[Piece]:
+    """A conversation on an attempt of the model's own."""
+    kind = rng.random()
+    if kind < 0.60:
+        return verdict_on(attempt)
+    if kind < 0.84:
+        return shown(attempt.item, attempt.text, attempt.right, rng)
+    return critique_of(attempt)
+
+
+def verdict_on(attempt: Own) -> list[Piece]:
+    return [*_opening(attempt, task.JUDGE_TURN), (verdict(attempt.right), 1.0)]
+
+
+def critique_of(attempt: Own) -> list[Piece]:
+    wrong = task.first_error(attempt.item, attempt.text)
+    critique = "None." if wrong is None else f"{wrong} is wrong."
+    return [*_opening(attempt, task.CRITIQUE_TURN), (critique + STOP, 1.0)]
+
+
+def _opening(attempt: Own, turn: str) -> list[Piece]:
+    texts = (user(attempt.item.question), attempt.text + STOP, "\n" + user(turn))
+    return [(text, 0.0) for text in texts]
 
 
 def errors(item: Program, text: str) -> Iterator[tuple[int, bool]]:
@@ -119,21 +158,56 @@ def errors(item: Program, text: str) -> Iterator[tuple[int, bool]]:
         yield end - 1, any(wrong.values())
 
 
-def encode(index: int, tokenizer: Tokenizer) -> Row:
-    """Row `index`; the same each time."""
-    item = task.problem("train", index, 77)
-    found = Row([], [], [])
-    for text, weight in pieces(item, random.Random(f"verdict:77:{index}"), tokenizer):
-        encoded = tokenizer.encode(text, add_special_tokens=False)
-        marks = [-1] * len(encoded.ids)
-        for at, wrong in errors(item, text):
-            for i, (start, stop) in enumerate(encoded.offsets):
-                if start <= at < stop:
-                    marks[i] = int(wrong)
-        found.ids.extend(encoded.ids)
-        found.learnt.extend([int(weight)] * len(marks))
-        found.errors.extend(marks)
-    return found
+class Rows:
+    """Rows by number, the same each time; three in four are on the model's own attempts, if any."""
+
+    def __init__(self, tokenizer: Tokenizer, own: Sequence[Own] = ()) -> None:
+        self._tokenizer, self._own = tokenizer, own
+
+    def __call__(self, index: int) -> Row:
+        rng = random.Random(f"verdict:77:{index}")
+        if self._own and rng.random() < 0.75:
+            attempt = rng.choice(self._own)
+            return self._encoded(attempt.item, drawn(attempt, rng))
+        item = task.problem("train", index, 77)
+        return self._encoded(item, written(item, rng, self._tokenizer))
+
+    def _encoded(self, item: Program, pieces: list[Piece]) -> Row:
+        found = Row([], [], [])
+        for text, weight in pieces:
+            encoded = self._tokenizer.encode(text, add_special_tokens=False)
+            marks = [-1] * len(encoded.ids)
+            for at, wrong in errors(item, text):
+                for i, (start, stop) in enumerate(encoded.offsets):
+                    if start <= at < stop:
+                        marks[i] = int(wrong)
+            found.ids.extend(encoded.ids)
+            found.learnt.extend([int(weight > 0)] * len(marks))
+            found.errors.extend(marks)
+        return found
+
+
+def own_attempts(base: Path, problems: int) -> list[Own]:
+    """Two attempts of the model below at each of some training problems, at temperature 1."""
+    generator = names.build("generator", {"name": "nano", "model": "nano_think", "path": str(base)})
+
+    async def draw(item: Program, turn: asyncio.Semaphore) -> list[Own]:
+        async with turn:
+            search = Search(Problem(item.id, item.question), generator, sampling=Sampling(512))
+            nodes = await search.draws(search.root, 2, until="end")
+            return [Own(item, node.text) for node in nodes]
+
+    async def run() -> list[Own]:
+        await generator.astart()
+        try:
+            turn = asyncio.Semaphore(32)
+            items = [task.problem("train", i, 555) for i in range(problems)]
+            found = await asyncio.gather(*(draw(item, turn) for item in items))
+        finally:
+            await generator.aclose()
+        return [attempt for attempts in found for attempt in attempts]
+
+    return asyncio.run(run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +220,11 @@ class Batch:
     real: Tensor
 
 
-def batches(tokenizer: Tokenizer, first: int, steps: int, size: int) -> Iterator[list[Batch]]:
+def batches(rows: Rows, first: int, steps: int, size: int) -> Iterator[list[Batch]]:
     """Of each step the shorter and the longer half of its rows."""
     for step in range(steps):
         numbers = range(first + step * size, first + (step + 1) * size)
-        rows = sorted((encode(i, tokenizer) for i in numbers), key=lambda r: len(r.ids))
+        found = sorted(map(rows, numbers), key=lambda r: len(r.ids))
         yield [
             Batch(
                 pad([r.ids for r in half]),
@@ -158,7 +232,7 @@ def batches(tokenizer: Tokenizer, first: int, steps: int, size: int) -> Iterator
                 pad([r.errors for r in half], -1),
                 pad([[1] * len(r.ids) for r in half]),
             )
-            for half in (rows[: size // 2], rows[size // 2 :])
+            for half in (found[: size // 2], found[size // 2 :])
         ]
 
 
@@ -275,11 +349,19 @@ class Scaled(nn.Module):
         self.register_buffer("units", units[:, None])
 
     def forward(self, weight: Tensor) -> Tensor:
+        """The matrix itself."""
         return self.units * weight
 
+    def right_inverse(self, matrix: Tensor) -> Tensor:
+        """What gives this matrix; a feature without a unit is never written to."""
+        return matrix / self.units.where(self.units > 0, 1.0)
 
-def judge(net: LM, data: Iterator[list[Batch]], steps: int) -> None:
-    """Train the two layers on top: errors so far, and verdicts; all else is to stay."""
+
+def judge(net: LM, data: Iterator[list[Batch]], steps: int, rate: float, hold: float) -> None:
+    """Train the two layers on top: errors so far, and verdicts.
+
+    hold: how strongly all else is held to the model below.
+    """
     net.requires_grad_(False)
     gathering, saying = net.model.layers[BELOW + 1 :]
     for layer, state in ((gathering, 0.0), (saying, 5.0)):
@@ -287,7 +369,7 @@ def judge(net: LM, data: Iterator[list[Batch]], steps: int) -> None:
         units[:STATE] = state
         layer.requires_grad_(True)
         for matrix in (layer.self_attn.o_proj, layer.mlp.down_proj):
-            parametrize.register_parametrization(matrix, "weight", Scaled(units), unsafe=True)
+            parametrize.register_parametrization(matrix, "weight", Scaled(units))
     reading = nn.Linear(WIDE - EXPECTED, 1)
     params = [*gathering.parameters(), *saying.parameters(), *reading.parameters()]
     optimiser = torch.optim.AdamW(params, betas=(0.9, 0.98), weight_decay=0.0)
@@ -296,10 +378,10 @@ def judge(net: LM, data: Iterator[list[Batch]], steps: int) -> None:
         losses = torch.zeros(3)
         for batch in halves:
             parts = judging_losses(net, batch, reading)
-            (parts.sum() / 2).backward()
+            (parts @ torch.tensor([1.0, hold, 1.0]) / 2).backward()
             losses += parts.detach() / 2
         nn.utils.clip_grad_norm_(params, 1.0)
-        _step(optimiser, 2e-3 * _scale(step, steps))
+        _step(optimiser, rate * _scale(step, steps))
         if (step + 1) % 10 == 0:
             said, moved, found = losses.tolist()
             seconds = time.time() - began
@@ -372,16 +454,22 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="what train_nano_think exports")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--tell", type=int, default=300, help="steps of 16 rows")
-    parser.add_argument("--judge", type=int, default=500, help="steps of 32 rows")
+    parser.add_argument("--judge", type=int, default=500, help="steps of 32 rows, written attempts")
+    parser.add_argument("--own", type=int, default=300, help="steps of 32 rows, its own attempts")
+    parser.add_argument("--problems", type=int, default=1400, help="of its own attempts")
     args = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))
     symbols = [tokenizer.token_to_id(symbol) for symbol in SYMBOLS]
     stored = load_file(str(args.base / "model.safetensors"))
     base = {name: tensor.float() for name, tensor in stored.items()}
-    net = widened(base, symbols, encode(10**6, tokenizer).ids)
-    tell(net, batches(tokenizer, 10**6, args.tell, 16), args.tell, torch.tensor(symbols))
-    judge(net, batches(tokenizer, 0, args.judge, 32), args.judge)
+    rows = Rows(tokenizer)
+    net = widened(base, symbols, rows(10**6).ids)
+    tell(net, batches(rows, 10**6, args.tell, 16), args.tell, torch.tensor(symbols))
+    judge(net, batches(rows, 0, args.judge, 32), args.judge, 2e-3, 1.0)
+    save(net, args.base, args.out)
+    rows = Rows(tokenizer, own_attempts(args.base, args.problems))
+    judge(net, batches(rows, 2 * 10**6, args.own, 32), args.own, 1e-3, 10.0)
     save(net, args.base, args.out)
 
 
