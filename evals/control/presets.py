@@ -1,8 +1,8 @@
 """A preset for each problem (DiffAdapt, 2025, arXiv:2510.19669), told by its first samples.
 
 The presets are strategies of one run, which differ in how they sample: temperature, a limit of
-tokens. The first samples are the first preset's, are looked at, and keep their votes; what comes
-then is the preset, and so many samples of it, that pays in the problem's bin.
+tokens, a prompt. The first samples are the first preset's, are looked at, and keep their votes;
+what comes then is the preset, and so many samples of it, that pays in the problem's bin.
 """
 
 from __future__ import annotations
@@ -66,11 +66,23 @@ def presets_of(folder: Path, names: Sequence[str]) -> list[Preset]:
             raise RecipeError(f"{folder} has no strategy {name!r}; there are {', '.join(entries)}")
         params = {**entry["params"], **entry.get("sweep", {})}
         sampling = {
-            key: params.get(key, params.get(f"sampling.{key}"))
+            key: params.get(f"sampling.{key}") if params.get(key) is None else params[key]
             for key in ("temperature", "max_tokens")
         }
-        found.append(Preset(name=name, samples=0, **sampling))
+        prompt = prompt_of(name, params) if entry["searcher"] == "variants" else None
+        found.append(Preset(name=name, samples=0, prompt=prompt, **sampling))
     return found
+
+
+def prompt_of(name: str, params: Mapping[str, Any]) -> str:
+    """The one prompt that a strategy of `variants` deals. Raises RecipeError if there are more."""
+    prompts = params.get("prompts") or ()
+    if len(prompts) != 1 or params.get("preset") or params.get("solicit"):
+        raise RecipeError(
+            f"{name} deals several prompts, and a preset has one: give each a strategy of its own, "
+            "say {searcher: variants, n: 8, prompts: ['{question} Be brief.']}"
+        )
+    return str(prompts[0])
 
 
 def options_of(

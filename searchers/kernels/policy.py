@@ -156,12 +156,16 @@ class Bound(Artefact):
 
 
 class Preset(Artefact):
-    """How samples are drawn, and how many; what is None is as in the recipe."""
+    """How samples are drawn, and how many; what is None is as in the recipe.
+
+    prompt: a template over {question}, in place of the question.
+    """
 
     name: str
     samples: Annotated[int, Field(ge=0)]
     temperature: Annotated[float, Field(ge=0)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+    prompt: str | None = None
 
     @property
     def sampling(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ arXiv:2408.03314)."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -14,7 +14,9 @@ from reasoning.errors import RecipeError
 from reasoning.runs.names import bind_aggregator
 from reasoning.search import Search
 from reasoning.tree import Node
-from searchers.kernels.policy import Policy, PolicyFile, read_candidates, refuse
+from searchers.kernels.policy import Policy, PolicyFile, Preset, read_candidates, refuse
+from searchers.tree.ab_mcts import filled
+from searchers.variants.dealing import put
 
 AGGREGATOR = "first"
 VOTES = True
@@ -44,13 +46,13 @@ async def adaptive(
         policy = allowed(search, policy, tokens)
     choose, wanted, found = bind_aggregator(policy.chooser), policy.start, list[Candidate]()
     land = None if abstain else search.emit
-    sampling = policy.first.sampling if policy.first else {}
+    manner = drawn_by(search, policy.first)
     while wanted > len(found):
         size = wanted - len(found)
         if policy.reject:
             nodes = await rejected(search, size, policy.reject)
         else:
-            nodes = await search.draws(search.root, size, until="end", land=land, **sampling)
+            nodes = await search.draws(search.root, size, until="end", land=land, **manner)
         if "score" in policy.needs:
             await search.score(*nodes)
         drawn = [*(c.node for c in found if c.node), *nodes]
@@ -66,7 +68,7 @@ async def adaptive(
         wanted = int(policy.more(len(found), seen)[0])
         if policy.route and len(found) == policy.start:
             preset = policy.presets[int(policy.route.choose(seen)[0])]
-            wanted, sampling = len(found) + preset.samples, preset.sampling
+            wanted, manner = len(found) + preset.samples, drawn_by(search, preset)
     if not found:
         return
     if policy.sure is not None:
@@ -92,6 +94,14 @@ def allowed(search: Search, policy: Policy, tokens: float) -> Policy:
     allowance = tokens if search.allowance is None else search.allowance
     search.measure(allowance=allowance)
     return policy.at(allowance)
+
+
+def drawn_by(search: Search, preset: Preset | None) -> dict[str, Any]:
+    """What a preset sets of a draw."""
+    if preset is None or preset.prompt is None:
+        return preset.sampling if preset else {}
+    text = filled(preset.prompt, {"question": search.problem.prompt})
+    return {**preset.sampling, "turn": put(search, text)}
 
 
 async def rejected(search: Search, n: int, bar: float) -> list[Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -332,7 +333,7 @@ def test_samples_without_tokens_count_as_one(
 # ---------------------------------------------------------------------------------- presets
 
 
-def preset_run(folder: Path, problems: int = 24) -> Path:
+def preset_run(folder: Path, problems: int = 24, prompts: Sequence[str] = ()) -> Path:
     """Hard problems (odd ones) are right with `hot` samples only, which cost three times as much;
     their cold samples disagree."""
     store, names = Store(folder), {"cold": 0.4, "hot": 1.0}
@@ -358,6 +359,8 @@ def preset_run(folder: Path, problems: int = 24) -> Path:
         {"name": name, "searcher": "self_consistency", "independent": True, "params": {"n": 6},
          "sweep": {"sampling.temperature": t}} for name, t in names.items()
     ]  # fmt: skip
+    if prompts:  # hot is asked in other words, too
+        entries[1] |= {"searcher": "variants", "params": {"n": 6, "prompts": [*prompts]}}
     store.write_json("summary.json", {"strategies": entries})
     return folder
 
@@ -382,6 +385,16 @@ def test_a_preset_for_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for wrong in (["--preset", "cold"], ["--preset", "cold", "--preset", "warm"], []):
         refused = CliRunner().invoke(app, [*call, *wrong])
         assert isinstance(refused.exception, RecipeError)
+
+
+def test_a_preset_may_have_a_prompt(tmp_path: Path) -> None:
+    folder = preset_run(tmp_path / "p", prompts=["{question} Briefly."])
+    found = options_of(folder, ["cold", "hot"], "majority", orders=1, seed=0)
+    asked = {(o.name, o.prompt, o.temperature) for o in found.options}
+    assert asked == {("cold", None, 0.4), ("hot", "{question} Briefly.", 1.0)}
+    folder = preset_run(tmp_path / "q", prompts=["{question} Briefly.", "{question}"])
+    with pytest.raises(RecipeError, match="a preset has one"):
+        options_of(folder, ["cold", "hot"], "majority", orders=1, seed=0)
 
 
 def test_options_count_the_first_samples_too(tmp_path: Path) -> None:

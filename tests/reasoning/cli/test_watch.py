@@ -53,17 +53,20 @@ def test_it_shows_a_run_until_it_is_told_to_end(tmp_path: Path, number: signal.S
     with subprocess.Popen(
         [*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout
-        address = process.stdout.readline().split()[0]
-        with urllib.request.urlopen(address, timeout=60) as page:
-            assert b"<title>reasoning</title>" in page.read()
-        with urllib.request.urlopen(f"{address}events", timeout=60) as events:
-            told = json.loads(events.readline().removeprefix(b"data: "))
-            assert told["run"]["title"] == "mine"
-            process.send_signal(number)  # while it is listened to
-            assert process.wait(60) == 0
-        assert process.stderr
-        assert process.stderr.read() == ""
+        try:
+            assert process.stdout
+            address = process.stdout.readline().split()[0]
+            with urllib.request.urlopen(address, timeout=60) as page:
+                assert b"<title>reasoning</title>" in page.read()
+            with urllib.request.urlopen(f"{address}events", timeout=60) as events:
+                told = json.loads(events.readline().removeprefix(b"data: "))
+                assert told["run"]["title"] == "mine"
+                process.send_signal(number)  # while it is listened to
+                assert process.wait(60) == 0
+            assert process.stderr
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()  # a shell's background jobs ignore SIGINT, and so do their children
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

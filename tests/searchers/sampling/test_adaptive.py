@@ -256,23 +256,27 @@ def test_samples_are_given_up_live_and_replayed(bar: float) -> None:
 
 @pytest.mark.parametrize(("said", "hot"), [("aabb", 0), ("abbb", 2)])
 def test_a_route_picks_how_the_rest_is_drawn(said: str, hot: int) -> None:
-    """Two samples that agree are enough; else two more, at another temperature."""
+    """Two samples that agree are enough; else two more, hotter and by another prompt."""
     cold, warm = (
-        Preset(name=n, samples=k, temperature=t, max_tokens=m)
-        for n, k, t, m in (("cold", 0, 0.4, None), ("hot", 2, 1.2, 99))
+        Preset(name=n, samples=k, temperature=t, max_tokens=m, prompt=p)
+        for n, k, t, m, p in (
+            ("cold", 0, 0.4, None, None),
+            ("hot", 2, 1.2, 99, "{question} Step by step."),
+        )
     )
     route = Route(signal="agreement", edges=(1.0,), options=(1, 0))
     found = policy(start=2, first=cold, presets=(cold, warm), route=route)
-    seen: list[tuple[float, int]] = []
+    seen: list[tuple[float, int, str]] = []
 
     class Watched(Scripted):
         async def generate(self, prompt: Prompt, params: Any, **more: Any) -> Sample:
-            seen.append((params.temperature, params.max_tokens))
+            asked = prompt.messages[-1].content
+            seen.append((params.temperature, params.max_tokens, asked))
             return await super().generate(prompt, params, **more)
 
     search = Search(Problem("p", "q"), Watched(script(said)))
     asyncio.run(adaptive(search, policy=found))
-    assert seen == [(0.4, 1024)] * 2 + [(1.2, 99)] * hot
+    assert seen == [(0.4, 1024, "q")] * 2 + [(1.2, 99, "q Step by step.")] * hot
     assert len(search.candidates) == 2 + hot
     with pytest.raises(ValidationError, match="preset that there is not"):
         policy(start=2, first=cold, presets=(cold,), route=route)
