@@ -23,8 +23,8 @@ test: $(DEV)  ## set up, then run the tests
 
 engines: $(ENGINES)/.ready  ## vLLM, llama.cpp, transformers for CPUs, in an environment of their own (3.6 GB)
 
-test-engines: engines  ## then the tests that need real engines
-	$(ENGINES)/bin/python -m pytest -q tests/engines
+test-engines: engines  ## then the tests that need real engines; LEAVE=--ignore=FILE leaves some out
+	$(ENGINES)/bin/python -m pytest -q -n 2 --dist loadfile $(LEAVE) tests/engines
 
 lint: $(DEV)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -76,13 +76,13 @@ def presets_of(folder: Path, names: Sequence[str]) -> list[Preset]:
 
 def prompt_of(name: str, params: Mapping[str, Any]) -> str:
     """The one prompt that a strategy of `variants` deals. Raises RecipeError if there are more."""
-    prompts = params.get("prompts") or ()
+    prompts: Sequence[str] = params.get("prompts") or ()
     if len(prompts) != 1 or params.get("preset") or params.get("solicit"):
         raise RecipeError(
             f"{name} deals several prompts, and a preset has one: give each a strategy of its own, "
             "say {searcher: variants, n: 8, prompts: ['{question} Be brief.']}"
         )
-    return str(prompts[0])
+    return prompts[0]
 
 
 def options_of(
