@@ -112,6 +112,8 @@ def with_small_models(name: str, in_process: dict[str, Any]) -> Recipe:
         if isinstance(getattr(found, part), dict):
             small = {**in_process, "model": model}
             sets += [f"{part}.{key}={json.dumps(value)}" for key, value in small.items()]
+    if found.verifier == "python":
+        sets.append("verifier=nano_prm")  # nano's problems have no tests
     if "thinking_tokens" in found.generator:
         sets.append("generator.thinking_tokens=20")
     if "max_tokens" in found.step:
@@ -126,8 +128,9 @@ def test_shipped_recipes_can_run(in_process: dict[str, Any], name: str) -> None:
     assert len(todo.problems) == 3
 
 
-TWINS = {"math500", "aime25"}
-"""Recipes that differ from another one in the task alone, which is replaced here, or a limit."""
+TWINS = {"math500", "aime25", "math500_rm"}
+"""Recipes that differ from another one in the task alone, which is replaced here, or a limit; and
+math500_rm, whose kind of reward model is that of test_vllm_verifiers.test_outcome_reward_models."""
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - TWINS))
