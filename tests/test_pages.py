@@ -387,7 +387,7 @@ RULES = [
     Rule(r"reasoning run (quickstart|nano_tree|think_stops|programs|across)\b", "takes minutes",
          added("--limit", "1", "--set", "sampling.max_tokens=40")),
     Rule(r"reasoning --install-completion", "changes what the shell reads when it starts",
-         lambda *_: "command reasoning --show-completion"),  # by the shell that it asks for
+         lambda *_: "command reasoning --show-completion && :"),  # &&: bash stays above it
     *([] if present("inspect_ai") else [
         Rule(r"reasoning export .* --to inspect", "needs inspect_ai: test_inspect.py", only_read),
         Rule(r"inspect eval .* --model reasoning/", "needs inspect_ai: test_inspect.py",
