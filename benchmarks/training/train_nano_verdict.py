@@ -2,31 +2,34 @@
 
 ::
 
-    python -m benchmarks.training.train_nano_verdict --base FOLDER --out FOLDER
+    python -m benchmarks.training.train_nano_verdict --work FOLDER  # from the committed checkpoint
+    python -m benchmarks.training.train_nano_verdict --base CHECKPOINT --work FOLDER --out NEW
 
-FOLDER holds a checkpoint as `train_nano_think` exports it. Its layers stay as they are, number for
-number, in a wider residual stream; three layers come on top, and what they may add to anything but
-verdicts and critiques is held down (Kullback-Leibler divergence from the model below).
+The four layers that think stay as they are, number for number, in a wider residual stream; three
+layers come on top, and what they may add to anything but verdicts and critiques is held down
+(Kullback-Leibler divergence from the model below). Whatever the checkpoint has on top already is
+left out.
 
 The layers below predict the next token, and have lost their own by then. So the wider stream
 carries the token of each position along, where it is a digit or an operator. Layer five looks one
 position back, at what was expected there, and learns how surprising the token was (`tell`). Layer
 six gathers surprises, and learns whether any step so far is wrong and has not been put right; layer
 seven says so when it is asked (`judge`): first of attempts that the program of `nano_think_traces`
-has written, then of the model's own, drawn at temperature 1 on training problems.
+has written, then of the model's own, drawn at temperature 1 on training problems (`own`).
+
+A run that is cut short goes on from its last checkpoint in --work, to the same weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import hashlib
 import json
-import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -35,27 +38,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrize
 
-from benchmarks.training.nano_think_traces import (
-    HABITS,
-    SLOPPY,
-    STOP,
-    Piece,
-    closed,
-    judged,
-    row,
-    shown,
-    thought,
-    user,
-    verdict,
-)
-from benchmarks.training.train_nano_net import LM, Shape, pad
+from benchmarks.training.nano_verdict_rows import Batch, Rows, batches, own_attempts
+from benchmarks.training.train_nano_net import LM, Shape
 from benchmarks.training.train_nano_prm import look_back
-from evals.tasks import nano_think as task
-from evals.tasks.nano_think import Program
-from reasoning.generate import Sampling
-from reasoning.problem import Problem
-from reasoning.runs import names
-from reasoning.search import Search
 
 BELOW, LAYERS = 4, 7
 STATE = 128  # features of the model below
@@ -67,181 +52,30 @@ SYMBOLS = "0123456789+-*"
 MARK = 0.01  # of the code in the stream, beside embeddings of 0.13
 UNIT = 0.1  # of everything else that is added beside the state of the model below
 HEAD = 32  # features of an attention head
+INNER = 320  # units of a layer
 FIT = (STATE / WIDE) ** 0.5  # a norm over WIDE features of which STATE are not about zero
 KEPT = 0.25  # of the positions at which the model is held to the one below
-FOLDER = Path("reasoning/backends/nano/weights/think")
-
-
-# --- rows --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Tokens; which of them are to be learnt; and at each value whether an error stands so far."""
-
-    ids: list[int]
-    learnt: list[int]
-    errors: list[int]  # 1, 0, or -1 where no value stands
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """An attempt that the model below has drawn itself."""
-
-    item: Program
-    text: str
-
-    @property
-    def right(self) -> bool:
-        return task.answer_of(self.text) == self.item.answer
-
-
-def written(item: Program, rng: random.Random, tokenizer: Tokenizer) -> list[Piece]:
-    """A conversation on a written attempt; of weight 0 is what is read, or to stay as it is."""
-    kind = rng.random()
-    trace = thought(item, rng, rng.choice((HABITS, HABITS, SLOPPY)))
-    attempt = Own(item, closed(trace))
-    if kind < 0.45:
-        return verdict_on(attempt)
-    if kind < 0.75:
-        return judged(trace, rng)
-    if kind < 0.87:
-        return critique_of(attempt)
-
-    def cut(text: str, rng: random.Random) -> str:
-        offsets = tokenizer.encode(text, add_special_tokens=False).offsets
-        return text[: rng.choice(offsets)[1]]
-
-    return [(text, 0.0) for text, _ in row(item, rng, cut)]
-
-
-def drawn(attempt: Own, rng: random.Random) -> list[Piece]:
-    """A conversation on an attempt of the model's own."""
-    kind = rng.random()
-    if kind < 0.60:
-        return verdict_on(attempt)
-    if kind < 0.84:
-        return shown(attempt.item, attempt.text, attempt.right, rng)
-    return critique_of(attempt)
-
-
-def verdict_on(attempt: Own) -> list[Piece]:
-    return [*_opening(attempt, task.JUDGE_TURN), (verdict(attempt.right), 1.0)]
-
-
-def critique_of(attempt: Own) -> list[Piece]:
-    wrong = task.first_error(attempt.item, attempt.text)
-    critique = "None." if wrong is None else f"{wrong} is wrong."
-    return [*_opening(attempt, task.CRITIQUE_TURN), (critique + STOP, 1.0)]
-
-
-def _opening(attempt: Own, turn: str) -> list[Piece]:
-    texts = (user(attempt.item.question), attempt.text + STOP, "\n" + user(turn))
-    return [(text, 0.0) for text in texts]
-
-
-def errors(item: Program, text: str) -> Iterator[tuple[int, bool]]:
-    """Of each step's value, its last character and whether a step so far is wrong by itself.
-
-    Of each variable the step written last counts, and is held against the values written before.
-    """
-    lines = {line.name: line for line in item.lines}
-    values, wrong = {"a": item.first}, dict[str, bool]()
-    for end, step in task.steps_in(text):
-        line = lines.get(step.name)
-        if line is None or not {line.left, line.right} <= values.keys() | set("0123456789"):
-            continue
-        left, right = task.operands(line, values)
-        told = (step.left, step.op, step.right, step.value)
-        wrong[step.name] = told != (left, line.op, right, task.apply(line.op, left, right))
-        values[step.name] = step.value
-        yield end - 1, any(wrong.values())
-
-
-class Rows:
-    """Rows by number, the same each time; three in four are on the model's own attempts, if any."""
-
-    def __init__(self, tokenizer: Tokenizer, own: Sequence[Own] = ()) -> None:
-        self._tokenizer, self._own = tokenizer, own
-
-    def __call__(self, index: int) -> Row:
-        rng = random.Random(f"verdict:77:{index}")
-        if self._own and rng.random() < 0.75:
-            attempt = rng.choice(self._own)
-            return self._encoded(attempt.item, drawn(attempt, rng))
-        item = task.problem("train", index, 77)
-        return self._encoded(item, written(item, rng, self._tokenizer))
-
-    def _encoded(self, item: Program, pieces: list[Piece]) -> Row:
-        found = Row([], [], [])
-        for text, weight in pieces:
-            encoded = self._tokenizer.encode(text, add_special_tokens=False)
-            marks = [-1] * len(encoded.ids)
-            for at, wrong in errors(item, text):
-                for i, (start, stop) in enumerate(encoded.offsets):
-                    if start <= at < stop:
-                        marks[i] = int(wrong)
-            found.ids.extend(encoded.ids)
-            found.learnt.extend([int(weight > 0)] * len(marks))
-            found.errors.extend(marks)
-        return found
-
-
-def own_attempts(base: Path, problems: int) -> list[Own]:
-    """Two attempts of the model below at each of some training problems, at temperature 1."""
-    generator = names.build("generator", {"name": "nano", "model": "nano_think", "path": str(base)})
-
-    async def draw(item: Program, turn: asyncio.Semaphore) -> list[Own]:
-        async with turn:
-            search = Search(Problem(item.id, item.question), generator, sampling=Sampling(512))
-            nodes = await search.draws(search.root, 2, until="end")
-            return [Own(item, node.text) for node in nodes]
-
-    async def run() -> list[Own]:
-        await generator.astart()
-        try:
-            turn = asyncio.Semaphore(32)
-            items = [task.problem("train", i, 555) for i in range(problems)]
-            found = await asyncio.gather(*(draw(item, turn) for item in items))
-        finally:
-            await generator.aclose()
-        return [attempt for attempts in found for attempt in attempts]
-
-    return asyncio.run(run())
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows side by side, all [rows, length]."""
-
-    ids: Tensor
-    learnt: Tensor
-    errors: Tensor
-    real: Tensor
-
-
-def batches(rows: Rows, first: int, steps: int, size: int) -> Iterator[list[Batch]]:
-    """Of each step the shorter and the longer half of its rows."""
-    for step in range(steps):
-        numbers = range(first + step * size, first + (step + 1) * size)
-        found = sorted(map(rows, numbers), key=lambda r: len(r.ids))
-        yield [
-            Batch(
-                pad([r.ids for r in half]),
-                pad([r.learnt for r in half]),
-                pad([r.errors for r in half], -1),
-                pad([[1] * len(r.ids) for r in half]),
-            )
-            for half in (found[: size // 2], found[size // 2 :])
-        ]
+SHIPPED = Path("reasoning/backends/nano/weights/think")
 
 
 # --- network -----------------------------------------------------------------------
 
 
-def shape(vocab: int, layers: int = LAYERS) -> Shape:
+def shape(vocab: int, hidden: int = WIDE, layers: int = LAYERS) -> Shape:
     """The sizes of the whole model."""
-    return Shape(vocab, hidden=WIDE, layers=layers, heads=WIDE // HEAD, inner=320)
+    return Shape(vocab, hidden=hidden, layers=layers, heads=hidden // HEAD, inner=INNER)
+
+
+def thinking(folder: Path) -> dict[str, Tensor]:
+    """The layers that think, of a checkpoint that may have those on top already."""
+    stored = load_file(str(folder / "model.safetensors"))
+    vocab, hidden = stored["model.embed_tokens.weight"].shape
+    found = {}
+    for name, part in LM(shape(vocab, STATE, BELOW)).state_dict().items():
+        if name in stored:
+            cut = stored[name].float()[tuple(map(slice, part.shape))]
+            found[name] = cut / FIT if hidden == WIDE and "norm" in name else cut
+    return found
 
 
 @torch.no_grad()
@@ -289,7 +123,7 @@ def compare(layer: nn.Module, symbols: Tensor) -> None:
     v[:HEAD] = 0
     v[:n, :STATE] = symbols / 5
     mlp.gate_proj.weight[: 2 * n] = mlp.up_proj.weight[: 2 * n] = 0
-    mlp.down_proj.weight[FOUND:] = torch.randn(WIDE - FOUND, 320) * UNIT * 0.05
+    mlp.down_proj.weight[FOUND:] = torch.randn(WIDE - FOUND, INNER) * UNIT * 0.05
     mlp.down_proj.weight[:, : 2 * n] = 0
     for i in range(n):
         attention.o_proj.weight[EXPECTED + i, i] = UNIT
@@ -318,12 +152,59 @@ def below(net: LM, ids: Tensor) -> Tensor:
 # --- training ----------------------------------------------------------------------
 
 
-def tell(net: LM, data: Iterator[list[Batch]], steps: int, symbols: Tensor) -> None:
+class Stage:
+    """Steps that can be cut short: a file holds all that the next of them needs."""
+
+    def __init__(self, file: Path, steps: int, every: int) -> None:
+        self.file, self.steps, self._every, self._began = file, steps, every, time.time()
+
+    def over(
+        self, rows: Rows, first: int, size: int, rate: float, **parts: Any
+    ) -> Iterator[list[Batch]]:
+        """The batches that are left; after each, one of `parts`, the optimiser, makes a step."""
+        done, optimiser = 0, parts["optimiser"]
+        if self.file.exists():
+            state = torch.load(self.file)
+            done = state["done"]
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            torch.set_rng_state(state["random"])
+        left = batches(rows, first + done * size, self.steps - done, size)
+        for step, halves in enumerate(left, done):
+            yield halves
+            for group in optimiser.param_groups:
+                group["lr"] = rate * _scale(step, self.steps)
+            optimiser.step()
+            optimiser.zero_grad()
+            if (step + 1) % self._every == 0 or step + 1 == self.steps:
+                self._save(step + 1, parts)
+
+    def _save(self, done: int, parts: dict[str, Any]) -> None:
+        """Write the file; a run killed meanwhile leaves the one before."""
+        state = {name: part.state_dict() for name, part in parts.items()}
+        state |= {"done": done, "random": torch.get_rng_state()}
+        unfinished = self.file.with_suffix(".tmp")
+        torch.save(state, unfinished)
+        unfinished.replace(self.file)
+        seconds = time.time() - self._began
+        print(f"{self.file.stem} {done} of {self.steps}, {seconds:.0f} s", flush=True)
+
+
+def _scale(step: int, steps: int) -> float:
+    """Of a learning rate: up for 30 steps, down over the second half."""
+    return min(1.0, (step + 1) / 30, max(0.03, (steps - step) / (0.5 * steps)))
+
+
+def _adam(params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(params, betas=(0.9, 0.98), weight_decay=0.0)
+
+
+def tell(net: LM, stage: Stage, rows: Rows, symbols: Tensor) -> None:
     """Train the comparing layer: the log-probability of a symbol, down to -6."""
     comparing, reading = net.model.layers[BELOW], nn.Linear(WIDE - FOUND, 1)
-    params = [*comparing.mlp.parameters(), *reading.parameters()]
-    optimiser = torch.optim.AdamW(params, betas=(0.9, 0.98), weight_decay=0.0)
-    for step, halves in enumerate(data):
+    optimiser = _adam([*comparing.mlp.parameters(), *reading.parameters()])
+    parts = {"net": net, "reading": reading, "optimiser": optimiser}
+    for halves in stage.over(rows, 10**6, 16, 3e-3, **parts):
         total = 0.0
         for batch in halves:
             x, ids = below(net, batch.ids), batch.ids[:, 1:]
@@ -336,9 +217,7 @@ def tell(net: LM, data: Iterator[list[Batch]], steps: int, symbols: Tensor) -> N
             loss.backward()
             total += loss.item()
         comparing.mlp.down_proj.weight.grad[:FOUND] = 0
-        _step(optimiser, 3e-3 * _scale(step, steps))
-        if (step + 1) % 20 == 0:
-            print(f"tell {step + 1} error {total:.4f}", flush=True)
+        print(f"error {total:.4f}", flush=True)
 
 
 class Scaled(nn.Module):
@@ -357,7 +236,7 @@ class Scaled(nn.Module):
         return matrix / self.units.where(self.units > 0, 1.0)
 
 
-def judge(net: LM, data: Iterator[list[Batch]], steps: int, rate: float, hold: float) -> None:
+def judge(net: LM, stage: Stage, rows: Rows, first: int, rate: float, hold: float) -> None:
     """Train the two layers on top: errors so far, and verdicts.
 
     hold: how strongly all else is held to the model below.
@@ -372,20 +251,16 @@ def judge(net: LM, data: Iterator[list[Batch]], steps: int, rate: float, hold: f
             parametrize.register_parametrization(matrix, "weight", Scaled(units))
     reading = nn.Linear(WIDE - EXPECTED, 1)
     params = [*gathering.parameters(), *saying.parameters(), *reading.parameters()]
-    optimiser = torch.optim.AdamW(params, betas=(0.9, 0.98), weight_decay=0.0)
-    began = time.time()
-    for step, halves in enumerate(data):
+    parts = {"net": net, "reading": reading, "optimiser": _adam(params)}
+    for halves in stage.over(rows, first, 32, rate, **parts):
         losses = torch.zeros(3)
         for batch in halves:
-            parts = judging_losses(net, batch, reading)
-            (parts @ torch.tensor([1.0, hold, 1.0]) / 2).backward()
-            losses += parts.detach() / 2
+            each = judging_losses(net, batch, reading)
+            (each @ torch.tensor([1.0, hold, 1.0]) / 2).backward()
+            losses += each.detach() / 2
         nn.utils.clip_grad_norm_(params, 1.0)
-        _step(optimiser, rate * _scale(step, steps))
-        if (step + 1) % 10 == 0:
-            said, moved, found = losses.tolist()
-            seconds = time.time() - began
-            print(f"judge {step + 1} {said:.3f} kl {moved:.5f} errors {found:.3f} s {seconds:.0f}")
+        said, moved, found = losses.tolist()
+        print(f"verdicts {said:.3f} kl {moved:.5f} errors {found:.3f}", flush=True)
     for layer in (gathering, saying):
         for matrix in (layer.self_attn.o_proj, layer.mlp.down_proj):
             parametrize.remove_parametrizations(matrix, "weight")
@@ -413,18 +288,6 @@ def judging_losses(net: LM, batch: Batch, reading: nn.Module) -> Tensor:
     )
 
 
-def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.step()
-    optimiser.zero_grad()
-
-
-def _scale(step: int, steps: int) -> float:
-    """Of a learning rate: up for 30 steps, down over the second half."""
-    return min(1.0, (step + 1) / 30, max(0.03, (steps - step) / (0.5 * steps)))
-
-
 # --- files -------------------------------------------------------------------------
 
 
@@ -448,29 +311,43 @@ def save(net: LM, base: Path, folder: Path) -> None:
     (folder / "model.safetensors").chmod(0o644)
 
 
+def begun(work: Path, given: dict[str, Any]) -> None:
+    """Open the folder of checkpoints. Raises SystemExit if a run of other arguments is in it."""
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / "arguments.json"
+    if file.exists() and (before := json.loads(file.read_text())) != given:
+        raise SystemExit(f"{work} holds a run of {before}, not of {given}: name another folder")
+    file.write_text(json.dumps(given))
+
+
 def main() -> None:
     """Widen, train and save."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--base", type=Path, required=True, help="what train_nano_think exports")
-    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--work", type=Path, required=True, help="where checkpoints of training go")
+    parser.add_argument("--base", type=Path, default=SHIPPED, help="what train_nano_think exports")
+    parser.add_argument("--out", type=Path, help="where the model goes (default: --work)")
     parser.add_argument("--tell", type=int, default=300, help="steps of 16 rows")
     parser.add_argument("--judge", type=int, default=500, help="steps of 32 rows, written attempts")
     parser.add_argument("--own", type=int, default=300, help="steps of 32 rows, its own attempts")
     parser.add_argument("--problems", type=int, default=1400, help="of its own attempts")
+    parser.add_argument("--every", type=int, default=20, help="steps from checkpoint to checkpoint")
     args = parser.parse_args()
+    weights = hashlib.sha256((args.base / "model.safetensors").read_bytes()).hexdigest()
+    steps = {name: getattr(args, name) for name in ("tell", "judge", "own")}
+    begun(args.work, {"base": weights, **steps, "problems": args.problems})
+    told, judged, owned = (
+        Stage(args.work / f"{name}.pt", n, args.every) for name, n in steps.items()
+    )
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))
     symbols = [tokenizer.token_to_id(symbol) for symbol in SYMBOLS]
-    stored = load_file(str(args.base / "model.safetensors"))
-    base = {name: tensor.float() for name, tensor in stored.items()}
     rows = Rows(tokenizer)
-    net = widened(base, symbols, rows(10**6).ids)
-    tell(net, batches(rows, 10**6, args.tell, 16), args.tell, torch.tensor(symbols))
-    judge(net, batches(rows, 0, args.judge, 32), args.judge, 2e-3, 1.0)
-    save(net, args.base, args.out)
-    rows = Rows(tokenizer, own_attempts(args.base, args.problems))
-    judge(net, batches(rows, 2 * 10**6, args.own, 32), args.own, 1e-3, 10.0)
-    save(net, args.base, args.out)
+    net = widened(thinking(args.base), symbols, rows(10**6).ids)
+    tell(net, told, rows, torch.tensor(symbols))
+    judge(net, judged, rows, 0, 2e-3, 1.0)
+    rows = Rows(tokenizer, own_attempts(args.base, args.problems, args.work / "own.json"))
+    judge(net, owned, rows, 2 * 10**6, 1e-3, 10.0)
+    save(net, args.base, args.out or args.work / "model")
 
 
 if __name__ == "__main__":
