@@ -10,6 +10,7 @@ import numpy as np
 
 from reasoning.tree import Node
 from searchers.kernels.allocate import Bools, Floats, Ints
+from searchers.kernels.resample import log_softmax
 
 
 @dataclass(slots=True, eq=False)
@@ -60,3 +61,13 @@ def set_carries(leaves: Sequence[Leaf], logs: Floats) -> None:
     """Leave the leaves with these log-weights [P] for later rounds."""
     for leaf, log in zip(leaves, logs, strict=True):
         leaf.carry = float(log)
+
+
+def shares(leaves: Sequence[Leaf], logs: Floats) -> Floats:
+    """What the leaves have of all the weight [P], by the log-weights of their particles [P]."""
+    return np.exp(log_softmax(logs, slots(leaves))) * slots(leaves)
+
+
+def drawn_path(leaves: Sequence[Leaf], logs: Floats, rng: np.random.Generator) -> list[Node]:
+    """The path to one of the leaves, drawn by the log-weights of their particles [P]."""
+    return leaves[rng.choice(len(leaves), p=shares(leaves, logs))].node.lineage()

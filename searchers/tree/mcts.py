@@ -78,9 +78,8 @@ async def mcts(
             leaves = select(root, bound, n, virtual_loss)
             grown = await grow(search, map(wish, leaves), judge=search.score, land=land)
             for leaf, nodes in zip(leaves, map(distinct, grown), strict=True):
-                shares = priors(nodes, prior)
-                if leaf is root:
-                    shares = noisy(shares, root_noise, search.rng("root noise"))
+                noise = root_noise if leaf is root else 0.0
+                shares = noisy(priors(nodes, prior), noise, search.rng("root noise"))
                 leaf.lose(-virtual_loss)
                 leaf.grow(nodes, map(worth, nodes), shares.tolist())
                 leaf.closed = not nodes

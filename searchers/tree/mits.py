@@ -51,7 +51,7 @@ async def mits(
     Of the `top` solutions by PMI that one wins whose PMI times the share of its answer is highest:
     a maximum, no vote. Where a PMI is negative all are shifted first, so that agreement helps.
     """
-    pmi: dict[Node, float] = {search.root: 0.0}
+    pmi: dict[Node | None, float] = {search.root: 0.0}
     surprisal: dict[Node, float] = {}
     solutions: dict[Node, Answer | None] = {}
     width = partial(branches, base=children, spread=spread, gain=gain, warm_up=warm_up)
@@ -61,20 +61,18 @@ async def mits(
 
     async def weigh(node: Node) -> None:
         asked, unasked = logprobs(search, node), await search.likelihood(node, question=False)
-        assert node.parent is not None
         if unasked is not None:
             pmi[node] = pmi.get(node.parent, -inf) + float(asked.sum() - unasked.sum())
 
     def land(node: Node) -> None:
         surprisal[node] = max(0.0, -mean_logprob(search, node))
-        if not node.finished:
-            return
-        solutions[node] = search.answer(node)
-        order = sorted(solutions, key=lambda node: node.path)
-        answers = [answer and answer.key for answer in map(solutions.__getitem__, order)]
-        stars = elect([value(node) for node in order], answers, top)
-        for rank, i in enumerate(sorted(range(len(order)), key=lambda i: -stars[i])):
-            search.emit(order[i], rank=rank)
+        if node.finished:
+            solutions[node] = search.answer(node)
+            order = sorted(solutions, key=lambda node: node.path)
+            answers = [answer and answer.key for answer in map(solutions.__getitem__, order)]
+            stars = elect([value(node) for node in order], answers, top)
+            for rank, i in enumerate(sorted(range(len(order)), key=lambda i: -stars[i])):
+                search.emit(order[i], rank=rank)
 
     with at_least_partial(search, value):
         frontier = [search.root]

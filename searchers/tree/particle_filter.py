@@ -87,11 +87,10 @@ async def particle_filter(
         playing = is_open(leaves) | (finished == "compete")
         copies = np.where(playing, slots(leaves), 0)
         places = n - int(slots(leaves)[~playing].sum())
-        target = log_weights(leaves)
-        temperature = temper(softmax(np.repeat(target, copies)), step / max_steps)
+        logs, rng = log_weights(leaves), search.rng("particle_filter", step)
+        temperature = temper(softmax(np.repeat(logs, copies)), step / max_steps)
         guide = np.log(np.clip(ahead(leaves), clip, 1.0)) if lookahead else np.zeros(len(leaves))
-        drawn_by = target / temperature + guide
-        rng = search.rng("particle_filter", step)
+        drawn_by = logs / temperature + guide
         counts = shared_counts(resampling, drawn_by, copies, places, rng)
         drawn = np.log(places) + log_softmax(drawn_by, copies)  # of how many a copy can expect
         carry = carries(leaves) - drawn if weights == "incremental" else -guide

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
-from math import fsum
+from math import fsum, nan
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from reasoning.tree import Node
 from searchers.kernels.potentials import Potential, log_evidence
 from searchers.kernels.resample import log_softmax, shared_counts
 from searchers.tree.engine import Positive, Temperature, at_least_partial, grow_in_rounds
-from searchers.tree.leaf import Leaf, carries, set_carries, slots
+from searchers.tree.leaf import Leaf, carries, drawn_path, set_carries, shares, slots
 from searchers.tree.particle_filter import log_potentials
 
 AGGREGATOR = "best"
@@ -51,21 +51,20 @@ async def particle_gibbs(
     populations vote.
     """
     reference: list[Node] = []
-    shares: defaultdict[Node, float] = defaultdict(float)  # summed over sweeps
+    weight: defaultdict[Node, float] = defaultdict(float)  # its share, summed over sweeps
     evidence: list[float] = []  # log Zhat of each sweep
     log_weights = partial(log_potentials, potential=potential, tau=tau, clip=clip)
 
     def allocate(leaves: list[Leaf], step: int) -> Iterable[int]:
         logs, copies = log_weights(leaves), slots(leaves)
-        rng = search.rng("particle_gibbs", sweep, step)
-        counts = shared_counts("multinomial", logs, copies, n - bool(reference), rng)
         if weights == "incremental":
             set_carries(leaves, carries(leaves) - np.log(n) - log_softmax(logs, copies))
         ended = [leaf.node in reference and not leaf.open for leaf in leaves]  # open ones go on
-        return [count + place for count, place in zip(counts, ended, strict=True)]
+        rng = search.rng("particle_gibbs", sweep, step)
+        return ended + shared_counts("multinomial", logs, copies, n - bool(reference), rng)
 
     def weigh(leaf: Leaf) -> float:
-        return shares[leaf.node]
+        return weight[leaf.node]
 
     rounds = partial(grow_in_rounds, search, allocate=allocate, max_steps=max_steps, weigh=weigh)
     with at_least_partial(search):
@@ -73,15 +72,13 @@ async def particle_gibbs(
             leaves = await rounds(n - bool(reference), spine=reference)
             if not leaves or (sweep and search.budget.exhausted):
                 return
-            evidence.append(log_evidence(log_weights(leaves), slots(leaves), n))
-            chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))
-            for leaf, chance in zip(leaves, chances, strict=True):
-                shares[leaf.node] += float(chance)
+            logs = log_weights(leaves)
+            evidence.append(log_evidence(logs, slots(leaves), n))
+            for leaf, share in zip(leaves, shares(leaves, logs), strict=True):
+                weight[leaf.node] += float(share)
                 if leaf.node.finished:
-                    search.emit(leaf.node, shares[leaf.node])
-            kept = search.rng("particle_gibbs", sweep).choice(len(leaves), p=chances)
-            reference = leaves[kept].node.lineage()
+                    search.emit(leaf.node, weight[leaf.node])
+            reference = drawn_path(leaves, logs, search.rng("particle_gibbs", sweep))
             if weights == "incremental" and not search.budget.exhausted:
-                search.measure(log_z_lower=evidence[0])
-                if sweep:
-                    search.measure(log_z_upper=fsum(evidence[1:]) / sweep)
+                upper = fsum(evidence[1:]) / sweep if sweep else nan
+                search.measure(log_z_lower=evidence[0], log_z_upper=upper)

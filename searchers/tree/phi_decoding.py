@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, isfinite
 from typing import Annotated
 
@@ -91,19 +89,16 @@ async def phi_decoding(
     judged by its own logprob and text, and draws no more steps. Solutions met on the way are
     candidates behind the one drawn.
     """
-    rng = search.rng("phi_decoding")
     selection = Selection(clusters, advantage_temperature, cluster_temperature, combine, rise_only)
-    worth = partial(mean_logprob, search)
-    view = _View(search, worth, step_temperature)
-    with at_least_partial(search, worth):
+    rng, view = search.rng("phi_decoding"), _View(search, step_temperature)
+    with at_least_partial(search, view.worth):
         beam, ended = [Path(search.root, value=0.0)], list[Path]()
         for step in range(1, max_steps + 1):
             steps = await view.next_steps(beam, rollouts * (beams if step == 1 else 1))
             if not steps:
                 break
-            size = beams - len(ended)
-            scores, least = [worth(path.node) for path in steps], size if top_up else 0
-            kept = in_width(scores, deviations=deviations, at_least=least, rng=rng)
+            scores, size = [view.worth(path.node) for path in steps], beams - len(ended)
+            kept = in_width(scores, deviations=deviations, at_least=size * top_up, rng=rng)
             paths = await view.look_ahead([steps[i] for i in kept])
             drawn, share = selection.several(*views(paths), size, least=beams, rng=rng)
             chosen = [paths[i] for i in drawn]
@@ -115,16 +110,19 @@ async def phi_decoding(
         rest = await view.look_ahead([Path(p.node, p.level) for p in beam if p.node.parent])
         if final := [path for path in ended + rest if path.end and path.end.finished]:
             view.choose(final[selection.one(*views(final), rng=rng)])
-        await run_out(search, worth)
+        await run_out(search, view.worth)
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What the search draws for its paths; `worth` is the mean logprob of a node's own tokens."""
+    """What the search draws for its paths."""
 
     search: Search
-    worth: Callable[[Node], float]
     temperature: float | None  # of steps, not of what is ahead
+
+    def worth(self, node: Node) -> float:
+        """The mean logprob of its own tokens."""
+        return mean_logprob(self.search, node)
 
     async def next_steps(self, beam: list[Path], n: int) -> list[Path]:
         """`n` next steps of every path, those that say something."""

@@ -30,7 +30,7 @@ from searchers.tree.engine import (
     at_least_partial,
     grow_in_rounds,
 )
-from searchers.tree.leaf import Leaf, carries, is_open, set_carries, slots, values
+from searchers.tree.leaf import Leaf, carries, drawn_path, is_open, set_carries, slots, values
 
 AGGREGATOR = "majority"
 STEPS = True
@@ -70,12 +70,7 @@ async def twisted_smc(
     far the search is from sampling what it claims. What that sweep finds gets no vote.
     """
     reference: list[Node] = []
-
-    def log_weights(leaves: Sequence[Leaf]) -> Floats:
-        phi = partial(log_potential, values(leaves), potential, tau=tau)
-        ended = [leaf.node.finished for leaf in leaves]
-        solutions = np.where(ended, phi(), -inf)
-        return np.where(is_open(leaves), power * phi(clip=clip), solutions) + carries(leaves)
+    log_weights = partial(log_twists, potential=potential, tau=tau, power=power, clip=clip)
 
     def weigh(leaf: Leaf) -> float:
         if reference:
@@ -95,14 +90,26 @@ async def twisted_smc(
 
     rounds = partial(grow_in_rounds, search, allocate=allocate, max_steps=max_steps, weigh=weigh)
     with at_least_partial(search):
-        leaves: list[Leaf] = []
         for side in ("log_z_lower", "log_z_upper")[: 1 + bounds]:
-            if leaves:
-                chances = slots(leaves) * np.exp(log_softmax(log_weights(leaves), slots(leaves)))
-                kept = search.rng("twisted_smc", "bounds").choice(len(leaves), p=chances)
-                reference = leaves[kept].node.lineage()
             leaves = await rounds(n - bool(reference), spine=reference)
-            log_z = log_evidence(log_weights(leaves), slots(leaves), n)
+            logs = log_weights(leaves)
+            log_z = log_evidence(logs, slots(leaves), n)
             if search.budget.exhausted or not isfinite(log_z):
                 return
             search.measure(**{side: log_z})
+            reference = drawn_path(leaves, logs, search.rng("twisted_smc", "bounds"))
+
+
+def log_twists(
+    leaves: Sequence[Leaf],
+    *,
+    potential: Literal["score", "exp"],
+    tau: float,
+    power: float,
+    clip: float,
+) -> Floats:
+    """The log-weights of particles [P]: by phi of solutions, twists of prefixes, and carries."""
+    phi = partial(log_potential, values(leaves), potential, tau=tau)
+    ended = [leaf.node.finished for leaf in leaves]
+    solutions = np.where(ended, phi(), -inf)
+    return np.where(is_open(leaves), power * phi(clip=clip), solutions) + carries(leaves)
