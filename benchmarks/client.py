@@ -142,10 +142,11 @@ def ours(port: int, seconds: float | None) -> Callable[[], Coroutine[Any, Any, N
     from reasoning.problem import Problem
     from reasoning.search import Search
 
+    run = running(seconds)
+
     async def main() -> None:
         url = f"http://127.0.0.1:{port}/v1"
         generator = OpenAI([url], "m", api="chat", limits=Limits(max_in_flight=4096))
-        run = running(seconds)
 
         async def one(i: int) -> None:
             problem = Problem(f"p{i}", f"What is {i} + 4?")

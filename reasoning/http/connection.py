@@ -31,9 +31,6 @@ _OVER = b"0\r\n\r\n"
 """The end of an answer in chunks, as a rule; where it looks otherwise nothing comes behind it."""
 PORTION = 1 << 16
 """Bytes of a body that have to come before a server counts as heard again."""
-_READ = 1 << 16
-"""Bytes that are read at once, at most. (For more memory is mapped, which takes ten times as long.)
-"""
 _HELD = 1 << 14
 """Bytes of a stream that is read in rounds which are parsed together."""
 
@@ -161,18 +158,19 @@ class Connection(asyncio.Protocol):
 
     def look(self) -> bool:
         """Read what has come meanwhile; whether there may be more."""
-        if not self._resting:
+        if not self._resting or self.rounds is None:
             return False
+        space = self.rounds.space
         try:
-            data = os.read(self._file, _READ)
+            size = os.readv(self._file, [space])
         except BlockingIOError:
             self._take_in()
             return self._resting
         except OSError as error:
             self.connection_lost(error)
             return False
-        self._held += data
-        if not data:
+        self._held += space[:size]
+        if not size:
             self._wake()  # asyncio will see the end, too
         elif len(self._held) >= _HELD or not self._chunked or self._held.endswith(_OVER):
             self._take_in()
@@ -181,8 +179,7 @@ class Connection(asyncio.Protocol):
     def _take_in(self) -> None:
         """Parse what was read in rounds."""
         if self._held:
-            data = bytes(self._held)
-            self._held.clear()
+            data, self._held = self._held, bytearray()
             self.data_received(data)
 
     def _wake(self) -> None:
@@ -196,7 +193,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | bytearray) -> None:
         if self._reply is None:  # nothing was asked, or nobody listens any more
             self.close()
             return

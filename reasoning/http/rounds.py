@@ -7,18 +7,21 @@ has its turn, the more rarely the older it is and the more of them there are.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Sized
-from heapq import heappop, heappush
-from itertools import count
 from typing import Protocol
 
 from reasoning.clock import Clock
 
-_TICK = 0.005
-_MOST = 80
+_SPACE = 1 << 16
+"""Bytes that are read at once, at most."""
+_TICK = 0.010
+_MOST = 160
 """Streams that are read in a tick, at most."""
+_OFTEN = 40
+"""Streams that are read in a tick once they are old."""
 _MANY = 20
-"""Streams that are read in a tick once they are old. Where there are fewer in all, none waits."""
+"""Where there are fewer streams in all, none waits."""
 _LATE, _LITTLE = 0.1, 0.02
 """Of its age a stream waits so much at most, so that its end is known a tenth late at most; and so
 much in any case."""
@@ -40,31 +43,37 @@ class Rounds:
     def __init__(self, live: Sized, clock: Clock) -> None:
         self._live = live
         self._clock = clock
-        self._resting: list[tuple[float, int, float, Stream]] = []
-        self._turns = count()
+        self._turns: defaultdict[int, list[tuple[float, Stream]]] = defaultdict(list)
+        """By the number of the tick: when each stream was begun, and it."""
+        self._due: deque[tuple[float, Stream]] = deque()
+        self._at = 0
+        self.space = memoryview(bytearray(_SPACE))
+        """What is read is put here first: to have memory for each read costs as much as to read."""
 
     def offer(self, stream: Stream, age: float) -> None:
         """Something of a stream has come, `age` seconds after it was asked for."""
         many = len(self._live)
         if many < _MANY or age * _LATE < _TICK * many / _MOST or not stream.rest():
             return
-        if not self._resting:
-            self._clock.call_later(_TICK, self._read)
         now = self._clock.now()
+        if not self._turns and not self._due:
+            self._at = round(now / _TICK)
+            self._clock.call_later(_TICK, self._read)
         self._wait(stream, now - age, now)
 
     def _wait(self, stream: Stream, begun: float, now: float) -> None:
-        age, turn = now - begun, _TICK * len(self._live) / _MANY
+        age, turn = now - begun, _TICK * len(self._live) / _OFTEN
         wait = max(min(age * _LATE, turn), age * _LITTLE)
-        heappush(self._resting, (now + wait, next(self._turns), begun, stream))
+        self._turns[max(self._at + 1, round((now + wait) / _TICK))].append((begun, stream))
 
     def _read(self) -> None:
         now = self._clock.now()
-        for _ in range(_MOST):
-            if not self._resting or self._resting[0][0] > now + _TICK / 2:
-                break
-            _, _, begun, stream = heappop(self._resting)
+        before, self._at = self._at, round(now / _TICK)
+        for tick in range(before + 1, self._at + 1):
+            self._due.extend(self._turns.pop(tick, ()))
+        for _ in range(min(_MOST, len(self._due))):
+            begun, stream = self._due.popleft()
             if stream.look():
                 self._wait(stream, begun, now)
-        if self._resting:
+        if self._turns or self._due:
             self._clock.call_later(_TICK, self._read)

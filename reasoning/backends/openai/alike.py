@@ -78,7 +78,12 @@ class Pattern(NamedTuple):
         stop = lines.rfind(between, start)
         if stop < start + len(begin) or not lines.startswith(begin, start):
             return None
-        said = lines[start + len(begin) : stop].split(between)
+        # To cut at each `between` would be to search for it: instead events are cut at their ends,
+        # all at the same two places, and put together again to see whether that was right.
+        events = lines[start : stop + len(self.after)].split(b"\n")[::2]
+        said = [event[len(begin) : len(event) - len(self.after)] for event in events]
+        if between.join(said) != lines[start + len(begin) : stop]:
+            return None
         listed = b'["%b"]' % b'","'.join(said)
         # A backslash might swallow the quote behind it; a new line is of something else.
         if b'\\",' in listed or b'\\"]' in listed[-3:] or b"\n" in listed:

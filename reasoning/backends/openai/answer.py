@@ -23,6 +23,8 @@ from reasoning.http.reading import count, number, shown, string, unreadable
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
+_LOOKED = 1 << 13
+"""Bytes of new lines in which there are many, if there are."""
 _DONE = b"[DONE]"
 _EVENT = 8
 """Characters of an event, on average, that are more than a token."""
@@ -172,14 +174,15 @@ class Answer:
         """Those that have come as a whole."""
         begin, end = self._at, reply.body.rfind(b"\n") + 1
         self._at = max(begin, end)
-        return bytes(reply.body[begin:end])
+        with memoryview(reply.body) as body:
+            return bytes(body[begin:end])
 
     def _take_lines(self, lines: bytes) -> None:
         """Take in events, those together that say a text and nothing else."""
         if (pattern := self._pattern) and (text := pattern.alone(lines)) is not None:
             self._say_all((text,), pattern.thought)
             return
-        if lines.count(b"\n") >= 2 * ENOUGH:
+        if lines.count(b"\n", 0, _LOOKED) >= 2 * ENOUGH:
             at = lines.find(b"data:", len(lines) // 2)
             likely = lines[at : lines.find(b"\n", at)][5:].strip()
             if self._pattern is None or not likely.startswith(self._pattern.before):
