@@ -5,6 +5,7 @@ steps, all problems at once, against a local server in a process of its own that
 after 20 ms. `ours` is the strategy itself, with tree, budget, seeds and resampling; `bare` is a
 loop over aiohttp's client that makes the same calls in the same rounds and keeps nothing.
 Goal: wall and CPU time at most 1.15 times the bare client's, and no new connection per step.
+Garbage is looked for as rarely as our commands have it, in both.
 
 Scores come from numbers at hand, so that every call is a generation; with --score-calls they come
 from the server too, over the same connections, which makes 40,960 calls.
@@ -30,6 +31,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from reasoning import garbage
 
 ROOT = Path(__file__).resolve().parents[1]
 DELAY = 0.020
@@ -301,7 +304,8 @@ def timed(name: str, port: int, shape: argparse.Namespace) -> dict[str, float]:
     """Wall and CPU seconds of one column, in this process."""
     work = COLUMNS[name](port, shape)
     cpu, wall = time.process_time(), time.perf_counter()
-    asyncio.run(work())
+    with garbage.rarely():
+        asyncio.run(work())
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 

@@ -212,11 +212,9 @@ class Sampling:
 
     def changed(self) -> list[str]:
         """The fields that are not at their neutral value; `max_tokens` has none."""
-        stated = _stated(self)
-        if stated == _USUAL:  # as most are, and they are asked several times a call
-            return []
-        pairs = zip(_NEUTRAL, stated, strict=True)
-        return [name for (name, neutral), value in pairs if value != neutral]
+        # Most differ in these two alone, and they are asked several times a call.
+        asked = _OFTEN if _rarer(self) == _USUAL else _NEUTRAL
+        return [name for name, neutral in asked.items() if getattr(self, name) != neutral]
 
 
 @cache
@@ -224,13 +222,15 @@ def _adapter() -> TypeAdapter[Sampling]:
     return TypeAdapter(Sampling)
 
 
-_NEUTRAL = [
-    (f.name, {} if f.default is MISSING else f.default)
+_NEUTRAL = {
+    f.name: {} if f.default is MISSING else f.default
     for f in fields(Sampling)
     if f.name != "max_tokens"
-]
-_USUAL = tuple(neutral for _, neutral in _NEUTRAL)
-_stated = attrgetter(*(name for name, _ in _NEUTRAL))
+}
+_OFTEN = {name: _NEUTRAL[name] for name in ("temperature", "stop")}
+_RARER = [name for name in _NEUTRAL if name not in _OFTEN]
+_USUAL = tuple(_NEUTRAL[name] for name in _RARER)
+_rarer = attrgetter(*_RARER)
 
 EVERYONES = frozenset({"temperature", "top_p", "top_k", "stop", "confidence_k"})
 """The fields of `Sampling`, besides `max_tokens`, that every generator honours."""

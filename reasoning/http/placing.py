@@ -76,6 +76,8 @@ class Places:
     def touch(self, replica: Replica, now: float) -> None:
         """To be told whenever something about a server has changed."""
         replica.version += 1
+        if len(self.replicas) == 1:  # there is no choice
+            self._heap.clear()
         if (room := replica.room(now)) or replica.usable:
             heappush(self._heap, self._entry(replica, room))
             if len(self._heap) > 4 * len(self.replicas) + 64:

@@ -10,7 +10,6 @@ tried again with a single call. What was refused goes back into the line.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,12 +25,12 @@ from reasoning.http.fleet import Fleet
 from reasoning.http.looking import Lookout
 from reasoning.http.membership import Members
 from reasoning.http.placing import Prefixes
+from reasoning.http.reading import dumps
 from reasoning.http.refusal import is_busy, refusal
 from reasoning.http.replica import Replica, parsed
 from reasoning.http.rounds import Rounds
 from reasoning.http.sources import Source, source
 
-_ENCODED = json.JSONEncoder(separators=(",", ":")).encode
 _DIAL_SECONDS = 10.0
 """How long each address of a server is tried."""
 _ASK_SECONDS = 10.0
@@ -157,7 +156,7 @@ class Pool:
         """
         if self._life is None:
             await self._begin()
-        payload = b"" if body is None else _ENCODED(body).encode()
+        payload = b"" if body is None else dumps(body)
         fleet, patience = self.fleet, self.limits.patience
         turned_away: float | None = None
         self._lookout.watch()

@@ -3,16 +3,39 @@ be."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from reasoning.errors import TransientError
 from reasoning.http.keys import told
 
 _MOST = 10**9
 """Tokens that a server can mean."""
+
+
+_SURELY = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def loads(data: bytes | bytearray) -> Any:
+    """What `json.loads` finds, in less than half the time: it decides where pydantic's parser
+    finds none. Raises ValueError and RecursionError as that does."""
+    try:
+        return from_json(data, cache_strings="keys")
+    except ValueError:
+        return json.loads(data)
+
+
+def dumps(value: Any) -> bytes:
+    """The same the other way."""
+    try:
+        return to_json(value)
+    except ValueError:
+        return _SURELY(value).encode()
 
 
 def count(value: Any) -> int | None:

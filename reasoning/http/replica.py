@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +9,7 @@ from reasoning.clock import Handle
 from reasoning.errors import RecipeError, TransientError
 from reasoning.http.connection import Connection, Reply
 from reasoning.http.metrics import RANK
-from reasoning.http.reading import shown
+from reasoning.http.reading import loads, shown
 from reasoning.http.standing import Standing
 
 
@@ -76,7 +75,7 @@ class Replica(Standing):
 def parsed(reply: Reply) -> Any:
     """The JSON of a reply. Raises TransientError if it is none: the next one may be."""
     try:
-        return json.loads(reply.body)
+        return loads(reply.body)
     except (ValueError, RecursionError):
         begin = shown(bytes(reply.body).decode("utf-8", "replace"))
         raise TransientError(f"the server's answer is not JSON: {begin}") from None

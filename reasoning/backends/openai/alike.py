@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from reasoning.backends.openai.said import THOUGHTS
+from reasoning.http.reading import loads
 
 ENOUGH = 12
 """Events that are worth looking for what they have in common."""
@@ -44,8 +45,8 @@ class Pattern(NamedTuple):
         with suppress(*_WRONG):
             for found in _TEXT.finditer(event):
                 before, after = event[: found.start(1)], event[found.end(1) :]
-                said, thought = _silenced(json.loads(event))
-                if _silenced(json.loads(b"%b?%b" % (before, after)), "?") == (said, thought):
+                said, thought = _silenced(loads(event))
+                if _silenced(loads(b"%b?%b" % (before, after)), "?") == (said, thought):
                     return cls(before, after, thought)
         return None
 
@@ -89,7 +90,7 @@ class Pattern(NamedTuple):
         if b'\\",' in listed or b'\\"]' in listed[-3:] or b"\n" in listed:
             return None
         with suppress(ValueError):
-            texts: list[str] = json.loads(listed)
+            texts: list[str] = loads(listed)
             if len(texts) == len(said):
                 return Run(lines[:start], texts, lines[stop + len(end) :])
         return None
@@ -98,10 +99,10 @@ class Pattern(NamedTuple):
 def parsed(events: Sequence[bytes]) -> Iterable[dict[str, Any]]:
     """Each of them as JSON."""
     with suppress(ValueError, RecursionError):  # one by one they show which is at fault
-        found = json.loads(b"[%b]" % b",".join(events))
+        found = loads(b"[%b]" % b",".join(events))
         if len(found) == len(events):
             return cast(list[dict[str, Any]], found)
-    return map(json.loads, events)
+    return map(loads, events)
 
 
 def _silenced(event: dict[str, Any], text: str | None = None) -> tuple[dict[str, Any], bool]:

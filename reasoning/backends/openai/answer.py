@@ -6,7 +6,6 @@ Answers come as a stream of events, a few tokens each, or in one piece; from /co
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from reasoning.backends.recorded import CHARS_A_TOKEN
 from reasoning.errors import TransientError
 from reasoning.http.connection import Reply
 from reasoning.http.keys import told
-from reasoning.http.reading import count, number, shown, string, unreadable
+from reasoning.http.reading import count, loads, number, shown, string, unreadable
 
 _CHUNK = 1 << 16
 """Bytes of a stream that are kept unread at most."""
@@ -113,10 +112,11 @@ class Answer:
             self._streamed = reply.streamed
         try:
             if self._streamed:
-                self._take_lines(self._lines(reply))
+                if lines := self._lines(reply):
+                    self._take_lines(lines)
             elif reply.whole and not self._at:
                 self._at = len(reply.body)
-                self._take(json.loads(reply.body))
+                self._take(loads(reply.body))
         except TransientError as error:
             self._problem = error
             raise

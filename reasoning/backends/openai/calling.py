@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from reasoning.backends.openai import fields, request
@@ -56,8 +56,7 @@ class Call:
         self._entire = entire
         self._clock = clock
         # Routers keep together what has the same value.
-        key = fold(0, "tree", prompt.problem.id)
-        self._headers = b"%b: %016x\r\n" % (session, key) if session else b""
+        self._headers = _together(session, prompt.problem.id) if session else b""
 
     async def into(
         self, answer: Answer, held: Mapping[str, Any], params: Sampling, seed: int
@@ -153,6 +152,12 @@ class Call:
                         answer.read(reply)
                 raise
             return reply.enough
+
+
+@lru_cache
+def _together(session: bytes, problem: str) -> bytes:
+    """The header of all calls for a problem."""
+    return b"%b: %016x\r\n" % (session, fold(0, "tree", problem))
 
 
 def _bound(params: Sampling) -> bool:

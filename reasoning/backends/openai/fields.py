@@ -164,10 +164,10 @@ def _drawing(able: Abilities, params: Sampling) -> dict[str, Any]:
 
 def _bounds(able: Abilities, params: Sampling) -> dict[str, Any]:
     """What binds the text to some form, by the server's name for that."""
+    if not (params.choice or params.regex or params.json_schema):
+        return {}
     kinds = {"choice": list(params.choice), "regex": params.regex, "json": params.json_schema}
     bound = {kind: value for kind, value in kinds.items() if value}
-    if not bound:
-        return {}
     ((kind, value),) = bound.items()
     if able.bounds == "structured_outputs":
         return {"structured_outputs": bound}

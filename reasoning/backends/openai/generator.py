@@ -176,7 +176,7 @@ class OpenAI(Generator):
         """
         needs = fields.needs(params)
         text = healable(prompt, params) if self._heals else ""
-        rest = backing.taken_back(text, params)
+        rest = backing.taken_back(text, params) if text else ""
         if rest:
             needs |= {"fields"}
         if tools := request.wants_tools(prompt, params):
@@ -204,8 +204,9 @@ class OpenAI(Generator):
         entire = self._in_one_piece(prompt, params, able)
         probing = prompt.suffix or params.top_logprobs
         bound = {BUDGET: self._budget} if self._budget and not probing else {}
+        pool = self._loops.here().pool
         call = Call(
-            self._loops.here().pool,
+            pool,
             able,
             prompt,
             body={"model": self.model, **self._extra, **bound},
@@ -225,7 +226,7 @@ class OpenAI(Generator):
             elif entire:
                 tokens = self._pace.given_up(took, params.max_tokens)
             meter(min(tokens, params.max_tokens))
-            self._broken |= self.pool.fleet.breaks
+            self._broken |= pool.fleet.breaks
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint

@@ -122,7 +122,7 @@ def chosen(answer: Answer, tokens: int) -> FloatArray | None:
 
     The one of the token that ends an answer may be missing.
     """
-    if not _known(len(answer.logprobs), tokens, answer) or any(p is None for p in answer.logprobs):
+    if not _known(len(answer.logprobs), tokens, answer) or None in answer.logprobs:
         return None
     return np.minimum(np.array(answer.logprobs, dtype=np.float32), 0)
 
