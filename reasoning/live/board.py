@@ -6,19 +6,37 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from reasoning.budget import KINDS
+from reasoning.budget import KINDS, Budget
 from reasoning.live.nodes import Entries, brief, entries
-from reasoning.tree import Node, Path
-from reasoning.usage import NANO
+from reasoning.tree import Node, Path, RolloutTree
+from reasoning.usage import NANO, Usage
 
 if TYPE_CHECKING:
+    from reasoning.answers import Answer
+    from reasoning.problem import Problem
     from reasoning.runs.run import Running
-    from reasoning.search import Search
 
 DETAILED = 12
 """Running searches whose trees a run tells of: those that began first, until they are over."""
+
+
+class Seen(Protocol):
+    """What is looked at of a search."""
+
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def tree(self) -> RolloutTree: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def budget(self) -> Budget: ...
+    @property
+    def failures(self) -> list[str]: ...
+
+    def answer(self, node: Node, /) -> Answer | None: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -26,7 +44,7 @@ class Shown:
     """A search that runs. It is looked at where it stands: it tells nobody anything."""
 
     strategy: str
-    search: Search
+    search: Seen
     answers: dict[Path, str | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
@@ -67,11 +85,17 @@ class Board:
         self.running: dict[str, Shown] = {}
         self._count = itertools.count(1)
 
-    @contextmanager
-    def showing(self, strategy: str, search: Search, key: str = "") -> Iterator[None]:
-        """It runs meanwhile. Without a `key` it has a number."""
+    def begin(self, strategy: str, search: Seen, key: str = "") -> str:
+        """It runs from now on, until it is taken from `running`. Without a `key` it has a number;
+        what it is known by comes back."""
         key = key or str(next(self._count))
         self.running[key] = Shown(strategy, search)
+        return key
+
+    @contextmanager
+    def showing(self, strategy: str, search: Seen, key: str = "") -> Iterator[None]:
+        """It runs meanwhile; see `begin`."""
+        key = self.begin(strategy, search, key)
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.problem import Message, Problem
 from reasoning.serve import fields, tools
+from reasoning.serve.direct import Direct, is_direct
 from reasoning.serve.messages import conversation
 from reasoning.serve.offers import Offer, Offers, sooner, tightened
 from reasoning.serve.refusal import RequestError, public
@@ -91,6 +92,8 @@ class Asked:
     progress: bool
     notes: tuple[str, ...]
     ignored: tuple[str, ...]
+    direct: Direct | None = None
+    """How to come by the answer without a search, where it is one plain draw."""
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -160,12 +163,13 @@ class House:
         if progress and not stream:
             notes.append("reasoning.progress is told in streams alone")
         wanted = fields.mapping(ours, "limits", "reasoning.")
-        limits = tightened(sooner(offer.session.limits, self.seconds), wanted)
+        limits = sooner(tightened(sooner(offer.session.limits, self.seconds), wanted), deadline)
+        direct = not progress and is_direct(offer.chain, offer.session, limits)
         return Asked(
             offer=offer,
             problem=_NOTHING,
             sampling=sampling,
-            limits=sooner(limits, deadline),
+            limits=limits,
             n=fields.whole(body, "n", 1, 1, self.most_n),
             seed=0,
             stop=fields.stops(body.get("stop")),
@@ -178,6 +182,7 @@ class House:
             progress=progress and stream,
             notes=tuple(notes),
             ignored=tuple(sorted(k for k, v in body.items() if _idle(k, v))),
+            direct=Direct(offer.chain, offer.session, sampling, limits) if direct else None,
         )
 
     def _offer(self, body: Mapping[str, Any], ours: Mapping[str, Any]) -> Offer:

@@ -15,7 +15,7 @@ from typing import Any
 
 from reasoning.chain import Chain, Outcome
 from reasoning.live import view
-from reasoning.live.board import Board, Shown
+from reasoning.live.board import Board, Seen
 from reasoning.live.feed import EVERY
 from reasoning.live.following import Tree
 from reasoning.live.nodes import brief
@@ -41,24 +41,29 @@ class Floor(Board):
         self.over: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
 
     @contextmanager
-    def showing(self, strategy: str, search: Search, key: str = "") -> Iterator[None]:
-        with super().showing(strategy, search, key):
-            shown, state = next(reversed(self.running.items())), "ended"
-            try:
-                yield
-            except BaseException as error:
-                state = "left" if isinstance(error, asyncio.CancelledError) else "failed"
-                if state == "failed":
-                    self.errors.add(f"{type(error).__name__}: {error}")
-                raise
-            finally:
-                self._end(*shown, state)
+    def showing(self, strategy: str, search: Seen, key: str = "") -> Iterator[None]:
+        key = self.begin(strategy, search, key)
+        try:
+            yield
+        except BaseException as error:
+            self.end(key, error)
+            raise
+        self.end(key)
 
-    def _end(self, key: str, shown: Shown, state: str) -> None:
+    def end(self, key: str, error: BaseException | None = None) -> None:
+        """A search is over, well or by an error."""
+        shown, state = self.running.pop(key), "ended"
+        if error is not None:
+            state = "left" if isinstance(error, asyncio.CancelledError) else "failed"
+            if state == "failed":
+                self.errors.add(f"{type(error).__name__}: {error}")
         usage = shown.search.usage
-        tally = self.tallies.setdefault(shown.strategy, Tally())
+        tally = self.tallies.get(shown.strategy)
+        if tally is None:
+            tally = self.tallies[shown.strategy] = Tally()
         tally.done += 1
-        tally.sums.update(_sums(usage))
+        for name, amount in _sums(usage).items():
+            tally.sums[name] += amount  # type: ignore[assignment]  # all of them are integers
         if usage.money is not None:
             tally.money = (tally.money or 0.0) + usage.money
         for failure in shown.search.failures:

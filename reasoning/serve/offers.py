@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_origin
 
-from reasoning.chain import Chain, Stage
+from reasoning.chain import Stage
 from reasoning.errors import RecipeError, unknown
 from reasoning.plugin import Plugin
 from reasoning.runs import names
@@ -31,7 +31,7 @@ class Offer:
     name: str
     listed: str
     searcher: str
-    chain: Chain
+    chain: OnFloor
     session: Session
 
     @cached_property
@@ -69,7 +69,7 @@ class Offer:
         stated = ",".join(f"{k}={json.dumps(v)}" for k, v in params.items())
         return replace(self, name=f"{self.name}:{stated}" if params else self.name, chain=chain)
 
-    def _changed(self, chain: Chain, name: str, value: Any) -> Chain:
+    def _changed(self, chain: OnFloor, name: str, value: Any) -> OnFloor:
         where, _, key = name.rpartition(".")
         stages = [s for s in chain.stages if not where or s.name == where]
         takes = [s for s in stages if key in names.parameters(_function(s))]

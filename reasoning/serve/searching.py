@@ -34,6 +34,8 @@ async def searched(asked: Asked) -> list[Said]:
     async def one(i: int) -> Said:
         if asked.hurried and asked.offer.single:
             return await _as_far_as_it_comes(asked, i)
+        if asked.direct is not None:
+            return said(await asked.direct.solve(asked.problem, seed(asked, i)), asked)
         session = asked.offer.session
         result = await session.solve(asked.problem, seed=seed(asked, i), **asked.changes)
         return said(result, asked)

@@ -115,16 +115,19 @@ class Stream(Response):
 
     async def _search(self, i: int) -> None:
         """Put the events of choice `i` where they are told from, an error last of all."""
-        asked = self._asked
-        stream = asked.offer.session.stream(
-            asked.problem, pieces=asked.offer.single, seed=seed(asked, i), **asked.changes
-        )
+        asked, put = self._asked, self._events.put_nowait
         try:
+            if asked.direct is not None:
+                await asked.direct.tell(asked.problem, seed(asked, i), lambda e: put((i, e)))
+                return
+            stream = asked.offer.session.stream(
+                asked.problem, pieces=asked.offer.single, seed=seed(asked, i), **asked.changes
+            )
             async with aclosing(stream) as events:
                 async for event in events:
-                    self._events.put_nowait((i, event))
+                    put((i, event))
         except Exception as error:
-            self._events.put_nowait((i, error))
+            put((i, error))
 
     async def _next(self) -> tuple[int, Event | Exception] | None:
         """What has happened next; None if nothing does for a while."""
