@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from reasoning.answers import (
@@ -22,6 +23,9 @@ from reasoning.answers.math import Math
 _SHORT = 300
 """Characters; a longer text is an answer by itself, unless it ends in one."""
 
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_ENDS_IN_MATH = re.compile(r"(?:\$|\\\)|\\\])[\s.!*]*\Z")
+_DIGIT = re.compile(r"\d")
 _BOLD = re.compile(r"\*\*(?=\S)((?:(?!\*\*)[^\n]){1,80})(?<=\S)\*\*")
 _LISTED = re.compile(r"\s*(?:[-*+•#>]\s|\d+[.)]\s)")
 _NUMBER = r"[-+]?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?"
@@ -70,7 +74,7 @@ class Plain(Math):
 
 def _prose(text: str) -> bool:
     """Four words or more, commands of LaTeX apart."""
-    return len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", text)) > 3
+    return len(list(islice(_WORDS.finditer(text), 4))) > 3
 
 
 def said(text: str) -> str | None:
@@ -103,9 +107,9 @@ def _end(line: str, *, short: bool) -> str | None:
     """The number or formula that a line ends in, if it says that this is it."""
     if _LISTED.match(line) or len(line) > _SHORT:
         return None
-    if re.search(r"(?:\$|\\\)|\\\])[\s.!*]*\Z", line) and (math := last_math(line)):
+    if _ENDS_IN_MATH.search(line) and (math := last_math(line)):
         return math
-    found = _ENDS_IN_NUMBER.search(line)
+    found = _DIGIT.search(line) and _ENDS_IN_NUMBER.search(line)
     if found and (short or _SAYS.search(line[: found.start()])):
         return last_number(line[: found.end()])
     return None

@@ -6,14 +6,15 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from reasoning.http.tracing import TRACE
 from reasoning.live.site import Site
@@ -21,7 +22,7 @@ from reasoning.serve import chat, completions, responses
 from reasoning.serve.asking import Asked, House
 from reasoning.serve.chat import ChatStream
 from reasoning.serve.completions import CompletionStream
-from reasoning.serve.desk import Desk, Settings
+from reasoning.serve.desk import Desk, Settings, header
 from reasoning.serve.looking import Looking
 from reasoning.serve.offers import Offers
 from reasoning.serve.refusal import RequestError, refusal
@@ -33,8 +34,29 @@ from reasoning.serve.wording import Said
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _LEFT = 499
+_ENCODED = json.JSONEncoder().encode
+_NO_HEADERS: Mapping[str, str] = {}
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """As W3C's Trace Context has it."""
+
+
+class App(Starlette):
+    """Starlette, but that what is posted to `straight` goes there at once.
+
+    It raises nothing, and so needs none of the layers that catch what is raised.
+    """
+
+    def __init__(self, straight: Mapping[str, Endpoint], **app: Any) -> None:
+        super().__init__(**app)
+        self._straight = straight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._straight.get(scope.get("path", ""))
+        if answer is None or scope["type"] != "http" or scope["method"] != "POST":
+            await super().__call__(scope, receive, send)
+            return
+        response = await answer(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 class Service:
@@ -51,15 +73,15 @@ class Service:
     def app(self) -> Starlette:
         """What a server runs; the offers are open meanwhile."""
         asked = {
-            "chat/completions": self.chat,
-            "completions": self.completions,
-            "responses": self.responses,
-        }
-        routes = [  # tried one after the other: what is asked most stands first
-            Route(f"{root}/{path}", self.answering(path, endpoint), methods=["POST"])
+            f"{root}/{path}": self.answering(path, endpoint)
+            for path, endpoint in (
+                ("chat/completions", self.chat),
+                ("completions", self.completions),
+                ("responses", self.responses),
+            )
             for root in ("/v1", "")
-            for path, endpoint in asked.items()
-        ]
+        }
+        routes = [Route(path, answer, methods=["POST"]) for path, answer in asked.items()]
         for root in ("/v1", ""):
             routes += [
                 Route(f"{root}/models", self.answering("models", self.models)),
@@ -71,7 +93,7 @@ class Service:
             *self.site.routes(),
         ]
         handlers = {404: _unknown, 405: _unknown}
-        return Starlette(routes=routes, exception_handlers=handlers)
+        return App(asked, routes=routes, exception_handlers=handlers)
 
     def answering(self, name: str, endpoint: Endpoint) -> Endpoint:
         """The endpoint for those who are let in; whatever it raises is told as OpenAI does."""
@@ -154,16 +176,23 @@ class Service:
 
 def _join_trace(request: Request) -> None:
     """Let the servers that are called for a request hear of the trace that its client is in."""
-    stated = request.headers.get("traceparent", "")
-    if _TRACEPARENT.fullmatch(stated):
+    stated = header(request, b"traceparent")
+    if stated and _TRACEPARENT.fullmatch(stated):
         TRACE.set(f"traceparent: {stated}\r\n".encode())  # the request has a context of its own
 
 
-class Json(JSONResponse):
+class Json(Response):
     """ASCII alone, so that no text can fail to be sent."""
 
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content).encode()
+    def __init__(
+        self, content: Any, status_code: int = 200, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
+        self.status_code, self.background = status_code, None
+        self.body = _ENCODED(content).encode()
+        told = {"content-length": str(len(self.body)), "content-type": "application/json"}
+        self.raw_headers = [
+            (name.lower().encode(), value.encode()) for name, value in {**told, **headers}.items()
+        ]
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

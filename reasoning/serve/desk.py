@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import re
@@ -11,11 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
+from reasoning.clock import Deadline, RealClock
 from reasoning.serve.metrics import Metrics
 from reasoning.serve.refusal import RequestError
 
+_CLOCK = RealClock()
+_PORT = re.compile(r":\d*\Z")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
@@ -64,13 +67,13 @@ class Desk:
         sends comes under another host's name, or is no JSON.
         """
         if not self.settings.keys:
-            host = re.sub(r":\d*\Z", "", request.headers.get("host", ""))
+            host = _PORT.sub("", header(request, b"host"))
             if self.settings.local and host not in _LOCAL:
                 raise RequestError(
                     "this server is for this machine alone", status=403, code="forbidden_host"
                 )
             return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        scheme, _, given = header(request, b"authorization").partition(" ")
         known = [
             hmac.compare_digest(given.strip().encode(), k.encode()) for k in self.settings.keys
         ]
@@ -83,16 +86,15 @@ class Desk:
 
     async def body(self, request: Request) -> Mapping[str, Any]:
         """The JSON object that a request brings. Raises RequestError."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        kind = header(request, b"content-type").partition(";")[0].strip()
         if kind.lower() != "application/json":
             raise RequestError(
                 f"the body is {kind or 'of no type'}; send it as application/json", status=415
             )
-        try:
-            async with asyncio.timeout(self.settings.reading):
-                data = await self._bytes(request)
-        except TimeoutError:
-            raise RequestError("the body has not come in time", status=408) from None
+        async with Deadline(_CLOCK, self.settings.reading) as late:
+            data = await self._bytes(request.receive)
+        if late.expired:
+            raise RequestError("the body has not come in time", status=408)
         try:
             found = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -101,21 +103,25 @@ class Desk:
             raise RequestError("the body is not a JSON object")
         return found
 
-    async def _bytes(self, request: Request) -> bytes:
-        most, data = self.settings.most_body, bytearray()
-        try:
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > most:
-                    raise RequestError(f"the body has more than {most:,} bytes", status=413)
-        except ClientDisconnect:
-            raise RequestError("the body has broken off", status=400) from None
-        return bytes(data)
+    async def _bytes(self, receive: Receive) -> bytes:
+        parts, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestError("the body has broken off", status=400)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self.settings.most_body:
+                raise RequestError(
+                    f"the body has more than {self.settings.most_body:,} bytes", status=413
+                )
+            more = message.get("more_body", False)
+        return b"".join(parts)
 
     def deadline(self, request: Request) -> float | None:
         """The seconds that the header X-Deadline-Seconds leaves. Raises RequestError."""
-        stated = request.headers.get("x-deadline-seconds")
-        if stated is None:
+        stated = header(request, b"x-deadline-seconds")
+        if not stated:
             return None
         try:
             seconds = float(stated)
@@ -146,3 +152,11 @@ class Desk:
             yield
         finally:
             self.searches -= n
+
+
+def header(request: Request, name: bytes) -> str:
+    """The first header of that name, in small letters; empty where there is none."""
+    for known, value in request.scope["headers"]:
+        if known == name:
+            return str(value, "latin-1")
+    return ""

@@ -72,7 +72,7 @@ class Stream(Response):
         self._seats = seats
         self._metrics = metrics
         self._keep_alive = keep_alive
-        self._events: Queue[tuple[int, Event | Exception]] = Queue()
+        self._events: Queue[tuple[int, Event | Exception] | None] = Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
@@ -87,9 +87,13 @@ class Stream(Response):
             with self._seats:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 async with TaskGroup() as group:
-                    watching = group.create_task(watch())
-                    await self._write(send)
-                    watching.cancel()
+                    tasks = [group.create_task(self._search(i)) for i in range(self._asked.n)]
+                    tasks.append(group.create_task(watch()))
+                    try:
+                        await self._write(send)
+                    finally:
+                        for task in tasks:
+                            task.cancel()
         except* (LeftError, OSError):
             self._metrics.answered("left", 499)
 
@@ -100,15 +104,7 @@ class Stream(Response):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
         try:
-            await say(self._scribe.opening())
-            async with TaskGroup() as group:
-                tasks = [group.create_task(self._search(i)) for i in range(self._asked.n)]
-                try:
-                    found = await self._tell(say)
-                finally:
-                    for task in tasks:
-                        task.cancel()
-            await say(self._scribe.ending(found), more=False)
+            await self._tell(say)
         except Exception as error:
             told = refusal(error)
             await say([block(told.body, "error")], more=False)
@@ -133,25 +129,37 @@ class Stream(Response):
         """What has happened next; None if nothing does for a while."""
         if not self._events.empty():
             return self._events.get_nowait()
+        loop = asyncio.get_running_loop()
+        quiet = loop.call_later(self._keep_alive, self._events.put_nowait, None)
         try:
-            async with asyncio.timeout(self._keep_alive):
-                return await self._events.get()
-        except TimeoutError:
-            return None
+            return await self._events.get()
+        finally:
+            quiet.cancel()
 
-    async def _tell(self, say: Any) -> list[Said]:
-        """Tell what can be told until every choice has ended. Raises what one of them raised."""
+    async def _tell(self, say: Any) -> None:
+        """Tell what can be told until every choice has ended. Raises what one of them raised.
+
+        What has happened by now is told at once.
+        """
         choices = [Choice(self._asked) for _ in range(self._asked.n)]
-        while any(choice.said is None for choice in choices):
+        blocks, left = [*self._scribe.opening()], len(choices)
+        while left:
             heard = await self._next()
-            blocks = [WAITING] if heard is None else []
+            if heard is None:
+                blocks.append(WAITING)
             try:
-                while heard is not None:  # what has happened by now is told at once
+                while heard is not None:
                     blocks += self._told(choices, *heard)
+                    left -= choices[heard[0]].said is not None
                     heard = None if self._events.empty() else self._events.get_nowait()
-            finally:
+            except BaseException:
                 await say(blocks)
-        return [choice.said for choice in choices if choice.said is not None]
+                raise
+            if left:
+                await say(blocks)
+                blocks = []
+        found = [choice.said for choice in choices if choice.said is not None]
+        await say([*blocks, *self._scribe.ending(found)], more=False)
 
     def _told(self, choices: Sequence[Choice], i: int, event: Event | Exception) -> Blocks:
         """What is told of an event of choice `i`. Raises it where it is an error."""

@@ -15,6 +15,7 @@ from reasoning.backends.openai import request
 from reasoning.backends.openai.request import Abilities, Need, names
 from reasoning.errors import RecipeError
 from reasoning.generate import Sampling
+from reasoning.once import Once
 
 OFF: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
     "top_p": ("top_p", (1.0,)),
@@ -37,7 +38,7 @@ _ALWAYS = ("temperature", "stop")
 _NEUTRAL = Sampling(max_tokens=1)
 
 
-def needs(params: Sampling) -> frozenset[Need]:
+def _needs(params: Sampling) -> frozenset[Need]:
     """What has to be known of a server before it is asked with these."""
     changed = set(params.changed()) - {*_ALWAYS, *_LOGPROBS, "tools"}
     found: set[Need] = {"fields"} if changed else set()
@@ -46,6 +47,9 @@ def needs(params: Sampling) -> frozenset[Need]:
     if params.temperature > 0:
         found.add("seeds")
     return frozenset(found)
+
+
+needs = Once(_needs)
 
 
 def neutral(able: Abilities, params: Sampling, refusal: str) -> frozenset[str]:
@@ -61,7 +65,7 @@ def without(able: Abilities, dropped: frozenset[str]) -> Abilities:
     return replace(able, off=off, refused=able.refused | dropped)
 
 
-def refuse(able: Abilities, params: Sampling, server: str) -> None:
+def _refuse(able: Abilities, params: Sampling, server: str) -> None:
     """Raises RecipeError for a field that is not neutral and that the server does not know.
 
     Fields that nobody has asked it about pass: see `needs`.
@@ -94,6 +98,9 @@ def refuse(able: Abilities, params: Sampling, server: str) -> None:
         )
 
 
+refuse = Once(_refuse)
+
+
 def no_tools(server: str) -> str:
     return (
         f"sampling.tools offers tools, and the server at {server} takes none "
@@ -116,12 +123,20 @@ def body(
 
     `logprobs`: of the sampled tokens, also where `params` does not ask for any.
     """
+    asked: dict[str, Any] = {"model": model, **prompt, **_alike(able, params, logprobs)}
+    if "seed" in asked:
+        wide = able.mode == "tokens" and not able.native
+        asked["seed"] = seed if wide else seed % 2**31
+    asked.update(extra)
+    return asked
+
+
+def _all_alike(able: Abilities, params: Sampling, logprobs: bool) -> dict[str, Any]:
+    """What is the same in all requests that sample alike; of a seed only that there is one."""
     likely = bool(params.confidence_k or params.top_logprobs)
     # Beside tools only where they are asked for: llama.cpp does not stream both.
     likely |= logprobs and not params.tools
     asked: dict[str, Any] = {
-        "model": model,
-        **prompt,
         able.limit: params.max_tokens,
         "temperature": params.temperature,
         **_drawing(able, params),
@@ -129,8 +144,7 @@ def body(
         **params.tools,
     }
     if params.temperature > 0:
-        wide = able.mode == "tokens" and not able.native
-        asked["seed"] = seed if wide else seed % 2**31
+        asked["seed"] = 0
     if params.stop and stops_there(able, params):
         asked["stop"] = list(params.stop)
         asked["include_stop_str_in_output"] = True
@@ -142,7 +156,10 @@ def body(
         asked["stream_options"] = {"include_usage": True}
     for name in able.refused:
         asked.pop(name, None)
-    return asked | dict(extra)
+    return asked
+
+
+_alike = Once(_all_alike)
 
 
 def stops_there(able: Abilities, params: Sampling) -> bool:

@@ -189,7 +189,7 @@ class OpenAI(Generator):
             if not able.tools:
                 raise RecipeError(fields.no_tools(self.urls[0]))
             able = request.in_a_chat(able)
-        if any(isinstance(token, str) for token in params.logit_bias):
+        if params.logit_bias and any(isinstance(token, str) for token in params.logit_bias):
             params = replace(params, logit_bias=await self._biases(params, able))
         held = await self._holding(prompt, able)
         if rest:
