@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 NANO = 1_000_000_000
 """A purse counts money in billionths of the unit that prices are in, so that sums are exact."""
@@ -83,9 +84,7 @@ class Usage:
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; what only some searches have is left out where there is none."""
-        out: dict[str, object] = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name != "models"
-        }
+        out: dict[str, object] = dict(zip(_TOLD, _told(self), strict=True))
         for name in ("probe_tokens", "tool_calls", "estimated_tokens", "money"):
             if not out[name]:
                 del out[name]
@@ -105,3 +104,7 @@ class Usage:
         if isinstance(models, Mapping):
             usage.models = {name: Share(**part) for name, part in models.items()}
         return usage
+
+
+_TOLD = [f.name for f in fields(Usage) if f.name != "models"]
+_told = attrgetter(*_TOLD)

@@ -39,7 +39,7 @@ _QUESTION = re.compile(
 )
 _NEXT = re.compile(r"\n" + _QUESTION.pattern)
 _CHANNEL = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")
-_SIGN = re.compile(r"<|◁|\[/?[A-Z]{3}")
+SIGN = re.compile(r"<|◁|\[/?[A-Z]{3}")
 """How every mark begins but those of a channel without its special tokens."""
 
 _LOOKS = 16
@@ -52,7 +52,7 @@ def parts(text: str, finished: bool = True) -> tuple[str, ...]:
     A thought that was cut off (it has no end, and the text is not `finished`) is looked at by
     nobody. One without an end in a finished text is looked at last, as the model ended there.
     """
-    if not (_SIGN.search(text) or _CHANNEL.match(text)):
+    if not (SIGN.search(text) or _CHANNEL.match(text)):
         return (text,)
     said, closed, inside = _outside(text)
     answer = _before_the_end("".join(said[-1:]) if closed and not inside else "".join(said))
@@ -86,7 +86,7 @@ def opened(text: str) -> str:
 
 def _marks(kind: re.Pattern[str], text: str, start: int = 0) -> Iterator[re.Match[str]]:
     """The marks of a kind in a text, in order; most of it is passed over at once."""
-    for sign in _SIGN.finditer(text, start):
+    for sign in SIGN.finditer(text, start):
         if mark := kind.match(text, sign.start()):
             yield mark
 

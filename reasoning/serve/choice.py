@@ -23,7 +23,8 @@ class Choice:
         self.aloud = asked.offer.single and not parts
         self.said: Said | None = None
         self._asked = asked
-        self._vote = None if parts or asked.offer.steps else Vote.of(asked.offer.chain)
+        whole = not (self.aloud or parts or asked.offer.steps)
+        self._vote = Vote.of(asked.offer.chain) if whole else None
         self._telling = Telling.of(asked)
         self._raw = ""
 

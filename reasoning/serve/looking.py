@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from reasoning.chain import Chain, Outcome
@@ -23,7 +24,6 @@ from reasoning.live.results import Errors, Tally
 from reasoning.live.words import against, card, count
 from reasoning.search import Search
 from reasoning.serve.desk import Desk
-from reasoning.usage import Usage
 
 LISTED = 50
 """Searches that run, in the list of the page; how many there are is told beside it."""
@@ -62,8 +62,8 @@ class Floor(Board):
         if tally is None:
             tally = self.tallies[shown.strategy] = Tally()
         tally.done += 1
-        for name, amount in _sums(usage).items():
-            tally.sums[name] += amount  # type: ignore[assignment]  # all of them are integers
+        for name, amount in zip(_SUMS, _sums(usage), strict=True):
+            tally.sums[name] += amount
         if usage.money is not None:
             tally.money = (tally.money or 0.0) + usage.money
         for failure in shown.search.failures:
@@ -135,7 +135,7 @@ class Looking:
         sums = sum((t.sums for t in floor.tallies.values()), Counter[str]())
         running: Counter[str] = Counter()
         for shown in floor.running.values():
-            running.update(_sums(shown.search.usage))
+            running.update(dict(zip(_SUMS, _sums(shown.search.usage), strict=True)))
         tokens = sums["generated_tokens"] + running["generated_tokens"]
         money = [t.money for t in floor.tallies.values()]
         known = sum(m for m in money if m is not None) if money and None not in money else None
@@ -163,6 +163,5 @@ class Looking:
         return Tree(about, shown.tree(texts=self.texts), len(shown.search.tree))
 
 
-def _sums(usage: Usage) -> dict[str, float]:
-    names = ("generated_tokens", "wasted_tokens", "calls", "failed_calls", "verifier_calls")
-    return {name: getattr(usage, name) for name in names}
+_SUMS = ("generated_tokens", "wasted_tokens", "calls", "failed_calls", "verifier_calls")
+_sums = attrgetter(*_SUMS)

@@ -16,6 +16,7 @@ _ROLES: Mapping[str, Role] = {
     "assistant": "assistant",
     "tool": "tool",
 }
+_PLAIN = {"role", "content"}
 _TEXTS = ("text", "input_text", "output_text")
 
 
@@ -28,6 +29,11 @@ def conversation(given: Any, field: str = "messages") -> tuple[list[Message], li
         raise RequestError(f"{field} is a list of messages, one or more", param=field)
     found, ignored = [], []
     for i, message in enumerate(given):
+        if type(message) is dict and message.keys() == _PLAIN:  # the usual case, quickly
+            role, content = _ROLES.get(str(message["role"])), message["content"]
+            if role is not None and role != "tool" and type(content) is str:
+                found.append(Message(role, content))
+                continue
         where = f"{field}[{i}]"
         if not isinstance(message, Mapping):
             raise RequestError(f"{where} is no message: it has a role and a content", param=where)

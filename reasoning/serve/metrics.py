@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from reasoning.result import Result
 
@@ -23,18 +24,22 @@ _HELP = {
     "searches_running": ("gauge", "Searches running now."),
 }
 _COUNTED = {
-    f"{name}_total": name
-    for name in (
-        "generated_tokens",
-        "wasted_tokens",
-        "prompt_tokens",
-        "cached_tokens",
-        "verifier_tokens",
-        "calls",
-        "failed_calls",
-    )
+    "search_seconds_total": "seconds",
+    **{
+        f"{name}_total": name
+        for name in (
+            "generated_tokens",
+            "wasted_tokens",
+            "prompt_tokens",
+            "cached_tokens",
+            "verifier_tokens",
+            "calls",
+            "failed_calls",
+        )
+    },
 }
 """Fields of `Usage` by the metrics that add them up."""
+_counts = attrgetter(*_COUNTED.values())
 
 
 @dataclass(slots=True)
@@ -45,21 +50,17 @@ class Metrics:
 
     def answered(self, endpoint: str, status: int) -> None:
         """A request is over."""
-        self._add("requests_total", 1, endpoint=endpoint, status=str(status))
+        self.sums["requests_total", _labels(endpoint=endpoint, status=str(status))] += 1
 
     def searched(self, strategy: str, result: Result) -> None:
         """A search is over. `strategy` is one of the recipe's, so that labels stay few."""
         usage, sums = result.usage, self.sums
-        self._add("searches_total", 1, strategy=strategy, stop_reason=result.stop_reason)
-        self._add("search_seconds_total", usage.seconds, strategy=strategy)
-        by_strategy = (("strategy", strategy),)
-        for total, name in _COUNTED.items():
-            sums[total, by_strategy] += getattr(usage, name)
+        sums["searches_total", _labels(strategy=strategy, stop_reason=result.stop_reason)] += 1
+        by_strategy = _labels(strategy=strategy)
+        for total, amount in zip(_COUNTED, _counts(usage), strict=True):
+            sums[total, by_strategy] += amount
         if usage.money is not None:
-            self._add("money_total", usage.money, strategy=strategy)
-
-    def _add(self, name: str, amount: float, **labels: str) -> None:
-        self.sums[name, tuple(labels.items())] += amount  # type: ignore[assignment]  # seconds are no integers
+            sums["money_total", by_strategy] += usage.money  # type: ignore[assignment]
 
     def text(self, running: int) -> str:
         """All of it in Prometheus's format."""
@@ -73,6 +74,10 @@ class Metrics:
             )
             lines += [f"reasoning_{name}{{{labels}}} {value}" for labels, value in found]
         return "\n".join(lines) + "\n"
+
+
+def _labels(**labels: str) -> tuple[tuple[str, str], ...]:
+    return tuple(labels.items())
 
 
 def _stated(labels: Iterable[tuple[str, str]]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reasoning.answers.thoughts import MARK
+from reasoning.answers.thoughts import MARK, SIGN
 
 if TYPE_CHECKING:
     from reasoning.serve.asking import Asked
@@ -41,6 +41,15 @@ class Telling:
             first = _with(end).search(whole)
             inside = first is not None and not first.groupdict().get("open")
         return cls(asked.stop, inside=inside, end=end)
+
+    @classmethod
+    def whole(cls, asked: Asked, text: str) -> tuple[str, str, bool]:
+        """Thought and text of a whole answer to a request, and whether a stop string has cut it."""
+        thinking = asked.offer.session.generator.thinking
+        if not asked.stop and thinking is None and not SIGN.search(text):
+            return "", text, False
+        telling = cls.of(asked, whole=text)
+        return *telling.all(text), telling.stopped
 
     def all(self, text: str) -> tuple[str, str]:
         """Thought and text of a whole answer."""

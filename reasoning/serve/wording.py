@@ -43,12 +43,11 @@ def said(result: Result, asked: Asked) -> Said:
         if result.usage.failed_calls and not result.candidates and not curtailed:
             raise lost()
         return Said("", "", "length" if curtailed else "stop", (), result, None)
-    telling = Telling.of(asked, whole=node.text)
-    thought, text = telling.all(node.text)
+    thought, text, stopped = Telling.whole(asked, node.text)
     calls = [_call(call) for call in (node.sample.info or {}).get("tool_calls") or ()]
     if calls and node.finished:
         ended: Ended = "tool_calls"
-    elif telling.stopped or node.finished:
+    elif stopped or node.finished:
         ended = "stop"
     else:
         ended = "length" if curtailed or node.sample.finish == "length" else "stop"
