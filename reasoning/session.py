@@ -30,7 +30,15 @@ from reasoning.result import Result, failed, run_search
 from reasoning.runs import names
 from reasoning.runs.stages import chained
 from reasoning.search import Retry, Search, Searcher, Step
-from reasoning.settings import Limits, made, priced, refuse_unpriced, sampling_for
+from reasoning.settings import (
+    Limits,
+    made,
+    named,
+    priced,
+    refuse_names,
+    refuse_unpriced,
+    sampling_for,
+)
 from reasoning.usage import Price
 from reasoning.verify import Verifier
 
@@ -76,16 +84,19 @@ class Session:
         chained(searcher, stages, aggregator, params)  # complains before anything is built
         self._built: list[Plugin] = []
         self.generator: Generator = self._made("generator", generator)
-        self.models = {k: self._made("generator", v) for k, v in (models or {}).items()}
+        self.models = {k: self._made("generator", v) for k, v in named("models", models).items()}
+        refuse_names(self.models)
         self.verifier: Verifier | None = None
         if verifier is not None:
             self.verifier = self._made("verifier", verifier)
-        self.verifiers = {k: self._made("verifier", v) for k, v in (verifiers or {}).items()}
+        judges = named("verifiers", verifiers)
+        self.verifiers = {k: self._made("verifier", v) for k, v in judges.items()}
         self.prices = priced(prices or {}, self.models)
         self.sampling = sampling_for(self.generator, sampling)
         self.step = made(Step, step, Step())
         self.limits = made(Limits, limits, Limits())
-        self.seed = seed
+        self.seed = _whole("seed", seed)
+        self._left = False
         self._stack: AsyncExitStack | None = None
 
     def _made(self, kind: names.Kind, given: Any) -> Any:
@@ -99,6 +110,11 @@ class Session:
             raise RecipeError(
                 "this session has been entered already; leave it first, or solve with it as it "
                 "is: one session serves any number of questions at once"
+            )
+        if self._left and self._built:
+            raise RecipeError(
+                "this session has been left, which has closed the engines that it built; make "
+                "another one"
             )
         async with AsyncExitStack() as stack:
             for part in self._built:
@@ -116,7 +132,7 @@ class Session:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        stack, self._stack = self._stack, None
+        stack, self._stack, self._left = self._stack, None, True
         if stack is not None:
             await stack.aclose()
 
@@ -141,8 +157,10 @@ class Session:
 
         A search that fails is a result whose stop reason is "failed", whose `failures` say why.
         """
-        if concurrency < 1:
+        if _whole("concurrency", concurrency) < 1:
             raise RecipeError(f"concurrency is {concurrency}; 1 search or more runs at a time")
+        if isinstance(questions, str | bytes) or not isinstance(questions, Sequence):
+            raise RecipeError(f"questions are a list, not {questions!r:.80}; solve takes one")
         results: dict[int, Result] = {}
         waiting = iter(enumerate(questions))
 
@@ -202,7 +220,7 @@ class Session:
         options = dict(changes)
         sampling = made(Sampling, options.pop("sampling", None), self.sampling)
         limits = made(Limits, options.pop("limits", None), self.limits)
-        seed = options.pop("seed", self.seed)
+        seed = _whole("seed", options.pop("seed", self.seed))
         if limits.money is not None:
             refuse_unpriced("limits.money", self.prices, self.models)
         strategy = self._chain(options)
@@ -234,6 +252,12 @@ class Session:
         return chained(searcher, stages, aggregator, {**params, **options})
 
 
+def _whole(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RecipeError(f"{name} is {value!r}; it is a whole number")
+    return value
+
+
 async def solve_async(question: Question, **settings: Any) -> Result:
     """Solve one question: a session of one call, which takes what `Session` takes.
 
@@ -258,6 +282,8 @@ def asked(question: Question, name: str = "question") -> Problem:
     if isinstance(question, Problem):
         return question
     if isinstance(question, str):
+        if not question.strip():
+            raise RecipeError(f"the question is empty: {question!r}; ask something")
         return Problem(name, question, answers=Plain())
     try:
         messages = tuple(m if isinstance(m, Message) else Message.from_json(m) for m in question)

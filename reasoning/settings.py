@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from reasoning.budget import Budget
 from reasoning.errors import RecipeError, unknown
@@ -45,7 +46,28 @@ def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
     """`value`, or `default` with the fields that a mapping changes; RecipeError for a misfit."""
     if isinstance(value, Mapping):
         return replace(default, **names.checked(kind, value))  # type: ignore[type-var]
-    return default if value is None else value
+    if value is None or value is default:
+        return default
+    if not isinstance(value, kind):
+        raise RecipeError(
+            f"{kind.__name__} is {value!r}; give reasoning.{kind.__name__}(...), or a mapping of "
+            "its fields"
+        )
+    try:
+        _fits(kind).validate_python({f.name: getattr(value, f.name) for f in fields(value)})  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        raise RecipeError(
+            f"{kind.__name__}: {name}={getattr(value, name)!r} does not fit: {wrong['msg']}"
+        ) from None
+    return value
+
+
+@cache
+def _fits(kind: type[T]) -> TypeAdapter[T]:
+    """Checks an object that somebody else has made: a dataclass looks at nothing itself."""
+    return TypeAdapter(kind)
 
 
 def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:
@@ -61,7 +83,7 @@ def priced(
     "default" among `prices` is for all that have none. Raises RecipeError.
     """
     given = {}
-    for name, stated in prices.items():
+    for name, stated in named("prices", prices).items():
         if name not in ("default", "", *models):
             raise RecipeError(unknown("model in prices", name, ("default", *models)))
         if not isinstance(stated, Price | Mapping):
@@ -78,6 +100,25 @@ def priced(
     if generator in found:
         found[""] = found[generator]
     return found
+
+
+def named(what: str, given: Mapping[str, T] | None) -> Mapping[str, T]:
+    """`given`, which is a mapping from names, or nothing. Raises RecipeError."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise RecipeError(f"{what} is {given!r}; it is a mapping from names")
+    return given
+
+
+def refuse_names(models: Iterable[str]) -> None:
+    """Raise RecipeError for models called what means another one: "" and "default"."""
+    for name in models:
+        if name in ("", "default") or not isinstance(name, str):
+            raise RecipeError(
+                f"a model cannot be called {name!r}, which is the one asked where none is named; "
+                "choose another name"
+            )
 
 
 def refuse_unpriced(limit: str, prices: Mapping[str, Price], models: Iterable[str]) -> None:

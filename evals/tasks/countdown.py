@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from evals.tasks.generated import MOST
 from evals.tasks.loading import Asked, Kind, Task, load, made_here
 from evals.tasks.prompts import Template
 from evals.tasks.rows import Row
@@ -30,7 +31,7 @@ LARGEST = 99
 def countdown(
     *,
     path: str | Path | None = None,
-    n: Annotated[int, Field(ge=1)] = 200,
+    n: Annotated[int, Field(ge=1, le=MOST)] = 200,
     numbers: Annotated[int, Field(ge=2, le=8)] = 4,
     seed: int = 0,
     prompt: Template = PROMPT,

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from evals.tasks.generated import MOST
 from evals.tasks.loading import Asked, Kind, Task, load, made_here
 from evals.tasks.prompts import Template
 from evals.tasks.rows import Row
@@ -44,7 +45,7 @@ CHANGE = (
 def kolmogorov(
     *,
     path: str | Path | None = None,
-    n: Annotated[int, Field(ge=1)] = 200,
+    n: Annotated[int, Field(ge=1, le=MOST)] = 200,
     size: Annotated[int, Field(ge=8, le=4096)] = 64,
     seed: int = 0,
     prompt: Template = PROMPT,

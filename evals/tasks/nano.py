@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from evals.tasks.generated import MOST, different
 from evals.tasks.loading import Kind, Task, answers_of
 from reasoning.answers import FallbackName
 from reasoning.errors import TaskError
@@ -338,15 +339,11 @@ def problem(
 def problems(
     n: int = 200, *, split: Split = "test", seed: int = 0, difficulty: int | None = None
 ) -> Iterator[NanoProblem]:
-    """The first `n` problems of a split, without repeated questions."""
-    seen: set[str] = set()
-    index = 0
-    while len(seen) < n:
-        item = problem(split, index, seed, difficulty=difficulty)
-        index += 1
-        if item.question not in seen:
-            seen.add(item.question)
-            yield item
+    """The first `n` problems of a split, without repeated questions.
+
+    Raises TaskError where there are not so many.
+    """
+    return different(lambda i: problem(split, i, seed, difficulty=difficulty), n, "nano")
 
 
 def equations_of(text: str) -> list[Equation]:
@@ -479,8 +476,8 @@ def nano(
     was trained on.
     """
     kind = answers_of("nano", answers, fallback, "last_number")
-    if n < 1:
-        raise TaskError(f"nano: n is {n}; it must be at least 1")
+    if not 1 <= n <= MOST:
+        raise TaskError(f"nano: n is {n}; it must be from 1 to {MOST:,}")
     if difficulty is not None and not 1 <= difficulty <= 8:
         raise TaskError(f"nano: difficulty is {difficulty}; it is a number of operations, 1 to 8")
     items = list(problems(n, split=split, seed=seed, difficulty=difficulty))

@@ -31,6 +31,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from evals.tasks.generated import MOST, different
 from evals.tasks.loading import Kind, Task, answers_of
 from evals.tasks.nano import Split, split_of
 from reasoning.answers import FallbackName
@@ -158,15 +159,11 @@ def _draw(rng: random.Random, operations: int) -> tuple[int, tuple[Line, ...]]:
 def problems(
     n: int = 200, *, split: Split = "test", seed: int = 0, difficulty: int | None = None
 ) -> Iterator[Program]:
-    """The first `n` problems of a split, without repeated questions."""
-    seen: set[str] = set()
-    index = 0
-    while len(seen) < n:
-        item = problem(split, index, seed, difficulty=difficulty)
-        index += 1
-        if item.question not in seen:
-            seen.add(item.question)
-            yield item
+    """The first `n` problems of a split, without repeated questions.
+
+    Raises TaskError where there are not so many.
+    """
+    return different(lambda i: problem(split, i, seed, difficulty=difficulty), n, "nano_think")
 
 
 def steps_of(text: str) -> list[Step]:
@@ -225,8 +222,8 @@ def nano_think(
     was trained on: generator `{nano: {model: nano_think}}`.
     """
     kind = answers_of("nano_think", answers, fallback, "none")
-    if n < 1:
-        raise TaskError(f"nano_think: n is {n}; it must be at least 1")
+    if not 1 <= n <= MOST:
+        raise TaskError(f"nano_think: n is {n}; it must be from 1 to {MOST:,}")
     if difficulty is not None and not 1 <= difficulty <= 8:
         raise TaskError(
             f"nano_think: difficulty is {difficulty}; it is a number of operations, 1 to 8"

@@ -81,6 +81,10 @@ def read_yaml(text: str) -> Any:
     try:
         node = loader.get_single_node()
         return None if node is None else loader.construct_document(_bounded(node))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, UnicodeError):
+            raise
+        raise yaml.YAMLError(f"a value does not fit its tag: {error}") from error
     finally:
         loader.dispose()
 

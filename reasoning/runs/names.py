@@ -266,6 +266,8 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
         except ValidationError as error:
             why = error.errors()[0]["msg"]
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: {why}") from None
+        if isinstance(value, bool) and not isinstance(fit[name], bool):
+            raise RecipeError(f"{owner}: {name}={value!r} does not fit: it is no number")
     if not isinstance(function, type):
         needed = [n for n, p in allowed.items() if p.default is p.empty and n not in fit]
         if needed:

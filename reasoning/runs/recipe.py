@@ -54,7 +54,7 @@ from reasoning.runs import names
 from reasoning.runs.editing import assign, read_yaml, with_sets
 from reasoning.runs.stages import Entry, chain, entry
 from reasoning.search import Step
-from reasoning.settings import Limits, made, priced, refuse_unpriced
+from reasoning.settings import Limits, made, priced, refuse_names, refuse_unpriced
 from reasoning.usage import Price
 
 Spec = dict[str, Any]
@@ -76,6 +76,13 @@ class StrategySpec(BaseModel):
     stages: list[Any] | None = None
     name: str | None = None
     aggregator: str | Spec | Annotated[list[str | Spec], Field(min_length=1)] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _says_something(cls, name: str | None) -> str | None:
+        if name is not None and not name.strip():
+            raise ValueError("it names nothing; leave it out, or give it a letter")
+        return name
 
     @property
     def aggregators(self) -> Sequence[str | Spec | None]:
@@ -126,6 +133,19 @@ class Recipe(BaseModel):
         if not name.strip(".") or any(c in "/\\" or not c.isprintable() for c in name):
             raise ValueError(f"{name!r} cannot name a folder; use letters, digits, - and _")
         return name
+
+    @field_validator("seed", "concurrency", mode="before")
+    @classmethod
+    def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("it is no number")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _told_apart(cls, models: dict[str, str | Spec]) -> dict[str, str | Spec]:
+        refuse_names(models)
+        return models
 
     @model_validator(mode="before")
     @classmethod

@@ -178,6 +178,8 @@ def chained(
         if aggregator is not None:
             raise RecipeError("a finished chain takes no aggregator; make it the last stage")
         return stages
+    elif isinstance(stages, str) or not isinstance(stages, Sequence):
+        raise RecipeError(f"stages are a list, not {stages!r}")
     else:
         entries = [entry(stated) for stated in stages]
     if aggregator is not None:

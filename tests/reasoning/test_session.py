@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -209,12 +210,32 @@ def test_seeds_decide() -> None:
         ({"limits": {"tokens": -1}}, "tokens=-1 does not fit"),
         ({"limits": {"seconds": 0}}, "seconds=0 does not fit"),
         ({"step": {"stop": 3}}, "stop=3 does not fit"),
+        ({"sampling": 5}, "Sampling is 5; give reasoning.Sampling"),
+        ({"limits": Limits}, "Limits is <class .*; give reasoning.Limits"),
+        ({"step": "x"}, "Step is 'x'; give reasoning.Step"),
+        ({"sampling": Sampling(max_tokens=0)}, "max_tokens=0 does not fit"),
+        ({"limits": Limits(tokens=-1)}, "tokens=-1 does not fit"),
+        ({"limits": Limits(seconds=math.nan)}, "seconds=nan does not fit"),
+        ({"limits": {"tokens": True}}, "tokens=True does not fit: it is no number"),
+        ({"prices": 5}, "prices is 5; it is a mapping from names"),
+        ({"models": ["scripted"]}, "models is .*; it is a mapping from names"),
+        ({"verifiers": 5}, "verifiers is 5; it is a mapping from names"),
+        ({"models": {"": "scripted"}}, "a model cannot be called ''"),
+        ({"seed": "x"}, "seed is 'x'; it is a whole number"),
+        ({"seed": 1.5}, "seed is 1.5; it is a whole number"),
+        ({"searcher": None, "stages": 5}, "stages are a list, not 5"),
     ],
 )
 def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
     settings: dict[str, Any] = {"searcher": "sample", "generator": "scripted", **change}
     with pytest.raises(RecipeError, match=message):
         solve("q", **settings)
+
+
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_a_question_asks_something(question: str) -> None:
+    with pytest.raises(RecipeError, match="the question is empty"):
+        solve(question, searcher="sample", generator="scripted")
 
 
 def test_what_solve_makes_it_closes() -> None:

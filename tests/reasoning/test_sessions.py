@@ -212,13 +212,35 @@ def test_mistakes_about_money(settings: dict[str, Any], word: str) -> None:
         solve("q", generator=Scripted(["a"]), searcher="sample", **settings)
 
 
-def test_at_least_one_at_a_time() -> None:
+@pytest.mark.parametrize(
+    ("questions", "concurrency", "message"),
+    [
+        (["q"], 0, "concurrency is 0"),
+        (["q"], 1.5, "concurrency is 1.5; it is a whole number"),
+        ("What is 2 + 3?", 1, "questions are a list, not 'What is 2"),
+        (5, 1, "questions are a list, not 5"),
+    ],
+)
+def test_many_takes_a_list_and_at_least_one_at_a_time(
+    questions: Any, concurrency: Any, message: str
+) -> None:
     async def work() -> None:
         async with Session(generator=Scripted(["a"]), searcher="sample") as session:
-            await session.solve_many(["q"], concurrency=0)
+            await session.solve_many(questions, concurrency=concurrency)
 
-    with pytest.raises(RecipeError, match="concurrency is 0"):
+    with pytest.raises(RecipeError, match=message):
         asyncio.run(work())
+
+
+def test_a_session_that_has_closed_its_engines_is_not_entered_again() -> None:
+    async def work() -> None:
+        session = Session(generator="scripted", searcher="sample")
+        async with session:
+            pass
+        with pytest.raises(RecipeError, match="has been left, which has closed the engines"):
+            await session.__aenter__()
+
+    asyncio.run(work())
 
 
 def test_a_price_that_is_not_known_is_not_nothing() -> None:

@@ -82,6 +82,8 @@ def nano(
     """
     if max_batch < 1:
         raise RecipeError(f"nano: max_batch is {max_batch}; it must be at least 1")
+    if cache_tokens < 0:
+        raise RecipeError(f"nano: cache_tokens is {cache_tokens}; it must be at least 0")
     thinking = None if thinking_tokens is None else Thinking(thinking_tokens, thinking_end)
     folder = _MODELS[model] if path is None else Path(path)
     try:

@@ -62,6 +62,12 @@ def test_a_problem_depends_on_its_number_alone() -> None:
     assert problem("test", 5, difficulty=4).difficulty == 4
 
 
+def test_there_are_no_more_problems_than_there_are() -> None:
+    """All of one operation are 27 tables of 10 numbers, a tenth of them in this split."""
+    with pytest.raises(TaskError, match=r"n is 2,000, and there are about .* ask for fewer"):
+        names.build("task", {"name": "nano_think", "n": 2000, "difficulty": 1})
+
+
 def test_task() -> None:
     built = names.build("task", {"name": "nano_think", "n": 5, "difficulty": 3})
     assert len(built.problems) == 5
@@ -70,7 +76,7 @@ def test_task() -> None:
     found = first.answers.find(f"<think>\n</think>\n\nThe answer is \\boxed{{{first.gold}}}.", True)
     assert found is not None
     assert asyncio.run(first.answers.grade(found)) is True
-    for bad in ({"n": 0}, {"difficulty": 9}):
+    for bad in ({"n": 0}, {"n": 10**7}, {"difficulty": 9}):
         with pytest.raises(TaskError, match="nano_think"):
             names.build("task", {"name": "nano_think", **bad})
 

@@ -209,6 +209,8 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
         nano(path=tmp_path)
     with pytest.raises(RecipeError, match="max_batch is 0"):
         nano(max_batch=0)
+    with pytest.raises(RecipeError, match="cache_tokens is -1"):
+        nano(cache_tokens=-1)
 
 
 def test_two_event_loops_share_the_engine(model: Nano) -> None:

@@ -85,6 +85,9 @@ def test_the_searcher_names_its_aggregator() -> None:
         ({"limits": {"tokens": -5}}, ["tokens=-5"]),
         ({"concurrency": 0}, ["concurrency=0"]),
         ({"seed": "x"}, ["seed='x'"]),
+        ({"seed": True}, ["seed=True", "no number"]),
+        ({"concurrency": True}, ["concurrency=True", "no number"]),
+        ({"strategies": [{"searcher": "sample", "name": " "}]}, ["name=' '", "leave it out"]),
         (
             {"strategies": [{"searcher": "self_consistency", "n": 4, "aggregator": "median"}]},
             ["median", "majority"],
@@ -110,6 +113,8 @@ def test_mistakes_name_the_value_and_the_cure(change: dict[str, Any], words: lis
         ("task: nano\ntask: gsm8k\n", "twice"),
         ("task: !!python/object/apply:os.system ['true']\n", "YAML"),
         ("\x00", "YAML"),
+        ("seed: !!int x\n", "YAML: a value does not fit its tag"),
+        (f"seed: {'9' * 5000}\n", "YAML: a value does not fit its tag"),
     ],
 )
 def test_files_that_are_no_recipe(tmp_path: Path, text: str, word: str) -> None:
@@ -148,6 +153,7 @@ def test_set_changes_any_field() -> None:
         ("strategies.99.n=3", "positions"),
         ("seed.x=3", "no keys below"),
         ("seed=[1", "YAML"),
+        ("seed=!!int x", "YAML: a value does not fit its tag"),
     ],
 )
 def test_set_mistakes(item: str, word: str) -> None:
@@ -350,6 +356,8 @@ def test_further_models_verifiers_and_prices() -> None:
         ({"run_limits": {"tokns": 1}}, "tokens"),
         ({"prices": {"smal": {}}, "models": {"small": "scripted"}}, "did you mean 'small'"),
         ({"prices": {"default": {"input": -1}}}, "0 or more"),
+        ({"models": {"": "scripted"}}, "a model cannot be called ''"),
+        ({"models": {"default": "scripted"}}, "a model cannot be called 'default'"),
         ({"prices": {"default": {"inptu": 1}}}, "input"),
         ({"strategies": [{"stages": [{"sample": {1: 2}}]}]}, "unknown parameter of sample 1"),
         ({"strategies": [{"stages": [{"sample": {"params": "n"}}]}]}, "are a mapping, not 'n'"),
