@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from searchers.programs.language.conditions import key
-from searchers.programs.language.values import Failure, Value, listed, of, told, union
+from searchers.programs.language.values import Failure, Value, listed, of, told, union, within
 
 K1, B = 1.2, 0.75
 """Of BM25: how fast a repeated word stops to count, how much long passages are discounted."""
@@ -53,7 +53,9 @@ def computed(
             best = nearest([told(item) for item in items], told(to), len(items) if n is None else n)
             return listed([items[i] for i in best])
         case "join":
-            return Value(told(to).join(map(told, items)), value.sources)
+            texts, between = [told(item) for item in items], told(to)
+            within(sum(map(len, texts)) + len(between) * len(texts))
+            return Value(between.join(texts), value.sources)
         case "count":
             return Value(float(len(items)), value.sources)
         case "softmax":

@@ -83,6 +83,9 @@ class Parse(Part):
             if self.by == by and not getattr(self, name):
                 raise ValueError(f"the parser {by} needs its {name}, say {_EXAMPLES[by]}")
         refuse_alike("options", self.options)
+        if self.between is not None and self.between[0] > self.between[1]:
+            low, high = self.between
+            raise ValueError(f"there is no number from {low:g} to {high:g}; the smaller one first")
         return self
 
 
@@ -150,7 +153,8 @@ def _condition(data: Any) -> str:
     if isinstance(data, BaseModel):
         return {All: "all", AnyOf: "any", Not: "not"}.get(type(data), "value")
     keys = [*data] if isinstance(data, Mapping) else [data]
-    return next((k for k in keys if k in ("value", "all", "any", "not")), str(keys[0]))
+    stated = next((k for k in keys if k in ("value", "all", "any", "not")), None)
+    return stated or (str(keys[0]) if keys else "nothing")
 
 
 Condition: TypeAlias = Annotated[

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 Data: TypeAlias = "str | float | bool | tuple[Value, ...] | Mapping[str, Value]"
 REFERENCE = re.compile(r"\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}", re.ASCII)
 """A name in a text; other braces are what they are."""
+MOST, DEEPEST = 10_000_000, 20
+"""Characters of a value as a text, and lists within lists: a loop doubles a text, or nests a list,
+without any call."""
 
 
 class Failure(Exception):  # noqa: N818  what becomes of data, and no error of anybody's
@@ -92,17 +95,52 @@ def union(sources: Iterable[Iterable[Any]]) -> tuple[Any, ...]:
 
 
 def told(value: Value) -> str:
-    """The value as a text: a list as numbered lines, a record as a line for each field."""
+    """The value as a text: a list as numbered lines, a record as a line for each field.
+
+    Raises Failure for one of more than MOST characters.
+    """
+    within(_extent(value, {})[0])
+    return _told(value)
+
+
+def _told(value: Value) -> str:
     if isinstance(value.data, bool):
         return "yes" if value.data else "no"
     if isinstance(value.data, float):
         return f"{value.data:.10g}"
     if isinstance(value.data, tuple):
-        texts = [told(item).replace("\n", "\n   ") for item in value.data]
+        texts = [_told(item).replace("\n", "\n   ") for item in value.data]
         return "\n".join(f"{i}. {text}" for i, text in enumerate(texts, start=1))
     if isinstance(value.data, Mapping):
-        return "\n".join(f"{name}: {told(item)}" for name, item in value.data.items())
+        return "\n".join(f"{name}: {_told(item)}" for name, item in value.data.items())
     return value.data
+
+
+def within(characters: int) -> None:
+    """Raises Failure for a text that would have more than MOST."""
+    if characters > MOST:
+        raise Failure(f"a value has more than {MOST:,} characters; keep less of it")
+
+
+def _extent(value: Value, known: dict[int, tuple[int, int]], level: int = 0) -> tuple[int, int]:
+    """About how many characters it is told in, and how deep it is; what stands in it at several
+    places is looked at once."""
+    data = value.data
+    if isinstance(data, str):
+        return len(data), 0
+    if not isinstance(data, (tuple, Mapping)):
+        return 1, 0
+    if id(value) not in known:
+        if level > DEEPEST:
+            raise Failure(f"a value has more than {DEEPEST} lists or records within each other")
+        inner = data if isinstance(data, tuple) else data.values()
+        found = [_extent(item, known, level + 1) for item in inner]
+        names = 0 if isinstance(data, tuple) else sum(map(len, data))
+        deep = 1 + max((height for _, height in found), default=0)
+        if deep > DEEPEST:
+            raise Failure(f"a value has more than {DEEPEST} lists or records within each other")
+        known[id(value)] = sum(size for size, _ in found) + 2 * len(found) + names, deep
+    return known[id(value)]
 
 
 def shown(value: Value) -> str:
@@ -136,7 +174,9 @@ def filled(scope: Mapping[str, Value], text: str) -> Value:
     if (alone := REFERENCE.fullmatch(text)) is not None:
         return looked_up(scope, alone[1])
     found = {name: looked_up(scope, name) for name in references(text)}
-    said = REFERENCE.sub(lambda match: told(found[match[1]]), text)
+    texts = {name: told(value) for name, value in found.items()}
+    within(len(text) + sum(len(texts[name]) for name in references(text)))
+    said = REFERENCE.sub(lambda match: texts[match[1]], text)
     return Value(said, union(value.sources for value in found.values()))
 
 

@@ -332,6 +332,38 @@ def test_a_loop_that_would_go_on_ends_at_its_bound() -> None:
     assert texts(s) == ["x"]
 
 
+@pytest.mark.parametrize(
+    ("begins", "grows", "why"),
+    [
+        ("x", "'{a}{a}'", "more than 10,000,000 characters"),
+        ("[x]", "['{a}', '{a}']", "more than 20 lists or records within each other"),
+        ("[x]", "{b: '{a}'}", "more than 20 lists or records within each other"),
+    ],
+)
+def test_values_do_not_grow_without_end(begins: str, grows: str, why: str) -> None:
+    """Sixty doublings would not fit into any memory."""
+    s, _ = run(
+        f"[{{let: {{a: {begins}}}}}, {{repeat: 60, do: [{{let: {{a: {grows}}}}}]}}, "
+        '{emit: "{a}"}]',
+        {"q?": "plain"},
+    )
+    assert why in s.failures[0]
+    assert texts(s) == ["plain"]
+
+
+def test_joins_do_not_grow_without_end() -> None:
+    steps = """
+    - let: {a: "0123456789", xs: []}
+    - repeat: 6
+      do: [{let: {a: "{a}{a}{a}{a}{a}{a}{a}{a}"}}]
+    - repeat: 5
+      do: [{add: "{a}", to: xs}]
+    - {make: join, of: xs, to: " ", as: all}
+    """
+    s, _ = run(steps, {"q?": "plain"})
+    assert "more than 10,000,000 characters" in s.failures[0]
+
+
 def test_routines_nest_so_deep_and_remember() -> None:
     data = {
         "routines": {
