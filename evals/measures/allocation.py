@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -66,18 +67,24 @@ def measure(stored: Stored) -> Finding:
         for w, name, shift in zip(law.a, grid.names, law.shifted, strict=True)
     )
     share = _of_the_best(grid)
+    reach = (
+        "no setting is right on any problem that it was judged on"
+        if share is None
+        else f"its choices reach {share:.1%} of the best accuracy under each limit, on problems it "
+        "has not seen"
+    )
+    fits = "" if math.isnan(law.r2) else f", R2 {law.r2:.2f}"
     return Finding(
-        f"With {max(grid.tokens):,.0f} tokens a problem the law chooses {rows[-1][1]}; its choices "
-        f"reach {share:.1%} of the best accuracy under each limit, on problems it has not seen.",
+        f"With {max(grid.tokens):,.0f} tokens a problem the law chooses {rows[-1][1]}; {reach}.",
         ("tokens, at most", "choice", "by the law", "accuracy", "best as measured"),
         rows,
-        (f"logit P = {weights} {law.c:+.2f}, R2 {law.r2:.2f} over {len(says)} settings",),
+        (f"logit P = {weights} {law.c:+.2f}{fits} over {len(says)} settings",),
     )
 
 
-def _of_the_best(grid: Grid) -> float:
+def _of_the_best(grid: Grid) -> float | None:
     """Accuracy of the choices of one half of the problems over that of the best ones on the other,
-    summed over limits and both halves."""
+    summed over limits and both halves; None where nothing is right."""
     mine = best = 0.0
     for half in (0, 1):
         fitted, judged = slice(half, None, 2), slice(1 - half, None, 2)
@@ -85,7 +92,7 @@ def _of_the_best(grid: Grid) -> float:
         for limit in set(grid.tokens):
             mine += right[choose(says.tolist(), grid.tokens, limit)]
             best += right[choose(right.tolist(), grid.tokens, limit)]
-    return mine / best if best else float("nan")
+    return mine / best if best else None
 
 
 def _grid(stored: Stored) -> Grid:

@@ -7,6 +7,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,18 @@ def measures() -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if hasattr(module, "MEANS")}
 
 
+def found_by(module: ModuleType, stored: Stored) -> Finding:
+    """What an evaluation finds. Raises NotMeasuredError.
+
+    Intervals are over problems: where there is only one, they say nothing, and that is said.
+    """
+    finding: Finding = module.measure(stored)
+    if stored.problems > 1:
+        return finding
+    alone = "one problem alone: an interval that has no width says nothing of others"
+    return replace(finding, notes=(*finding.notes, alone))
+
+
 def listed(console: Console) -> None:
     """Print what there is."""
     for name, module in measures().items():
@@ -59,7 +72,7 @@ def main(
     lacking: dict[str, str] = {}
     for name in names or known:
         try:
-            found[name] = known[name].measure(stored)
+            found[name] = found_by(known[name], stored)
         except NotMeasuredError as reason:
             lacking[name] = str(reason)
             continue

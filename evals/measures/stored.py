@@ -44,9 +44,16 @@ class Stored:
     @cached_property
     def runs(self) -> Runs:
         """The results of the runs. Raises NotMeasuredError for recordings, which have none."""
-        if not all((source / "results.jsonl").is_file() for source in self.sources):
+        if not _are_runs(self.sources):
             raise NotMeasuredError("this is about strategies, and needs the folder of a run")
         return load_runs(self.sources)
+
+    @property
+    def problems(self) -> int:
+        """How many problems there are."""
+        if _are_runs(self.sources):
+            return len(self.runs.problems)
+        return len(self.recording.problems)
 
     @property
     def several(self) -> list[StoredRun]:
@@ -66,7 +73,7 @@ class Stored:
                 max_tokens=self.max_tokens,
             )
         except RecipeError as error:
-            if self.strategy or self.where:
+            if self.strategy or self.where or self.max_tokens:
                 raise
             raise NotMeasuredError(str(error)) from error
 
@@ -135,9 +142,6 @@ class Stored:
         )
 
     def _greedy_strategy(self) -> StoredStrategy | None:
-        names = [s.name for s in self.runs.strategies]
-        if self.greedy is not None and self.greedy not in names:
-            raise RecipeError(unknown("strategy", self.greedy, names))
         return next((s for s in self.runs.strategies if self._is_greedy(s)), None)
 
     def _is_greedy(self, strategy: StoredStrategy) -> bool:
@@ -163,6 +167,10 @@ def _hedges(strategy: StoredStrategy) -> Iterator[tuple[str, bool]]:
                 yield problem, candidate["correct"]
 
 
+def _are_runs(sources: Sequence[Path]) -> bool:
+    return all((source / "results.jsonl").is_file() for source in sources)
+
+
 def _silent(kind: str, where: str) -> None:
     """The recording has told already what is damaged."""
     del kind, where
@@ -172,7 +180,11 @@ def ask(stored: Stored) -> None:
     """Raise what is wrong with the sources themselves, before any evaluation is tried."""
     for source in stored.sources:
         recognised(source)
-    if len(stored.sources) > 1 and not all((s / "results.jsonl").is_file() for s in stored.sources):
+    if len(stored.sources) > 1 and not _are_runs(stored.sources):
         raise UserError(
             "several sources must all be folders of runs (of one recipe); name a recording alone"
         )
+    if stored.greedy is not None:
+        found = [s.name for s in stored.runs.strategies] if _are_runs(stored.sources) else []
+        if stored.greedy not in found:
+            raise RecipeError(unknown("strategy", stored.greedy, found))

@@ -65,9 +65,13 @@ def load(
     """
     path, form = Path(source), recognised(source)
     if form.form == "run_folder":
-        if where or answers:
-            option = "--where picks samples" if where else "--answers is for answers"
-            raise RecipeError(f"{option} of a file, and {path} is a run's folder")
+        options = {
+            "--where picks samples": where,
+            "--answers is for answers": answers,
+            "--max-tokens is for samples": max_tokens,
+        }
+        if stated := [option for option, given in options.items() if given]:
+            raise RecipeError(f"{stated[0]} of a file, and {path} is a run's folder")
         recording = _run(path, strategy)
     else:
         if strategy:

@@ -23,7 +23,7 @@ def measured(folders: Sequence[str | Path], names: Sequence[str]) -> dict[str, F
     if not names:
         return {}
     from evals.measures.finding import NotMeasuredError
-    from evals.measures.show import measures
+    from evals.measures.show import found_by, measures
     from evals.measures.stored import Stored
 
     known = measures()
@@ -33,7 +33,7 @@ def measured(folders: Sequence[str | Path], names: Sequence[str]) -> dict[str, F
     found: dict[str, Finding] = {}
     for name in known if ALL in names else dict.fromkeys(names):
         try:
-            found[name] = known[name].measure(stored)
+            found[name] = found_by(known[name], stored)
         except NotMeasuredError as reason:
             if ALL not in names:
                 raise RecipeError(f"{name}: {reason}") from reason

@@ -64,8 +64,8 @@ def write(
     drawn = sampled(runs)
     found = measured.measured(folders, measures)
     head = _sections(runs, lines, drawn, baseline, measured.sections(found))
-    room = round(megabytes * 1e6) - len(head.encode()) - 60_000
-    data, kept = embed(runs, max(0, room))
+    room = min(megabytes, 1e6) * 1e6 - len(head.encode()) - 60_000
+    data, kept = embed(runs, max(0, round(room)))
     notes = [*_notes(runs), *kept.notes(megabytes)]
     text = _page(runs, notes, head, data)
     path = Path(out)

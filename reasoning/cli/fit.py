@@ -47,7 +47,7 @@ def fit(
         Path | None, typer.Option(help="A picture: accuracy against tokens on unseen problems.")
     ] = None,
     orders: Annotated[int, typer.Option(min=1, help="Permutations of a problem's samples.")] = 20,
-    seed: Annotated[int, typer.Option(help="Same seed, same policy.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same policy.")] = 0,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD=VALUE", help="Only such samples of a file: run=data/n16."),

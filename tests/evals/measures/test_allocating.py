@@ -77,6 +77,17 @@ def test_a_grid_in_one_line_and_what_each_limit_is_spent_on(
     assert re.fullmatch(r"logit P = \+2\.40 log k, [+-]0\.00 log samples -1\.88, R2 .+", law)
 
 
+def test_where_nothing_differs_no_number_is_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads enough for any of these: logits have no spread, and no choice is right."""
+    strategies = [{"searcher": "self_consistency", "n": [1, 2]}]
+    found = measure(run(tmp_path, monkeypatch, strategies))
+    assert "no setting is right on any problem" in found.says
+    assert "nan" not in found.says + " ".join(found.notes)
+    assert "R2" not in found.notes[0]
+
+
 def test_what_is_no_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = run(tmp_path, monkeypatch, [drag(k=2), {"searcher": "sample"}])
     with pytest.raises(NotMeasuredError, match="settings of one searcher that differ in numbers"):

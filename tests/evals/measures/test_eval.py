@@ -56,6 +56,22 @@ def test_a_run_is_measured(small_run: Path) -> None:
     assert "hidden failures" in shown
 
 
+def test_one_problem_alone_tells_nothing_of_others(tmp_path: Path, recording: Record) -> None:
+    shown = {
+        rows: asked(recording(tmp_path / f"{rows}.jsonl.gz", rows=rows), "--measure", "lengths")
+        for rows in (1, 2)
+    }
+    assert "one problem alone: an interval that has no width says nothing" in shown[1]
+    assert "one problem alone" not in shown[2]
+
+
+def test_what_an_option_is_about_is_looked_for_whatever_is_measured(small_run: Path) -> None:
+    with pytest.raises(RecipeError, match="unknown strategy 'nope'"):
+        asked(small_run, "--measure", "lengths", "--greedy", "nope")
+    with pytest.raises(RecipeError, match="--max-tokens is for samples of a file"):
+        asked(small_run, "--measure", "lengths", "--max-tokens", 5)
+
+
 def test_what_cannot_be_is_refused(small_run: Path, tmp_path: Path, recording: Record) -> None:
     source = recording(tmp_path / "one.jsonl.gz", samples=1)
     with pytest.raises(RecipeError, match="2 samples a problem, and there are 1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -226,6 +227,14 @@ def test_texts_give_way_to_the_size(small_run: Path, size: int, kind: str) -> No
     assert getattr(kept, kind) == 6
     assert bool(kept.notes(5)) == (kind != "whole")
     assert [p["id"] for p in json.loads(text)["problems"]] == [f"p{i}" for i in range(6)]
+
+
+def test_a_page_may_be_of_any_size(small_run: Path, tmp_path: Path) -> None:
+    sizes = [
+        write([small_run], tmp_path / "page.html", megabytes=megabytes).size
+        for megabytes in (5.0, math.inf)
+    ]
+    assert sizes[0] == sizes[1]
 
 
 def test_problems_where_strategies_differ_keep_their_texts_longest(small_run: Path) -> None:

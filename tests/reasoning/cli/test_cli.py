@@ -69,6 +69,7 @@ def test_check_shows_the_plan_and_runs_nothing(recipe: Path, tmp_path: Path) -> 
         (["solve", "What?", "--searcher", "best_of_m", "--generator", "scripted"], "best_of_n"),
         (["solve", " ", "--generator", "scripted"], "empty"),
         (["run", "quickstart", "--limit", "0"], "limit"),
+        (["fit", "runs/train", "--seed", "-1"], "--seed"),
         (["solve", "Q", "--generator", "scripted", "--set", "k=3"], "parameter"),
         (["solve", "Q", "--generator", "scripted"], "chooses by score and there is no verifier"),
         (["solve", "Q", "--verifier", "judge"], "for example generator: nano"),
