@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
@@ -16,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from reasoning.http.reading import dumps
 from reasoning.http.tracing import TRACE
 from reasoning.live.site import Site
 from reasoning.serve import chat, completions, responses
@@ -34,7 +34,6 @@ from reasoning.serve.wording import Said
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _LEFT = 499
-_ENCODED = json.JSONEncoder().encode
 _NO_HEADERS: Mapping[str, str] = {}
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """As W3C's Trace Context has it."""
@@ -182,13 +181,13 @@ def _join_trace(request: Request) -> None:
 
 
 class Json(Response):
-    """ASCII alone, so that no text can fail to be sent."""
+    """A JSON body; there is no text that fails to be sent."""
 
     def __init__(
         self, content: Any, status_code: int = 200, headers: Mapping[str, str] = _NO_HEADERS
     ) -> None:
         self.status_code, self.background = status_code, None
-        self.body = _ENCODED(content).encode()
+        self.body = dumps(content)
         told = {"content-length": str(len(self.body)), "content-type": "application/json"}
         self.raw_headers = [
             (name.lower().encode(), value.encode()) for name, value in {**told, **headers}.items()

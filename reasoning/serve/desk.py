@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from reasoning.clock import Deadline, RealClock
+from reasoning.http.reading import loads
 from reasoning.serve.metrics import Metrics
 from reasoning.serve.refusal import RequestError
 
@@ -96,7 +96,7 @@ class Desk:
         if late.expired:
             raise RequestError("the body has not come in time", status=408)
         try:
-            found = json.loads(data)
+            found = loads(data)
         except (ValueError, RecursionError) as error:
             raise RequestError(f"the body is no JSON: {type(error).__name__}") from None
         if not isinstance(found, Mapping):

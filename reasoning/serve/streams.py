@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from asyncio import Queue, TaskGroup
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, aclosing
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reasoning.events import Done, Event
+from reasoning.http.reading import dumps
 from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
 from reasoning.serve.metrics import Metrics
@@ -43,8 +43,8 @@ class Scribe(Protocol):
 
 def block(data: Any, event: str = "") -> bytes:
     """One event of a stream."""
-    head = f"event: {event}\n" if event else ""
-    return f"{head}data: {json.dumps(data)}\n\n".encode()
+    head = b"event: %b\n" % event.encode() if event else b""
+    return b"%bdata: %b\n\n" % (head, dumps(data))
 
 
 class Stream(Response):

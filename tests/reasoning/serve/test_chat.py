@@ -277,7 +277,7 @@ def test_a_deadline_keeps_what_has_been_said(served: Any) -> None:
     ):
         reply = ask(served, body, generator=Speaking([""]), headers=headers)
         assert "It is 7 and" in reply.text
-        assert '"finish_reason": "length"' in reply.text
+        assert '"finish_reason":"length"' in reply.text
         assert "limits.seconds ended the search" in reply.text
 
 

@@ -30,7 +30,7 @@ NEEDS = {
     "lm-eval": ("lm_eval", "pip install 'lm_eval[api]'"),
 }
 SAYS = {
-    "curl": ["chat.completion.chunk", '"finish_reason": "stop"', "[DONE]"],
+    "curl": ["chat.completion.chunk", '"finish_reason":"stop"', "[DONE]"],
     "inspect-ai": ["accuracy", "self_consistency-n=4"],
     "lm-eval": ["|exact_match|"],
     "litellm": ["\\boxed{"],

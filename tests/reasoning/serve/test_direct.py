@@ -139,8 +139,8 @@ def come_to(case: Case, offers: Callable[..., Offers], stream: bool) -> list[Any
 
 def bare(text: str) -> str:
     """Without what no two answers have in common."""
-    text = re.sub(r'"(id|item_id)": "[a-z_]+[-_][0-9a-f]{24}"', r'"\1": ""', text)
-    return re.sub(r'"(created|created_at|completed_at|seconds)": [0-9.e-]+', r'"\1": 0', text)
+    text = re.sub(r'"(id|item_id)":"[a-z_]+[-_][0-9a-f]{24}"', r'"\1": ""', text)
+    return re.sub(r'"(created|created_at|completed_at|seconds)":[0-9.e-]+', r'"\1": 0', text)
 
 
 def pieces(told: str) -> Any:
