@@ -58,7 +58,7 @@ ELSEWHERE = {
 }
 """Pages whose code another test runs; commands and recipes are run here in any case."""
 CODE = ("python", "py", "js")
-NEEDS = {"docs/integrations/opentelemetry.md": ("opentelemetry", "otel")}
+NEEDS = {"docs/integrations/opentelemetry.md": ("opentelemetry.sdk", "otel")}
 """Pages whose code needs a package that is not among those of the tests, and the extra with it."""
 SHORTER = {"docs/tutorials/researcher.md": {"name: nano, n: 40}": "name: nano, n: 8}",
                                             "task.n=60": "task.n=12"}}  # fmt: skip
@@ -358,7 +358,9 @@ def listens(reader: Reader, line: str, found: re.Match[str]) -> str:
 
 
 def present(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    package = module.partition(".")[0]
+    known = importlib.util.find_spec(package) is not None
+    return known and importlib.util.find_spec(module) is not None
 
 
 SMALL = ("--set", "generator=nano", "--set", "task={name: nano, n: 4}")
@@ -369,6 +371,9 @@ RULES = [
          without_installing),
     Rule(r"pip install (?:-e )?'[\w.]*\[([\w,-]+)\]'", "installs: the extra exists", extras),
     Rule(r"reasoning (serve|watch) ", "does not end by itself: ended when the page does", listens),
+    Rule(r"OTEL_\w+=\S+ reasoning run ", "takes minutes", added("--set", "sampling.max_tokens=40")),
+    Rule(r"OTEL_\w+=\S+ reasoning serve ", "does not end, and no collector listens: test_spans.py",
+         lambda reader, line, found: only_read(reader, line.partition(" ")[2], found)),
     Rule(r"reasoning run \w+ --track ", "trackers are not installed: test_trackers.py",
          only_read),
     Rule(r"reasoning run \w+ --workers ", "Ray is not installed: tests/reasoning/cluster",

@@ -79,6 +79,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME", help="Tell wandb, mlflow or trackio, too; on this machine."),
     ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Spans for OpenTelemetry, sent as OTEL_* says.")
+    ] = False,
     live: Annotated[
         bool, typer.Option("--live/--no-live", help="Let `reasoning watch` look on.")
     ] = True,
@@ -105,7 +108,7 @@ def run(
     """
     from reasoning.cli.consent import trusted
     from reasoning.cli.show import ProgressLine, show_summary
-    from reasoning.cli.tracking import tracked
+    from reasoning.cli.tracking import spans, traced, tracked
     from reasoning.cluster.settings import with_workers
     from reasoning.live.feed import feeding, unseen
     from reasoning.runs import run as runner
@@ -116,7 +119,11 @@ def run(
         loaded = with_workers(loaded, workers)
         folder = out or Path("runs") / loaded.name
         folder = folder / part.folder if part else folder
-        with ProgressLine(loaded.name) as line, tracked(loaded, track, folder, line.update) as told:
+        with (
+            spans(trace),
+            ProgressLine(loaded.name) as line,
+            tracked(loaded, track, folder, line.update) as told,
+        ):
             work = runner.run(
                 loaded,
                 folder,
@@ -126,6 +133,7 @@ def run(
                 watch=told,
                 feed=feeding if live else unseen,
                 command=sys.argv,
+                traced=traced() if trace else None,
             )
             summary = awaited(work)
             told.summary(summary)

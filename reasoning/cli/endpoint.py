@@ -25,6 +25,9 @@ def serve(
     show_texts: Annotated[
         bool, typer.Option("--show-texts", help="On the page at /, too: questions and answers.")
     ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Spans for OpenTelemetry, sent as OTEL_* says.")
+    ] = False,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
@@ -44,6 +47,7 @@ def serve(
     Example: reasoning serve quickstart --port 8001
     """
     from reasoning.cli.consent import trusted
+    from reasoning.cli.tracking import spans
 
     needed("serve")
     from reasoning.serve import running
@@ -67,8 +71,8 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         typer.echo(f"http://{shown}:{port}/v1 serves {', '.join(offers.by_name)}")
 
-    with trusted(recipe, sets or (), trust) as loaded:
-        offers = Offers(loaded)
+    with trusted(recipe, sets or (), trust) as loaded, spans(trace):
+        offers = Offers(loaded, traced=trace)
         running.run(offers, settings, ready)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning.runs.plan import Plan
 from reasoning.runs.recipe import Recipe
 from reasoning.runs.run import Progress, Watcher
 
@@ -40,3 +41,19 @@ def tracked(
 
     with watching(named, recipe, folder) as trackers:
         yield Told(watchers, [trackers])
+
+
+def spans(wanted: bool) -> AbstractContextManager[None]:
+    """Spans are sent meanwhile, if they are `wanted`. Raises RecipeError where they cannot be."""
+    if not wanted:
+        return nullcontext()
+    from reasoning.integrations.telemetry import exported
+
+    return exported()
+
+
+def traced() -> Callable[[Plan], Plan]:
+    """What makes spans of a run."""
+    from reasoning.integrations.tracing import traced
+
+    return traced

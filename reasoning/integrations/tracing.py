@@ -1,4 +1,4 @@
-"""OpenTelemetry: a session whose searches, calls and scores are spans.
+"""OpenTelemetry: sessions and runs whose searches, calls and scores are spans.
 
 Names are those of the conventions for generative models where there is one, else `reasoning.*`.
 Nothing of a user's text is in a span. Written against opentelemetry-api 1.45.
@@ -7,9 +7,11 @@ Nothing of a user's text is in a span. Written against opentelemetry-api 1.45.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from reasoning.chain import Chain, Outcome
 from reasoning.generate import Generator, Meter, Prompt, Sampling
@@ -22,6 +24,9 @@ from reasoning.session import Question, Session
 from reasoning.tree import Node
 from reasoning.verify import Scores, Verifier
 from reasoning.wrapping import Wrapping
+
+if TYPE_CHECKING:
+    from reasoning.runs.plan import Plan
 
 
 class TracedSession(Session):
@@ -44,11 +49,45 @@ class TracedSession(Session):
         self, question: Question, changes: Mapping[str, Any], name: str = "question"
     ) -> tuple[Search, Chain, float | None]:
         search, chain, seconds = super()._search(question, changes, name)
-        return search, _Searching(chain.stages, chain.default), seconds
+        return search, _Searching(chain.stages, chain.default, inner=chain), seconds
 
 
+def traced(plan: Plan) -> Plan:
+    """A run's plan with everything it calls made a span; what was drawn before is called no more.
+
+    What it shares it goes on to share.
+    """
+    known: dict[int, Any] = {}
+
+    def once(part: Any, wrapped: Callable[[Any], Any]) -> Any:
+        return known.setdefault(id(part), wrapped(part)) if part is not None else None
+
+    arms = []
+    for arm in plan.arms:
+        run = arm.strategy.run
+        strategy = replace(arm.strategy, run=_Searching(run.stages, run.default, inner=run))
+        models = {k: once(m, partial(_Calls, model=k)) for k, m in arm.models.items()}
+        verifiers = {k: once(v, _Scoring) for k, v in arm.verifiers.items()}
+        verifier = once(arm.verifier, _Scoring)
+        arms.append(
+            replace(arm, strategy=strategy, models=models, verifier=verifier, verifiers=verifiers)
+        )
+    return replace(plan, arms=arms)
+
+
+def join(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Let what the running task does belong to the trace that a request's headers tell of."""
+    from opentelemetry import context, propagate
+
+    told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    context.attach(propagate.extract(told))
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Searching(Chain):
-    """A strategy that is a span."""
+    """A strategy that is a span, and otherwise as it is."""
+
+    inner: Chain
 
     async def run(self, search: Search, seconds: float | None = None) -> Outcome:
         stages = [stage.name for stage in self.stages]
@@ -59,7 +98,7 @@ class _Searching(Chain):
         }
         with _span(f"invoke_workflow {' > '.join(stages)}", told) as span:
             try:
-                found = await super().run(search, seconds)
+                found = await self.inner.run(search, seconds)
                 span.set_attribute("reasoning.stop_reason", found.stop_reason)
                 span.set_attribute("reasoning.candidates", len(found.candidates))
                 return found
@@ -116,6 +155,41 @@ class _Scoring(Verifier):
     def __init__(self, verifier: Verifier) -> None:
         self.verifier = verifier
         self.name, self.reduction = verifier.name, verifier.reduction
+        self.together = verifier.together
+
+    @property
+    def version(self) -> str | None:
+        return self.verifier.version
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.verifier.notes
+
+    @property
+    def program(self) -> str | None:
+        return self.verifier.program
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self.verifier.facts
+
+    @property
+    def served(self) -> Mapping[str, int]:
+        return self.verifier.served
+
+    @property
+    def parameters(self) -> float | None:
+        return self.verifier.parameters
+
+    @property
+    def problem_ids(self) -> frozenset[str] | None:
+        return self.verifier.problem_ids
+
+    def covers(self, problem: Problem) -> bool:
+        return self.verifier.covers(problem)
+
+    async def describe(self) -> Mapping[str, str]:
+        return await self.verifier.describe()
 
     @property
     def text_only(self) -> bool:
@@ -136,6 +210,16 @@ class _Scoring(Verifier):
             scores = await self.verifier.score(problem, node, meter=meter)
             span.set_attribute("reasoning.scores", [float(score) for score in scores])
             return scores
+
+    async def score_siblings(
+        self, problem: Problem, nodes: Sequence[Node], *, meter: Meter
+    ) -> Sequence[Scores | Exception]:
+        path = ".".join(map(str, nodes[0].path[:-1]))
+        told = {"reasoning.path": path, "reasoning.verifier": self.name}
+        with _span(f"score {self.name}", told, calls=True) as span:
+            found = await self.verifier.score_siblings(problem, nodes, meter=meter)
+            span.set_attribute("reasoning.scored", sum(isinstance(f, tuple) for f in found))
+            return found
 
 
 @contextmanager

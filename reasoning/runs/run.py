@@ -16,7 +16,7 @@ from reasoning.backends.journal import Journal
 from reasoning.backends.ledger import Held
 from reasoning.cached import Cached
 from reasoning.clock import VirtualClock
-from reasoning.errors import EngineError, UserError, cause
+from reasoning.errors import EngineError, RecipeError, UserError, cause
 from reasoning.generate import Generator
 from reasoning.live.board import Board, key, standing
 from reasoning.live.feed import Feed, unseen
@@ -79,6 +79,7 @@ async def run(
     watch: Watcher | None = None,
     feed: Feed = unseen,
     command: Sequence[str] = (),
+    traced: Callable[[Plan], Plan] | None = None,
 ) -> dict[str, Any]:
     """Run `recipe` into the folder `out` and return the summary.
 
@@ -87,8 +88,11 @@ async def run(
     is stored. A `shard` of the problems is a run of its own, until `merge.merge` makes one of all.
     With `extend` the folder may hold a run with other strategies or fewer problems: no call that
     it has paid for is paid again (see `reasoning.runs.extend`). With
-    `reasoning.live.feed.feeding` as `feed` other processes can look on.
+    `reasoning.live.feed.feeding` as `feed` other processes can look on. `traced`, that of
+    `reasoning.integrations.tracing`, makes spans of what is done in this process.
     """
+    if traced and recipe.workers is not None:
+        raise RecipeError("spans are made where a run is, and workers are elsewhere: no --trace")
     todo = plan(recipe, limit, shard)
     store = Store(out)
     more = Extension(todo, store, command) if extend else None
@@ -100,7 +104,7 @@ async def run(
                 for part in todo.plugins:
                     stack.push_async_callback(part.aclose)
                 finish = _here if recipe.workers is None else _away
-                await finish(todo, store, watch or _unwatched, feed)
+                await finish(traced(todo) if traced else todo, store, watch or _unwatched, feed)
                 complete = True
         finally:
             if complete:  # nobody pays for an engine while it is worked out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,13 +15,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from reasoning.http.reading import dumps
-from reasoning.http.tracing import TRACE
 from reasoning.live.site import Site
 from reasoning.serve import chat, completions, responses
 from reasoning.serve.asking import Asked, House
 from reasoning.serve.chat import ChatStream
 from reasoning.serve.completions import CompletionStream
-from reasoning.serve.desk import Desk, Settings, header
+from reasoning.serve.desk import Desk, Settings
 from reasoning.serve.looking import Looking
 from reasoning.serve.offers import Offers
 from reasoning.serve.refusal import RequestError, refusal
@@ -35,8 +33,6 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _LEFT = 499
 _NO_HEADERS: Mapping[str, str] = {}
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""As W3C's Trace Context has it."""
 
 
 class App(Starlette):
@@ -100,7 +96,7 @@ class Service:
         async def answer(request: Request) -> Response:
             try:
                 self.desk.admit(request)
-                _join_trace(request)
+                self.offers.join(request.scope["headers"])  # which is in a context of its own
                 response = await endpoint(request)
             except LeftError:
                 response = Response(status_code=_LEFT)  # which nobody reads
@@ -171,13 +167,6 @@ class Service:
         for said in found:
             self.desk.metrics.searched(asked.offer.listed, said.result)
         return found
-
-
-def _join_trace(request: Request) -> None:
-    """Let the servers that are called for a request hear of the trace that its client is in."""
-    stated = header(request, b"traceparent")
-    if stated and _TRACEPARENT.fullmatch(stated):
-        TRACE.set(f"traceparent: {stated}\r\n".encode())  # the request has a context of its own
 
 
 class Json(Response):

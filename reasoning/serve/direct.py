@@ -47,7 +47,8 @@ def is_direct(chain: Chain, session: Session, limits: Limits) -> bool:
     its text, and which no limit can cut but the deadline."""
     (stage, *more), bounded = chain.stages, (limits.tokens, limits.calls, limits.money)
     return (
-        not (more or stage.given or stage.share or session.models or session.prices)
+        type(session) is Session
+        and not (more or stage.given or stage.share or session.models or session.prices)
         and _bare(chain.default) is first
         and _bare(stage.run) is names.find("searcher", "sample")
         and session.verifier is None

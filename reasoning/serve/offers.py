@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import Any, get_origin
 
 from reasoning.chain import Stage
 from reasoning.errors import RecipeError, unknown
+from reasoning.http.tracing import hand_on
 from reasoning.plugin import Plugin
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
@@ -120,11 +121,18 @@ def _function(stage: Stage) -> Any:
 class Offers:
     """The strategies of a recipe, on sessions that are `open` together."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, *, traced: bool = False) -> None:
         if any(value is not None for value in recipe.run_limits.values()):
             raise RecipeError(
                 "run_limits bound a run, and a server has no end; set limits, those of a search"
             )
+        self.join: Callable[[Iterable[tuple[bytes, bytes]]], None] = hand_on
+        """Lets what is done for a request belong to the trace that its headers tell of."""
+        self._session: type[Session] = Session
+        if traced:
+            from reasoning.integrations.tracing import TracedSession, join
+
+            self.join, self._session = join, TracedSession
         self._built: dict[str, Any] = {}
         self._sessions: dict[str, Session] = {}
         self.floor = Floor()
@@ -136,7 +144,7 @@ class Offers:
         key = json.dumps(ground, sort_keys=True, default=str)
         if key not in self._sessions:
             models = {k: self._part("generator", v) for k, v in recipe.generators.items()}
-            self._sessions[key] = Session(
+            self._sessions[key] = self._session(
                 generator=models.pop(""),
                 models=models,
                 verifier=recipe.verifier and self._part("verifier", recipe.verifier),
