@@ -58,14 +58,15 @@ class Score(Verifier):
 
 
 class RoundRobin(Places):
-    """Servers in turn, whatever they have seen."""
+    """Servers in turn, whatever they have seen: those with room, else in the line of one."""
 
     def __init__(self) -> None:
         super().__init__()
         self._turn = itertools.count()
 
     def choose(self, near: object, now: float) -> Replica | None:
-        ready = [replica for replica in self.replicas if replica.room(now)]
+        there = [replica for replica in self.replicas if replica.usable]
+        ready = [replica for replica in self.replicas if replica.room(now)] or there
         return ready[next(self._turn) % len(ready)] if ready else None
 
     def home(self, near: object) -> Replica | None:

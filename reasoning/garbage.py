@@ -16,7 +16,7 @@ def rarely() -> Iterator[None]:
     """
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(100_000, 5, 8)
     try:
         yield
     finally:

@@ -76,17 +76,18 @@ class Prompt:
 
         Neighbouring texts are joined, so that they are tokenised as one; tokens stay as they are.
         """
-        found: list[Piece] = []
+        found: list[str | list[int]] = []
         for sample in self._samples():
             ids = sample.token_ids if sample.model == self.model else None
-            if ids is not None:
-                _heal(found, (sample.info or {}).get("heals", ""))
-                _add(found, ids)
-            elif sample.text:
+            if ids is None:
                 _add(found, sample.text)
-        if self.suffix:
-            _add(found, self.suffix)
-        return found
+            elif found and isinstance(last := found[-1], list):
+                last += ids
+            else:
+                _heal(found, (sample.info or {}).get("heals", ""))
+                found.append(list(ids))
+        _add(found, self.suffix)
+        return [piece if isinstance(piece, str) else tuple(piece) for piece in found]
 
     @property
     def text(self) -> str:
@@ -116,20 +117,17 @@ class Prompt:
             yield self.begun
 
 
-def _heal(pieces: list[Piece], begun: str) -> None:
+def _heal(pieces: list[str | list[int]], begun: str) -> None:
     """Take off the end of the text, which the token that follows says itself."""
     if begun and pieces and isinstance(last := pieces[-1], str) and last.endswith(begun):
         pieces[-1:] = [last.removesuffix(begun)] if last != begun else []
 
 
-def _add(pieces: list[Piece], piece: Piece) -> None:
-    match (pieces[-1] if pieces else None, piece):
-        case (str(last), str(more)):
-            pieces[-1] = last + more
-        case (tuple(ids), tuple(more_ids)):
-            pieces[-1] = (*ids, *more_ids)
-        case _:
-            pieces.append(piece)
+def _add(pieces: list[str | list[int]], text: str) -> None:
+    if pieces and isinstance(last := pieces[-1], str):
+        pieces[-1] = last + text
+    elif text:
+        pieces.append(text)
 
 
 def conversation(problem: Problem, node: Node, turn: Turn | None = None) -> tuple[Message, ...]:

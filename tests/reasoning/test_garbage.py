@@ -38,6 +38,6 @@ def test_cycles_are_still_found() -> None:
             found.append(1)
 
     with garbage.rarely():
-        for _ in range(100_000):
+        for _ in range(200_000):
             Knot()
         assert found
