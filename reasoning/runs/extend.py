@@ -45,8 +45,8 @@ class Extension:
         self._refuse(present, changed)
         manifest = describe(self.todo, self.command)
         begun, now = present["strategies"], manifest["strategies"]
-        again = {name for name in begun.keys() & now.keys() if begun[name] != now[name]}
-        place = self._set_aside(present, again)
+        same = {name for name in begun.keys() & now.keys() if begun[name] == now[name]}
+        place = self._set_aside(present, same)
         told = {
             "when": manifest["started"],
             "command": list(self.command),
@@ -79,8 +79,8 @@ class Extension:
             )
         if present.get("shared") and not self.todo.shared:
             raise StoreError(
-                f"in {folder} strategies share samples, which a limit in seconds forbids; choose "
-                "another --out"
+                f"in {folder} strategies share samples, which one alone does not and a limit in "
+                "seconds forbids; choose another --out"
             )
         if set(_TASK) & set(changed):
             self._refuse_task(run)
@@ -97,19 +97,22 @@ class Extension:
                     f"{result['problem']!r} {why}; choose another --out"
                 )
 
-    def _set_aside(self, present: Mapping[str, Any], again: set[str]) -> Path:
-        """Keep what the folder says so far, and forget the results that are worked out again."""
+    def _set_aside(self, present: Mapping[str, Any], same: set[str]) -> Path:
+        """Keep what the folder says so far, and forget the results of strategies that are not the
+        `same`: those that are worked out again, and those that the recipe has no longer."""
         place = next(p for n in count(1) if not (p := self.store.folder / f"earlier/{n}").exists())
-        earlier, left = Store(place), []
+        earlier, left, gone = Store(place), [], 0
         with earlier.opened(present):
             for result in self.store.results():
                 self._link(result, earlier)
                 earlier.put_line(result)
-                if result["strategy"] not in again:
+                if result["strategy"] in same:
                     left.append(json.dumps(result, ensure_ascii=False) + "\n")
+                else:
+                    gone += 1
         if summary := self.store.read_json("summary.json"):
             earlier.write_json("summary.json", summary)
-        if again:
+        if gone:
             files.replace(self.store.folder / "results.jsonl", left)
         return place
 

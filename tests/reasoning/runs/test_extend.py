@@ -119,7 +119,7 @@ def test_nothing_is_paid_for_twice_and_all_is_as_in_a_new_run(
     assert Lengths.asked == 3 * new_scores
     new = go(recipe(tmp_path, after, **setting), tmp_path / "new")
     wanted = told(tmp_path / "new")
-    assert {k: v for k, v in told(tmp_path / "run").items() if k in wanted} == wanted
+    assert told(tmp_path / "run") == wanted
     for summary in (extended, new):
         for strategy in summary["strategies"]:
             strategy.pop("seconds", None)
@@ -151,6 +151,21 @@ def test_what_was_there_before_is_a_run_s_folder(tmp_path: Path, calls: list[str
     (extension,) = manifest["extended"]
     assert extension["changed"] == ["strategies"]
     assert extension["earlier"] == "earlier/1"
+
+
+def test_a_strategy_that_comes_back_is_not_paid_for_again(tmp_path: Path, calls: list[str]) -> None:
+    """Its results are in none of the reports of a recipe without it, but they are not lost."""
+    three = [{"searcher": "self_consistency", "n": [2, 4, 8]}]
+    go(recipe(tmp_path, three), tmp_path / "run")
+    before = told(tmp_path / "run")
+    go(recipe(tmp_path, SC4_SC8), tmp_path / "run", extend=True)
+    assert {name for name, _ in told(tmp_path / "run")} == {
+        f"self_consistency-n={n}" for n in (4, 8)
+    }
+    calls.clear()
+    go(recipe(tmp_path, three), tmp_path / "run", extend=True)
+    assert calls == []
+    assert told(tmp_path / "run") == before
 
 
 def test_an_extension_that_is_interrupted_goes_on(tmp_path: Path, calls: list[str]) -> None:
