@@ -217,8 +217,9 @@ def test_what_is_another_run_is_refused(
 
 def test_shared_samples_and_a_limit_in_seconds_do_not_go_together(tmp_path: Path) -> None:
     go(recipe(tmp_path, SC4_SC8), tmp_path / "run")
-    with pytest.raises(StoreError, match="which a limit in seconds forbids"):
-        go(recipe(tmp_path, SC4_SC8, limits={"seconds": 9}), tmp_path / "run", extend=True)
+    for alone in (recipe(tmp_path, SC4_SC8, limits={"seconds": 9}), recipe(tmp_path, SC4)):
+        with pytest.raises(StoreError, match="one alone does not and a limit in seconds forbids"):
+            go(alone, tmp_path / "run", extend=True)
 
 
 def test_other_questions_are_refused(tmp_path: Path) -> None:
