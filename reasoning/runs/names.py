@@ -266,7 +266,7 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
         except ValidationError as error:
             why = error.errors()[0]["msg"]
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: {why}") from None
-        if isinstance(value, bool) and not isinstance(fit[name], bool):
+        if (isinstance(value, bool) and not isinstance(fit[name], bool)) or _has_nan(fit[name]):
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: it is no number")
     if not isinstance(function, type):
         needed = [n for n, p in allowed.items() if p.default is p.empty and n not in fit]
@@ -274,6 +274,15 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
             example = f"{needed[0]}: {_EXAMPLES.get(needed[0], '8')}"
             raise RecipeError(f"{owner} needs {', '.join(needed)}; set it, for example {example}")
     return fit
+
+
+def _has_nan(value: Any) -> bool:
+    """Whether there is one in it, which compares with nothing: no test would ever pass or fail."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    if isinstance(value, Mapping):
+        return any(map(_has_nan, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_nan, value))
 
 
 def validated(function: Callable[P, T]) -> Callable[P, T]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from reasoning.errors import RecipeError
 from reasoning.search import Search
 from searchers.kernels.deferral import Feature
 from searchers.models.sureness import MEASURES, Asked, how_sure
@@ -15,6 +16,17 @@ AGGREGATOR = "first"
 MODELS = ("order",)
 STEPS = True
 ASK = "\n\nIs this answer right? Answer Yes or No: "
+
+
+def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constant that depends
+    """Raises RecipeError for thresholds that no model would have."""
+    order, levels = stated.get("order") or (), stated.get("thresholds") or ()
+    if len(levels) > max(1, len(order) - 1):
+        raise RecipeError(
+            f"cascade: {len(levels)} thresholds, and {len(order)} models in order: each but the "
+            "last has one (a list is one value here; several strategies are entries of their own)"
+        )
+    return {}
 
 
 async def cascade(

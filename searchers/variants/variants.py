@@ -42,11 +42,19 @@ def known(name: str) -> str:
     return name
 
 
+def asking(templates: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Templates that say the question. Raises RecipeError for one that does not."""
+    for template in templates or ():
+        if "{question}" not in template:
+            raise RecipeError(f"the prompt {template!r:.60} does not ask: it contains {{question}}")
+    return templates
+
+
 async def variants(
     search: Search,
     *,
     preset: Annotated[str, AfterValidator(known)] = "",
-    prompts: tuple[str, ...] | None = None,
+    prompts: Annotated[tuple[str, ...] | None, AfterValidator(asking)] = None,
     solicit: Annotated[int, Field(ge=0, le=100)] | None = None,
     ask: str | None = None,
     wrap: str | None = None,

@@ -183,6 +183,7 @@ def test_parameters_that_fit(values: dict[str, Any], expected: dict[str, Any]) -
         ({"n": "many"}, "searcher: n='many' does not fit: .*integer"),
         ({"n": None}, "searcher: n=None does not fit"),
         ({"n": True}, "searcher: n=True does not fit: it is no number"),
+        ({"n": 1, "ratio": float("nan")}, "searcher: ratio=nan does not fit: it is no number"),
         ({"n": 1, "ratio": "x"}, "ratio='x' does not fit"),
         ({"n": 1, "mode": 3}, "mode=3 does not fit: .*string"),
         ({"n": 1, "rato": 0.5}, "unknown parameter of searcher 'rato'; did you mean 'ratio'"),

@@ -266,7 +266,8 @@ def test_lists_that_are_one_value_do_not_multiply() -> None:
     steps = [{"call": "{question}", "emit": True}] * 200
     own = {"searcher": "program", "steps": steps, "retries": [0, 1]}
     several = ["majority", {"name": "complexity", "m": [2, 3]}]
-    vote = {"searcher": "variants", "prompts": texts, "n": [4, 8], "aggregator": several}
+    prompts = [f"{text} {{question}}" for text in texts]
+    vote = {"searcher": "variants", "prompts": prompts, "n": [4, 8], "aggregator": several}
     found = strategies(parse({**GOOD, "strategies": [drag, own, vote]}))
     assert len(found) == 1 + 2 + 2 * (1 + 2)
     with pytest.raises(RecipeError, match="multiply to 18,018 strategies"):
@@ -357,6 +358,14 @@ def test_further_models_verifiers_and_prices() -> None:
         ({"prices": {"smal": {}}, "models": {"small": "scripted"}}, "did you mean 'small'"),
         ({"prices": {"default": {"input": -1}}}, "0 or more"),
         ({"models": {"": "scripted"}}, "a model cannot be called ''"),
+        (
+            {"strategies": [{"searcher": "variants", "prompts": ["What?"]}]},
+            r"the prompt 'What\?' does not ask: it contains \{question\}",
+        ),
+        (
+            {"strategies": [{"searcher": "cascade", "order": ["", ""], "thresholds": [-1, -2]}]},
+            "cascade: 2 thresholds, and 2 models in order: each but the last has one",
+        ),
         ({"models": {"default": "scripted"}}, "a model cannot be called 'default'"),
         ({"prices": {"default": {"inptu": 1}}}, "input"),
         ({"strategies": [{"stages": [{"sample": {1: 2}}]}]}, "unknown parameter of sample 1"),
