@@ -59,11 +59,16 @@ def measure(stored: Stored) -> Finding:
     worst = max(rows, key=lambda row: row[4].value if isinstance(row[4], Interval) else 0.0)
     most = worst[4]
     assert isinstance(most, Interval)
+    harm = (
+        f"{worst[0]} hurts most: right answers turn wrong on {most.value:.3f} ({most.low:.3f} to "
+        f"{most.high:.3f})"
+        if most.value
+        else f"nothing turns a right answer wrong ({most.low:.3f} to {most.high:.3f})"
+    )
     head = ("strategy", f"less {base}", "p, Holm", "helped", "hurt", "times the tokens")
     return Finding(
         f"Against {base} ({spent[base]:,.0f} tokens a problem, accuracy "
-        f"{np.mean(values[base]):.3f}), {worst[0]} hurts most: right answers turn wrong on "
-        f"{most.value:.3f} ({most.low:.3f} to {most.high:.3f}) of {len(shared)} problems.",
+        f"{np.mean(values[base]):.3f}), {harm} of {len(shared)} problems.",
         head,
         rows,
         chart=dots("share of problems", head, rows, "helped", "hurt"),

@@ -87,6 +87,8 @@ def publish(
     from reasoning.integrations.rows import StoredRun
 
     stored = StoredRun.open(run, [strategy] if strategy else ())
+    if repo is not None:
+        hub.named("--repo", repo)
     found = hub.entry(stored, dataset=dataset, task=task, scale=scale, source=source)
     if dry_run:
         typer.echo(f"# {found.path}\n{found.text}", nl=False)

@@ -58,8 +58,12 @@ def entry(
         raise RecipeError(
             f"nothing is known of the task {run.task!r} on the hub; say --dataset OWNER/NAME"
         )
+    named("--dataset", dataset)
+    if source is not None and not re.match(r"https?://[^\s/]+", source):
+        raise RecipeError(f"--source {source!r} is no address; it begins with https://")
     config = benchmark.hub.configs[0] if benchmark else None
-    partial = _partial(numbers["problems"], benchmark)
+    shard = (run.manifest.get("run") or {}).get("shard")
+    partial = _partial(numbers["problems"], benchmark) or (shard and f"shard {shard} of the run")
     found = _REVISION.search(str((run.manifest.get("run") or {}).get("task_source")))
     times = 100 if scale == "percent" else 1
     said = hub.EvalResultEntry(
@@ -76,6 +80,12 @@ def entry(
     )
     safe = re.sub(r"[^A-Za-z0-9_.=-]+", "_", f"{run.task}-{numbers['name']}").strip("._")
     return Entry(f".eval_results/{safe}.yaml", text, partial)
+
+
+def named(option: str, value: str) -> None:
+    """Raise RecipeError for what names nothing on the hub."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", value, re.ASCII):
+        raise RecipeError(f"{option} {value!r} is on nobody's account; say OWNER/NAME")
 
 
 def upload(found: Entry, repo: str) -> str:

@@ -42,9 +42,13 @@ class Kubernetes(Options):
 
     replicas: int = Field(1, ge=1, description="servers of each generator")
     verifiers: int = Field(1, ge=1, description="servers of each verifier")
-    image: str = Field("vllm/vllm-openai:v0.32.0", description="what the servers run in")
+    image: str = Field(
+        "vllm/vllm-openai:v0.32.0", pattern=r"^\S+$", description="what the servers run in"
+    )
     driver: str = Field(
-        ..., description="the image that the run runs in: it has `reasoning` and python on its PATH"
+        ...,
+        pattern=r"^\S+$",
+        description="the image that the run runs in: it has `reasoning` and python on its PATH",
     )
     namespace: str = Field(
         "default", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="where it all goes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from evals.measures.finding import NotMeasuredError
 from evals.measures.flawed_verifier import Resampling
 from evals.measures.stored import Stored
 from evals.statistics.intervals import Interval
+from reasoning.runs.recipe import parse
+from reasoning.runs.run import run
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,20 @@ def test_a_worse_strategy_is_dropped_early_and_an_equal_one_never() -> None:
     assert elimination.eliminate([good, bad], delta=0) == ([0, 1], 128)
     with pytest.raises(ValueError, match="0 and 1"):
         elimination.eliminate([[0.5]])
+
+
+def test_where_nothing_hurts_nothing_hurts_most(tmp_path: Path) -> None:
+    quiz = tmp_path / "quiz.jsonl"
+    quiz.write_text('{"id": "p", "question": "q", "answer": "1"}\n')
+    recipe = {
+        "task": {"name": "jsonl", "path": str(quiz)},
+        "generator": {"name": "scripted", "replies": ["\\boxed{1}"]},
+        "strategies": [{"searcher": "self_consistency", "n": [1, 2]}],
+    }
+    asyncio.run(run(parse(recipe), tmp_path / "run"))
+    found = direct.measure(Stored([tmp_path / "run"]))
+    assert "nothing turns a right answer wrong (0.000 to 0.793) of 1 problems" in found.says
+    assert "hurts" not in found.says
 
 
 def test_strategies_of_a_run(small_run: Path) -> None:

@@ -116,6 +116,7 @@ def test_what_can_be_said(launcher: str) -> None:
         (["--out", "x"], "'--out x' is for a launcher"),
         (["--slurm", "--run"], "--run starts servers here"),
         (["--slurm", "gpus=0", "verifiers=x"], "verifiers='x' does not fit"),
+        (["--kubernetes", "driver="], "driver='' does not fit"),
         (["--slurm", "--set", "generator.tensor_parallel_size=16"], r"has 8 GPUs.*say gpus="),
     ],
 )

@@ -85,7 +85,18 @@ def test_what_cannot_be_published_says_so(small: Path, tmp_path: Path) -> None:
         entry(StoredRun.open(small))
     with pytest.raises(RecipeError, match="say --dataset"):
         entry(StoredRun.open(small, [FIRST]))
-    folder = edited(small, tmp_path)
+    run = StoredRun.open(small, [FIRST])
+    with pytest.raises(RecipeError, match="--dataset 'a' is on nobody's account; say OWNER/NAME"):
+        entry(run, dataset="a")
+    with pytest.raises(RecipeError, match="--source 'x' is no address"):
+        entry(run, dataset="a/b", source="x")
+    command = ["publish", str(small), "--strategy", FIRST, "--dataset", "a/b", "--dry-run"]
+    done = CliRunner().invoke(app, [*command, "--repo", "x"])
+    assert isinstance(done.exception, RecipeError)
+    assert "--repo 'x' is on nobody's account" in str(done.exception)
+    folder = edited(small, tmp_path, shard="1/2")
+    with pytest.raises(RecipeError, match="this is a result of shard 1/2 of the run"):
+        upload(entry(StoredRun.open(folder, [FIRST]), dataset="a/b"), "a/model")
     (folder / "summary.json").unlink()
     with pytest.raises(StoreError, match="unfinished"):
         entry(StoredRun.open(folder, [FIRST]), dataset="a/b")
