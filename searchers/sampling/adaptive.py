@@ -3,6 +3,7 @@ arXiv:2408.03314)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -44,44 +45,25 @@ async def adaptive(
     del abreast  # the run sees to that
     if tokens is not None:
         policy = allowed(search, policy, tokens)
-    choose, wanted, found = bind_aggregator(policy.chooser), policy.start, list[Candidate]()
-    land = None if abstain else search.emit
-    manner = drawn_by(search, policy.first)
-    while wanted > len(found):
-        size = wanted - len(found)
-        if policy.reject:
-            nodes = await rejected(search, size, policy.reject)
-        else:
-            nodes = await search.draws(search.root, size, until="end", land=land, **manner)
-        if "score" in policy.needs:
-            await search.score(*nodes)
-        drawn = [*(c.node for c in found if c.node), *nodes]
-        said = await search.answers(*drawn)
-        answers = [None if _open(n) else a for n, a in zip(drawn, said, strict=True)]
-        rewards = [search.reward(node) if "score" in policy.needs else None for node in drawn]
-        alike = zip(drawn, answers, rewards, strict=True)
-        found = [Candidate(n.path, a, score=r, node=n) for n, a, r in alike]
-        if len(nodes) < size or not found:
+    choose, wanted, manner = bind_aggregator(policy.chooser), policy.start, policy.first
+    drawn, found = list[Node](), list[Candidate]()
+    while (missing := wanted - len(drawn)) > 0:
+        nodes = await draws(search, missing, policy, manner, land=not abstain)
+        drawn += nodes
+        found = await seen(search, drawn, policy)
+        if len(nodes) < missing:
             break  # the end of the budget, or calls that failed
         refuse(policy, found)
-        seen = read_candidates(found)
-        wanted = int(policy.more(len(found), seen)[0])
-        if policy.route and len(found) == policy.start:
-            preset = policy.presets[int(policy.route.choose(seen)[0])]
-            wanted, manner = len(found) + preset.samples, drawn_by(search, preset)
-    if not found:
-        return
-    if policy.sure is not None:
-        rate, low, high = policy.sure(read_candidates(found))[:, 0].tolist()
-        search.measure(predicted=rate, predicted_low=low, predicted_high=high)
-        if rate < abstain:
-            return
-    chosen = decide(found, choose).candidate
-    for candidate in found:
-        assert candidate.node is not None
-        if _open(candidate.node):
-            continue
-        search.emit(candidate.node, rank=-1.0 if candidate is chosen else 0.0)
+        signals = read_candidates(found)
+        wanted = int(policy.more(len(drawn), signals)[0])
+        if policy.route and len(drawn) == policy.start:
+            manner = policy.presets[int(policy.route.choose(signals)[0])]
+            wanted = len(drawn) + manner.samples
+    if found and believed(search, found, policy) >= abstain:
+        chosen = decide(found, choose).candidate
+        for node in drawn:
+            if not _open(node):
+                search.emit(node, rank=-1.0 if chosen and node is chosen.node else 0.0)
 
 
 def allowed(search: Search, policy: Policy, tokens: float) -> Policy:
@@ -96,12 +78,41 @@ def allowed(search: Search, policy: Policy, tokens: float) -> Policy:
     return policy.at(allowance)
 
 
-def drawn_by(search: Search, preset: Preset | None) -> dict[str, Any]:
-    """What a preset sets of a draw."""
-    if preset is None or preset.prompt is None:
-        return preset.sampling if preset else {}
-    text = filled(preset.prompt, {"question": search.problem.prompt})
-    return {**preset.sampling, "turn": put(search, text)}
+async def draws(
+    search: Search, n: int, policy: Policy, preset: Preset | None, *, land: bool
+) -> list[Node]:
+    """`n` samples, drawn as the preset says if there is one, and scored if that counts; those that
+    `land` are emitted."""
+    if policy.reject:
+        nodes = await rejected(search, n, policy.reject)
+    else:
+        manner: dict[str, Any] = preset.sampling if preset else {}
+        if preset and preset.prompt is not None:
+            text = filled(preset.prompt, {"question": search.problem.prompt})
+            manner = {**manner, "turn": put(search, text)}
+        emit = search.emit if land else None
+        nodes = await search.draws(search.root, n, until="end", land=emit, **manner)
+    if "score" in policy.needs:
+        await search.score(*nodes)
+    return nodes
+
+
+async def seen(search: Search, nodes: Sequence[Node], policy: Policy) -> list[Candidate]:
+    """The samples with their answers, none where one was given up, and their scores."""
+    found = []
+    for node, answer in zip(nodes, await search.answers(*nodes), strict=True):
+        score = search.reward(node) if "score" in policy.needs else None
+        found.append(Candidate(node.path, None if _open(node) else answer, score=score, node=node))
+    return found
+
+
+def believed(search: Search, found: Sequence[Candidate], policy: Policy) -> float:
+    """The chance that the answer is right, 1 if the policy does not say."""
+    if policy.sure is None:
+        return 1.0
+    rate, low, high = policy.sure(read_candidates(found))[:, 0].tolist()
+    search.measure(predicted=rate, predicted_low=low, predicted_high=high)
+    return float(rate)
 
 
 async def rejected(search: Search, n: int, bar: float) -> list[Node]:
