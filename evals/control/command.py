@@ -4,7 +4,6 @@ command behind it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -14,22 +13,14 @@ from rich.console import Console
 from evals.control.draw import draw
 from evals.control.fit import Outcome, best_fixed, fit, folds, outcome, report, together
 from evals.control.presets import START, judged, options_of, policy_for
-from evals.control.walk import Walk, joined, walk
-from evals.replay.evaluate import missing
+from evals.control.seen import LEAST, Seen, bound_of, recorded
+from evals.control.walk import Walk, joined
 from evals.replay.samples import Recording, Stored
-from evals.replay.show import kind_of, pairs_of
-from evals.replay.sources import load
-from reasoning.backends.formats import kept, recognised
 from reasoning.cli.show import plain
 from reasoning.errors import RecipeError, StoreError, unknown
-from reasoning.runs.store import Store
-from searchers.kernels.policy import Bound, Form, Known, Policy, model_of, task_of
+from searchers.kernels.policy import Bound, Form, Known, Policy
 
 console = Console()
-LEAST = 4
-"""Problems that a fit needs, two in each half."""
-BARS = (0.01, 0.02, 0.05, 0.1)
-"""Scores of a step below which a sample may be given up, of which a fit chooses one, or none."""
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Budgets that the figure shows, of what all samples cost."""
 
@@ -58,31 +49,30 @@ def main(
         raise RecipeError(unknown("form", form, get_args(Form)))
     if orders < 1:
         raise RecipeError(f"--orders must be 1 or more, got {orders}")
-    if (form == "presets") != bool(presets):
-        raise RecipeError(
-            "--form presets goes with --preset NAME, strategies of the run, and only it"
-        )
-    if presets:
+    if form == "presets":
         return chosen_presets(runs, out, presets, tokens, test, choosers, orders, seed)
     kind = cast(Form, form)
-    train, judged = _pooled(runs, reading), _pooled(test, reading) if test else None
-    most = min(r.n for r in (train, judged) if r)
-    options: dict[str, Any] = {"most": most, "orders": orders, "seed": seed, "reject": reject}
+    train = recorded(runs, presets, reading)
+    judged = recorded(test, presets, reading) if test else None
+    least = min(r.n for found in (train, judged or {}) for r in found.values())
+    options: dict[str, Any] = {"most": least, "orders": orders, "seed": seed, "reject": reject}
     fitting = Seen.of(train, choosers, **options)
     whole = float(fitting.walk.tokens[:, :, -1].mean())
     budget = (whole / 4 if loss is None else whole) if tokens is None else tokens
     where = reading.get("where") or ()
-    bound = _bound(runs, train, where)
+    bound = bound_of(runs, fitting.first, where)
     judging = Seen.of(judged, list(fitting.walk.right), **options) if judged else fitting
     known = fitting.known & judging.known
     fitted = partial(fit, form=kind, known=known, bound=bound, seed=seed)
     policy = fitted(fitting.walk, budget=budget, loss=loss)
-    notes = list(train.notes)
+    notes = fitting.notes
     if judged:
-        _refuse(policy, judged)
-        notes += _elsewhere(policy, judged, _bound(test, judged, where), fitting.known - known)
-        if most < train.n:
-            notes.append(f"{most} samples a problem count, all that {judged.name} has")
+        _refuse(policy, judging.first)
+        notes += judging.notes
+        there = bound_of(test, judging.first, where)
+        notes += _elsewhere(policy, judging.first, there, fitting.known - known)
+        if least < fitting.first.n:
+            notes.append(f"{least} samples a problem count, all that {judging.first.name} has")
     pairs, halves = _unseen(fitting.walk, judging.walk, seed)
     how = f"{', '.join(test)}{halves}" if judged else halves.removeprefix(": ")
     on = joined([judge for _, judge in pairs])
@@ -126,13 +116,13 @@ def chosen_presets(
     whole = float(fitting.tokens.mean(axis=(0, 1)).max())
     budget = whole / 4 if tokens is None else tokens
     train = Recording(runs[0], [Stored(p, []) for p in fitting.problems])
-    bound = _bound(runs, train, ()).model_copy(
+    bound = bound_of(runs, train, ()).model_copy(
         update={"samples": START + max(o.samples for o in fitting.options)}
     )
     policy = policy_for(fitting, budget, set(), bound).model_copy(update={"chooser": chooser})
     notes: list[str] = []
     if test:
-        there = _bound(test, train, ())
+        there = bound_of(test, train, ())
         notes += filter(None, [policy.elsewhere(there.model, there.task)])
         judging = at(Path(test[0]))
         if twice := set(judging.problems) & set(fitting.problems):
@@ -170,49 +160,6 @@ def preset_lines(policy: Policy) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A recording as policies see it, and what is known of all of its samples."""
-
-    walk: Walk
-    known: set[Known]
-
-    @classmethod
-    def of(
-        cls, recording: Recording, choosers: Sequence[str], *, reject: bool, **options: Any
-    ) -> Seen:
-        """What `walk` makes of it. Raises RecipeError for what samples do not suffice for."""
-        if len(recording.problems) < LEAST:
-            raise RecipeError(
-                f"{recording.name} has {len(recording.problems)} problems; a fit takes {LEAST} at "
-                "the least, and a hundred to be worth anything"
-            )
-        if recording.n < 2:
-            raise RecipeError(f"{recording.name} has one sample a problem, so there is no choice")
-        _counted(recording)
-        lacks = missing(recording)
-        every: tuple[Known, ...] = get_args(Known)
-        known = {need for need in every if need not in lacks}
-        scored = [x for d in recording.drawn() if d.scored for x in d.steps]
-        if "score" in known and min(scored) < 0:
-            if set(choosers) != {"majority"}:
-                raise RecipeError(
-                    "scores below 0 are logits, and are read as shares here: say --logit, or "
-                    "--chooser majority to do without them"
-                )
-            known.remove("score")
-        able = ["majority", *(["best", "weighted_majority"] if "score" in known else [])]
-        if wrong := [name for name in choosers if name not in able]:
-            raise RecipeError(unknown("chooser that the samples suffice for", wrong[0], able))
-        if reject and not ("score" in known and all(d.ends for d in recording.drawn() if d.scored)):
-            raise RecipeError(
-                f"--reject reads the score of every step, and {recording.name} does not tell "
-                "those, or not where its steps end (blank lines)"
-            )
-        bars = BARS if reject else ()
-        return cls(walk(recording, list(choosers) or able, bars=bars, **options), known)
-
-
 def _costs(walk: Walk, budget: float) -> list[float]:
     """The budgets that a figure shows."""
     least, whole = (float(walk.tokens[:, :, i].mean()) for i in (0, -1))
@@ -221,7 +168,7 @@ def _costs(walk: Walk, budget: float) -> list[float]:
 
 def _elsewhere(policy: Policy, judged: Recording, there: Bound, lacking: set[Known]) -> list[str]:
     """What to keep in mind where a policy is judged on other samples than it was fitted to."""
-    notes = [*judged.notes, *filter(None, [policy.elsewhere(there.model, there.task)])]
+    notes = [*filter(None, [policy.elsewhere(there.model, there.task)])]
     if lacking:
         notes.append(f"{judged.name} lacks {', '.join(sorted(lacking))}, which is not read then")
     return notes
@@ -235,47 +182,6 @@ def _refuse(policy: Policy, judged: Recording) -> None:
             f"the policy reads how long samples are, which {judged.name} does not tell; use "
             "--form posterior"
         )
-
-
-def _counted(recording: Recording) -> None:
-    """Have every sample know its tokens, and a note say which are not those of a tokenizer. Raises
-    RecipeError where some are known and some are not."""
-    drawn = list(recording.drawn())
-    unknown = sum(d.tokens is None for d in drawn)
-    if unknown == len(drawn):
-        for d in drawn:
-            d.tokens, d.guessed = 1.0, False
-        recording.notes.append(f"{recording.name} tells no tokens: a sample counts as one")
-    elif unknown:
-        raise RecipeError(
-            f"a budget is counted in tokens, and {unknown:,} of {len(drawn):,} samples of "
-            f"{recording.name} tell none; pick samples that do by --where"
-        )
-    elif guessed := sum(d.guessed for d in drawn):
-        recording.notes.append(
-            f"tokens of {guessed:,} samples of {recording.name} are estimated from their characters"
-        )
-
-
-def _pooled(sources: Sequence[str], reading: Mapping[str, Any]) -> Recording:
-    """The problems of all sources, each in one of them alone."""
-    options = {
-        **reading,
-        "where": pairs_of(reading.get("where") or ()),
-        "answers": kind_of(reading.get("answers")),
-    }
-    found = [load(source, **options) for source in sources]
-    ids = [p.id for r in found for p in r.problems]
-    if twice := sorted({i for i in ids if ids.count(i) > 1} if len(found) > 1 else ()):
-        raise RecipeError(
-            f"{len(twice)} problems are in two of {', '.join(sources)}, {twice[0]!r} for one; fit "
-            "to runs of different problems"
-        )
-    return Recording(
-        ", ".join(r.name for r in found),
-        [p for r in found for p in r.problems],
-        list(dict.fromkeys(note for r in found for note in r.notes)),
-    )
 
 
 def _unseen(fitting: Walk, judging: Walk, seed: int) -> tuple[list[tuple[Walk, Walk]], str]:
@@ -292,29 +198,6 @@ def _unseen(fitting: Walk, judging: Walk, seed: int) -> tuple[list[tuple[Walk, W
     return pairs, ": two halves, each judged by a fit to the other problems"
 
 
-def _bound(sources: Sequence[str], recording: Recording, where: Sequence[str]) -> Bound:
-    """What the samples are of: as the manifest of a run says, or the rows of a file."""
-    wanted = pairs_of(where)
-    models, tasks = set[str](), set[str]()
-    for source in sources:
-        found = recognised(source)
-        if found.form == "run_folder":
-            run = (Store(source).read_json("manifest.json") or {}).get("run", {})
-            models.add(model_of(run.get("generator")))
-            tasks.add(task_of(run.get("task")))
-            continue
-        row = next((row for row in found.rows(_untold) if kept(row, wanted)), {})
-        models.add(str(row.get("model")))
-        tasks.add(str(row.get("dataset")))
-    model, task = (", ".join(sorted(x)) for x in (models, tasks))
-    return Bound(model=model, task=task, problems=len(recording.problems), samples=recording.n)
-
-
-def _untold(kind: str, where: str) -> None:
-    """What is left out is told when samples are read."""
-    del kind, where
-
-
 def show(policy: Policy) -> None:
     """What the policy does and what it is worth, in sentences."""
     for line in lines(policy):
@@ -326,8 +209,9 @@ def lines(policy: Policy) -> list[str]:
     r = policy.report
     oracle = r["oracle"]
     cut = f", samples given up at a step below {policy.reject:g}" if policy.reject else ""
+    way = f" of {policy.first.name}" if policy.first else ""
     found = [
-        f"{policy.form}, {policy.chooser}{cut}: {policy.start} samples first, "
+        f"{policy.form}, {policy.chooser}{way}{cut}: {policy.start} samples first, "
         f"{policy.sizes[-1]} at most; fitted to {policy.bound.problems} problems of "
         f"{policy.bound.task} by {policy.bound.model}",
         f"on {r['problems']} problems not fitted to ({r['on']}): accuracy {_ci(r['accuracy'])} for "

@@ -29,9 +29,8 @@ def draw(walk: Walk, found: Sequence[Outcome], form: str, path: Path, chosen: Ou
     figure = Figure(figsize=(5 * panels, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes, *rest = figure.subplots(1, panels, squeeze=False)[0]
-    costs = walk.tokens.mean(axis=(0, 1))
-    for number, (name, table) in enumerate(walk.right.items()):
-        means = column_means(table.mean(axis=1))
+    for number, (name, (accuracies, paid)) in enumerate(walk.curves().items()):
+        means, costs = column_means(accuracies), paid.mean(axis=0)
         color = f"C{number + 1}"
         axes.plot(
             costs,

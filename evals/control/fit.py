@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,12 +62,14 @@ def fit(
 ) -> Policy:
     """The policy of this form that is right oftenest for `budget` tokens a problem, on average.
 
-    Of the `choosers` (all of the walk's) the one that makes most of it counts. With `loss` it is
-    the cheapest within the budget that is right at most so much less often than the best of them
-    with all samples; the rightest where none is. Raises RecipeError where one sample a problem
-    costs more than the budget.
+    Of the `choosers` (all of the walk's) the one that makes most of it counts, and of the walk's
+    ways to draw. With `loss` it is the cheapest within the budget that is right at most so much
+    less often than the best of them with all samples of the first way; the rightest where none is.
+    Raises RecipeError where one sample a problem costs more than the budget.
     """
-    least = float(walk.tokens[:, :, 0].mean())
+    ways: Mapping[Any, Walk] = walk.ways or {None: walk}
+    one = {way: float(w.tokens[:, :, 0].mean()) for way, w in ways.items()}
+    least = min(one.values())
     if not budget >= least:
         raise RecipeError(
             f"--tokens {budget:g} does not pay for one sample a problem, {least:,.0f} on average"
@@ -76,11 +79,13 @@ def fit(
     full = max(float(walk.right[name][:, :, -1].mean()) for name in names)
     enough = math.inf if loss is None else full - loss
     tried = []
-    for bar, w in {0.0: walk, **walk.rejecting}.items():
-        for n in names:
-            make = FORMS[form](w, w.right[n], signals)
-            worth, found, priced = at_budget(w, n, make, form, budget, bound, enough)
-            tried.append((worth, found.model_copy(update={"reject": bar}), priced))
+    able = [way for way in ways if one[way] <= budget]
+    bars = [0.0, *walk.rejecting]
+    for way, bar, n in product(able, bars, names):
+        w = ways[way].rejecting[bar] if bar else ways[way]
+        make = FORMS[form](w, w.right[n], signals)
+        worth, found, priced = at_budget(w, n, make, form, budget, bound, enough)
+        tried.append((worth, found.model_copy(update={"first": way, "reject": bar}), priced))
     _, policy, priced = max(tried, key=lambda item: item[0])
     walk = walk.seen_by(policy)
     stop = stops(walk, policy)
@@ -191,20 +196,17 @@ def together(parts: Sequence[Outcome]) -> Outcome:
 def report(walk: Walk, found: Outcome, fixed: str, *, seed: int = 0) -> dict[str, Any]:
     """What a policy is worth, as plain JSON values: the problems of `walk` stand as in `found`.
 
-    `fixed` is the chooser that is best at that cost where the policy was fitted; in `full` every
-    chooser has all samples there are.
+    `fixed` is the curve that is best at that cost where the policy was fitted; in `full` every
+    curve has all samples there are.
     """
-    curves = {name: table.mean(axis=1) for name, table in walk.right.items()}
-    costs = walk.tokens.mean(axis=1)
+    curves = walk.curves()
     mine = Points.of(found.right[:, None], found.tokens[:, None])
     cost = float(found.tokens.mean())
-    equal = at_equal_cost(Points.of(curves[fixed], costs), mine, [cost], seed=seed)
-    best = np.maximum.accumulate(np.stack(list(curves.values())).max(axis=0), axis=1)
-    level = allocate(best, np.maximum.accumulate(costs, axis=1), cost * len(costs))
-    ideal = best[np.arange(len(best)), level]
+    equal = at_equal_cost(Points.of(*curves[fixed]), mine, [cost], seed=seed)
+    ideal = oracle(curves.values(), cost)
     gain = None if not equal else equal[0].difference
     return {
-        "problems": len(costs),
+        "problems": len(found.right),
         "accuracy": told(accuracy(found.right.tolist(), seed=seed)),
         "tokens": cost,
         "samples": float(found.samples.mean()),
@@ -219,13 +221,13 @@ def report(walk: Walk, found: Outcome, fixed: str, *, seed: int = 0) -> dict[str
                 "chooser": name,
                 "samples": walk.sizes[-1],
                 "accuracy": told(accuracy(whole.tolist(), seed=seed)),
-                "tokens": float(costs[:, -1].mean()),
+                "tokens": float(costs.mean()),
                 "difference": told(
                     paired_difference(whole.tolist(), found.right.tolist(), seed=seed)
                 ),
-                "tokens_share": told(share(found.tokens, costs[:, -1], seed)),
+                "tokens_share": told(share(found.tokens, costs, seed)),
             }
-            for name, whole in ((name, curve[:, -1]) for name, curve in curves.items())
+            for name, (whole, costs) in ((n, (v[:, -1], c[:, -1])) for n, (v, c) in curves.items())
         ],
         "oracle": {
             "accuracy": float(ideal.mean()),
@@ -233,6 +235,19 @@ def report(walk: Walk, found: Outcome, fixed: str, *, seed: int = 0) -> dict[str
         },
         **_sureness(found, seed),
     }
+
+
+def oracle(curves: Collection[tuple[Floats, Floats]], cost: float) -> Floats:
+    """How often who knows all curves, (accuracy, tokens) [problems, sizes], beforehand is right on
+    each problem [problems] for so many tokens a problem: the best of them at no more than a cost
+    counts there."""
+    value, costs = (np.concatenate(parts, axis=1) for parts in zip(*curves, strict=True))
+    order = np.argsort(costs, axis=1, kind="stable")
+    value, costs = (np.take_along_axis(x, order, axis=1) for x in (value, costs))
+    best = np.maximum.accumulate(value, axis=1)
+    apart = costs + 1e-9 * np.arange(costs.shape[1])  # what costs the same stands side by side
+    level = allocate(best, apart, cost * len(costs))
+    return np.asarray(best[np.arange(len(best)), level])
 
 
 def verdict(gain: Interval | None) -> str:
@@ -276,10 +291,12 @@ def _sureness(found: Outcome, seed: int) -> dict[str, Any]:
 
 
 def best_fixed(walk: Walk, budget: float) -> str:
-    """The chooser that is right oftenest where each problem gets the same number of samples."""
-    costs = walk.tokens.mean(axis=(0, 1))
-    place = max(0, int(np.searchsorted(costs, budget * (1 + 1e-9), side="right")) - 1)
-    values: Mapping[str, float] = {
-        name: float(table[:, :, place].mean()) for name, table in walk.right.items()
-    }
-    return max(values, key=lambda name: values[name])
+    """The curve that is right oftenest where each problem gets the same number of samples, as many
+    as the budget pays for; the cheapest where it pays for none."""
+    worth = {}
+    for name, (accuracies, costs) in walk.curves().items():
+        means = costs.mean(axis=0)
+        place = int(np.searchsorted(means, budget * (1 + 1e-9), side="right")) - 1
+        right = float(accuracies[:, place].mean()) if place >= 0 else -math.inf
+        worth[name] = right, -float(means[0])
+    return max(worth, key=lambda name: worth[name])

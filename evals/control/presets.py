@@ -58,7 +58,10 @@ class Options:
 
 def presets_of(folder: Path, names: Sequence[str]) -> list[Preset]:
     """How these strategies of a run sample. Raises RecipeError for what is no such strategy."""
-    entries = {e["name"]: e for e in (Store(folder).read_json("summary.json") or {})["strategies"]}
+    summary = Store(folder).read_json("summary.json")
+    if summary is None:
+        raise RecipeError(f"--preset names strategies of a finished run, and {folder} is none")
+    entries = {entry["name"]: entry for entry in summary["strategies"]}
     found = []
     for name in names:
         entry = entries.get(name)

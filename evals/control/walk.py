@@ -13,7 +13,7 @@ from evals.replay.samples import Recording, rejecting
 from evals.replay.strategies import everything, looked, picked
 from reasoning.aggregators.ballots import Floats, Ints
 from reasoning.runs.names import bind_aggregator
-from searchers.kernels.policy import Policy
+from searchers.kernels.policy import Policy, Preset
 
 STEP = 5
 """The part of a size that the next one is larger."""
@@ -34,10 +34,23 @@ class Walk:
     signals: Mapping[str, Floats]
     rejecting: Mapping[float, Walk] = field(default_factory=dict)
     """The same where samples end at a step that scores less than the key."""
+    ways: Mapping[Preset, Walk] = field(default_factory=dict)
+    """The same problems sampled as each preset says, itself among them; or nothing."""
 
     def seen_by(self, policy: Policy) -> Walk:
-        """What it makes of the samples of a policy that rejects some, or none."""
-        return self.rejecting[policy.reject] if policy.reject else self
+        """The samples that a policy would draw: of its preset, and those it rejects left out."""
+        walk = self.ways[policy.first] if policy.first else self
+        return walk.rejecting[policy.reject] if policy.reject else walk
+
+    def curves(self) -> dict[str, tuple[Floats, Floats]]:
+        """Accuracy and tokens [problems, sizes] of as many samples for all, by their chooser, and
+        by the way they are drawn where there are several."""
+        ways = {f" of {preset.name}": walk for preset, walk in self.ways.items()} or {"": self}
+        return {
+            name + way: (table.mean(axis=1), walk.tokens.mean(axis=1))
+            for way, walk in ways.items()
+            for name, table in walk.right.items()
+        }
 
     def of(self, problems: Sequence[int] | Ints) -> Walk:
         """Those of `problems` alone."""
@@ -49,6 +62,7 @@ class Walk:
             right={name: table[rows] for name, table in self.right.items()},
             signals={name: table[rows] for name, table in self.signals.items()},
             rejecting={bar: walk.of(rows) for bar, walk in self.rejecting.items()},
+            ways={preset: walk.of(rows) for preset, walk in self.ways.items()},
         )
 
     def without(self, problems: Collection[str]) -> Walk:
@@ -119,7 +133,21 @@ def joined(parts: Sequence[Walk]) -> Walk:
         rejecting={
             bar: joined([part.rejecting[bar] for part in parts]) for bar in parts[0].rejecting
         },
+        ways={preset: joined([part.ways[preset] for part in parts]) for preset in parts[0].ways},
     )
+
+
+def several(ways: Mapping[Preset, Walk]) -> Walk:
+    """The first of `ways`, which knows them all, on the problems and by the choosers that all of
+    them have."""
+    shared = set.intersection(*(set(walk.problems) for walk in ways.values()))
+    able = set.intersection(*(set(walk.right) for walk in ways.values()))
+    alike = {}
+    for preset, walk in ways.items():
+        kept = walk.of([i for i, name in enumerate(walk.problems) if name in shared])
+        right = {name: table for name, table in kept.right.items() if name in able}
+        alike[preset] = replace(kept, right=right)
+    return replace(next(iter(alike.values())), ways=alike)
 
 
 def stops(walk: Walk, policy: Policy) -> Ints:

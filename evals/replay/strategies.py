@@ -164,7 +164,7 @@ def adaptive(
     A replay has no purse that problems share: each follows the policy for `tokens`.
     """
     del abreast
-    if policy.route is not None:
+    if policy.first is not None:
         raise RecipeError("a policy with presets samples otherwise, and nothing like it is stored")
     policy = policy if tokens is None else policy.at(tokens)
     costs, at = orders.costs, np.arange(orders.places.shape[1])

@@ -397,6 +397,31 @@ def test_a_preset_may_have_a_prompt(tmp_path: Path) -> None:
         options_of(folder, ["cold", "hot"], "majority", orders=1, seed=0)
 
 
+def test_any_form_may_choose_how_to_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the budget pays for three hot samples these are best; else there are cold ones."""
+    monkeypatch.chdir(tmp_path)
+    preset_run(tmp_path / "p")
+    call = ["fit", "p", "--form", "fixed", "--orders", "4"]
+    both = ["--preset", "cold", "--preset", "hot"]
+    for tokens, name, temperature, start in ((100, "hot", 1.0, 3), (25, "cold", 0.4, 1)):
+        done = CliRunner().invoke(app, [*call, *both, "--tokens", str(tokens)])
+        assert done.exit_code == 0, done.output
+        found = Policy.model_validate_json(Path("policy.json").read_text())
+        assert found.first is not None
+        assert (found.first.name, found.first.temperature) == (name, temperature)
+        assert found.start == start
+        assert found.report["tokens"] <= tokens
+    against = {full["chooser"]: full["tokens"] for full in found.report["full"]}
+    assert against == {"majority of cold": 60, "majority of hot": 180}
+    assert found.report["fixed"]["chooser"] == "majority of cold"
+    assert found.report["oracle"]["regret"]["value"] >= -1e-9
+    shown = CliRunner().invoke(app, ["replay", "p", "--strategy", "adaptive-policy=policy.json"])
+    assert isinstance(shown.exception, RecipeError)
+    for wrong in (["--preset", "warm"], [*both, "--samples-of", "hot"], [*both, "--test", "q"]):
+        refused = CliRunner().invoke(app, [*call, *wrong])
+        assert isinstance(refused.exception, RecipeError), refused.exception
+
+
 def test_options_count_the_first_samples_too(tmp_path: Path) -> None:
     found = options_of(preset_run(tmp_path / "p"), ["cold", "hot"], "majority", orders=3, seed=0)
     by = {(o.name, o.samples): i for i, o in enumerate(found.options)}
