@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -94,35 +93,3 @@ def saturating(samples: ArrayLike, accuracy: ArrayLike) -> tuple[float, float]:
     most = np.clip((shapes @ y) / (shapes**2).sum(axis=1), 0, 1)
     best = int(((most[:, None] * shapes - y) ** 2).sum(axis=1).argmin())
     return float(most[best]), float(ps[best])
-
-
-class Sharing(NamedTuple):
-    """logit P = (a + b i)' log theta + c (Yue et al., 2024, arXiv:2410.04343): accuracy by the
-    numbers theta that are chosen, where i tells what kind of problem it is."""
-
-    a: Floats
-    b: Floats
-    c: float
-
-    def __call__(self, theta: ArrayLike, i: float) -> Floats:
-        """P [settings] in (0, 1) of numbers [settings, k] above 0."""
-        logs = np.log(np.asarray(theta, dtype=float))
-        return np.asarray(1 / (1 + np.exp(-(logs @ (self.a + self.b * i) + self.c))))
-
-
-def sharing(theta: ArrayLike, i: ArrayLike, accuracy: ArrayLike) -> Sharing:
-    """Ordinary least squares on the logits of `accuracy` [kinds, settings], which are kept off 0
-    and 1 by a hundredth; `theta` is [settings, k], `i` [kinds].
-
-    Raises ValueError for numbers of 0 or less, which have no logarithm.
-    """
-    numbers, kinds = np.asarray(theta, dtype=float), np.asarray(i, dtype=float)
-    p = np.clip(np.asarray(accuracy, dtype=float), 0.01, 0.99)
-    if (numbers <= 0).any() or p.shape != (len(kinds), len(numbers)):
-        raise ValueError(f"numbers above 0 and accuracy [kinds, settings], not {p.shape}")
-    logs = np.tile(np.log(numbers), (len(kinds), 1))
-    each = np.repeat(kinds, len(numbers))[:, None]
-    x = np.hstack([logs, logs * each, np.ones((len(logs), 1))])
-    found = np.linalg.lstsq(x, np.log(p / (1 - p)).ravel(), rcond=None)[0]
-    k = numbers.shape[1]
-    return Sharing(found[:k], found[k : 2 * k], float(found[-1]))

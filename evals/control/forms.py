@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from evals.control.allocate import saturating, saturation, sharing
+from evals.control.allocate import saturating, saturation
 from evals.control.walk import Walk
+from evals.statistics.allocation import fit as fit_law
 from reasoning.aggregators.ballots import Floats, Ints
 from searchers.kernels.policy import SIGNALS, Form, Gain, Known, Look, Steps, Weights
 
@@ -138,17 +139,12 @@ def saturated(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
 def allocation(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
     """After a few samples, so many as a law of all bins together says pay for this one.
 
-    logit P = (a + b i) log N + c (arXiv:2410.04343), where i is the share of the leading answer in
-    the bin; with a term in i alone, since bins differ with one sample already.
+    logit P = (a + b i) log N + c + d i (arXiv:2410.04343), where i is the share of the leading
+    answer in the bin; with a term in i alone, since bins differ with one sample already.
     """
     del signals
     probes = [_Probe(walk, right, size, "agreement") for size in _probes(walk)]
-    laws = []
-    for probe in probes:
-        sizes = np.asarray(walk.sizes[probe.place :], dtype=float)
-        theta = np.stack([sizes, np.full(len(sizes), np.e)], axis=1)
-        law = sharing(theta, probe.mean, probe.value[:, probe.place :])
-        laws.append(np.stack([law(theta, i) for i in probe.mean]))
+    laws = [_expected(probe, walk.sizes[probe.place :], len(walk.problems)) for probe in probes]
 
     def at(price: float) -> Fitted:
         found = []
@@ -160,6 +156,19 @@ def allocation(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
         return probe.fitted([walk.sizes[level] for level in levels.tolist()])
 
     return at
+
+
+def _expected(probe: _Probe, sizes: Sequence[int], problems: int) -> Floats:
+    """What the law of all bins says of each with so many samples [bins, sizes]."""
+    i = np.repeat(probe.mean, len(sizes))
+    numbers = np.tile(np.asarray(sizes, dtype=float), len(probe.mean))
+    rates = probe.value[:, probe.place :].ravel()
+    if len(probe.mean) == 1:  # all bins are one, of which i tells nothing
+        return np.asarray(fit_law(numbers[:, None], rates, problems)(numbers[:, None]))[None]
+    theta = np.stack([numbers, np.exp(i)], axis=1)  # i is the logarithm of the second
+    gains = np.stack([i, np.zeros(len(i))], axis=1)
+    law = fit_law(theta, rates, problems * np.repeat(probe.share, len(sizes)), gains)
+    return law(theta, gains).reshape(len(probe.mean), -1)
 
 
 def _probes(walk: Walk) -> list[int]:

@@ -16,7 +16,7 @@ from evals.replay.sources import load
 from reasoning.backends.formats import kept, recognised
 from reasoning.errors import RecipeError, unknown
 from reasoning.runs.store import Store
-from searchers.kernels.policy import Bound, Known, Preset, model_of, task_of
+from searchers.kernels.policy import CHOOSERS, Bound, Known, Preset, model_of, task_of
 
 LEAST = 4
 """Problems that a fit needs, two in each half."""
@@ -73,7 +73,7 @@ class Seen:
                     "--chooser majority to do without them"
                 )
             known.remove("score")
-        able = ["majority", *(["best", "weighted_majority"] if "score" in known else [])]
+        able = [name for name, need in CHOOSERS.items() if need is None or need in known]
         if wrong := [name for name in choosers if name not in able]:
             raise RecipeError(unknown("chooser that the samples suffice for", wrong[0], able))
         if reject and not ("score" in known and all(d.ends for d in recording.drawn() if d.scored)):

@@ -43,34 +43,37 @@ class Law:
 
 
 def fit(
-    settings: ArrayLike, rates: ArrayLike, problems: float, gains: ArrayLike | None = None
+    settings: ArrayLike, rates: ArrayLike, problems: ArrayLike, gains: ArrayLike | None = None
 ) -> Law:
     """The law by ordinary least squares of empirical logits, ln((r n + 1/2) / (n - r n + 1/2)).
 
-    `rates` [S] are accuracies of `settings` [S, F] on `problems` problems each. Without `gains`
-    [S, F] b is 0: within one domain i is the same everywhere and a + b i one number. A factor that
-    is 0 in a setting counts as log(1 + theta). Raises ValueError for numbers below 0, and where the
-    settings are too few, or too much alike, to tell the factors apart.
+    `rates` [S] are accuracies of `settings` [S, F] on `problems` problems each, one number or [S].
+    Without `gains` [S, F] b is 0: within one domain i is the same everywhere and a + b i one
+    number; so is b of a factor whose gains are 0 throughout. A factor that is 0 in a setting counts
+    as log(1 + theta). Raises ValueError for numbers below 0, and where the settings are too few, or
+    too much alike, to tell the factors apart.
     """
-    theta, r = np.asarray(settings, dtype=float), np.asarray(rates, dtype=float)
+    theta, r, n = (np.asarray(x, dtype=float) for x in (settings, rates, problems))
     if theta.ndim != 2 or theta.shape[0] != len(r) or (theta < 0).any() or not np.isfinite(r).all():
         raise ValueError(
             f"settings are numbers from 0 up [S, F], one row a rate; got {theta.shape}"
         )
     shifted = tuple(bool((column < 1).any()) for column in theta.T)
     logs = _logs(theta, shifted)
-    more = np.zeros((len(r), 0)) if gains is None else logs * np.asarray(gains, dtype=float)
-    columns = np.column_stack([logs, more, np.ones(len(r))])
+    i = np.zeros(logs.shape) if gains is None else np.asarray(gains, dtype=float)
+    told = np.flatnonzero(i.any(axis=0))
+    columns = np.column_stack([logs, (logs * i)[:, told], np.ones(len(r))])
     if np.linalg.matrix_rank(columns) < columns.shape[1]:
         raise ValueError(
             f"{len(r)} settings do not tell {columns.shape[1]} weights apart; vary each factor "
             "while the others stay"
         )
-    y = np.log((r * problems + 0.5) / ((1 - r) * problems + 0.5))
+    y = np.log((r * n + 0.5) / ((1 - r) * n + 0.5))
     weights = np.linalg.lstsq(columns, y, rcond=None)[0]
     left, spread = ((y - columns @ weights) ** 2).sum(), ((y - y.mean()) ** 2).sum()
     factors = theta.shape[1]
-    b = weights[factors:-1] if gains is not None else np.zeros(factors)
+    b = np.zeros(factors)
+    b[told] = weights[factors:-1]
     r2 = 1 - float(left / spread) if spread > 0 else float("nan")
     return Law(
         tuple(weights[:factors].tolist()), tuple(b.tolist()), float(weights[-1]), shifted, r2

@@ -30,7 +30,9 @@ def fit(
     ] = None,
     preset: Annotated[
         list[str] | None,
-        typer.Option(help="With --form presets: strategies of RUN, that to begin with first."),
+        typer.Option(
+            help="Ways to draw: strategies of RUN, the first of which a budget is a part of."
+        ),
     ] = None,
     reject: Annotated[
         bool, typer.Option("--reject", help="Samples may end at a step that scores too little.")
@@ -41,7 +43,7 @@ def fit(
     ] = None,
     chooser: Annotated[
         list[str] | None,
-        typer.Option(help="majority, best, weighted_majority [the best that samples allow]."),
+        typer.Option(help="majority, best, weighted_majority, perplexity, cisc [the best able]."),
     ] = None,
     figure: Annotated[
         Path | None, typer.Option(help="A picture: accuracy against tokens on unseen problems.")

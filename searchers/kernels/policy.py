@@ -31,7 +31,7 @@ Known: TypeAlias = Literal["score", "logprob", "confidence"]
 SIGNALS: Mapping[str, Known | None] = {
     "agreement": None, "lead": None, "entropy": None, "silent": None, "length": None,
     "safe": None, "support": "score", "best": "score", "odds": "score", "score": "score",
-    "logprob": "logprob", "confidence": "confidence",
+    "logprob": "logprob", "likeliest": "logprob", "confidence": "confidence",
 }  # fmt: skip
 """Every signal, and what samples must have for it.
 
@@ -40,7 +40,15 @@ without an answer; of the sum of scores that the answer with most of it has. `sa
 that the leading answer is ahead of the next one for good (Adaptive-Consistency). The entropy of the
 answers, nats. The logarithm of 1 + mean tokens. Best and mean score, and the log
 odds of the best. Means over samples of the
-log-probability and the confidence of a token, nats."""
+log-probability and the confidence of a token, nats; `likeliest` is the highest such
+log-probability."""
+
+
+CHOOSERS: Mapping[str, Known | None] = {
+    "majority": None, "best": "score", "weighted_majority": "score", "perplexity": "logprob",
+    "cisc": "logprob",
+}  # fmt: skip
+"""The aggregators that a policy may choose by, and what samples must have for them."""
 
 
 class Weights(Artefact):
@@ -264,8 +272,9 @@ class Policy(Artefact):
         if self.sure is not None:
             read |= {name.removesuffix("^2") for name in self.sure.by.weights} - {"samples"}
         found: set[Known] = {need for name in read if (need := SIGNALS[name])}
-        judged = self.reject > 0 or self.chooser in ("best", "weighted_majority")
-        return found | ({"score"} if judged else set())
+        if chosen := CHOOSERS.get(self.chooser):
+            found.add(chosen)
+        return found | ({"score"} if self.reject > 0 else set())
 
     def more(self, n: int, signals: Mapping[str, Floats]) -> Ints:
         """How many samples each row [rows] with n of them is to have in all: n to end there."""
@@ -347,6 +356,7 @@ def signals_of(
         "odds": _log_odds(known.max(axis=1)),
         "score": _mean(scores),
         "logprob": _mean(logprobs),
+        "likeliest": _highest(logprobs),
         "confidence": _mean(confidences),
     }
 
@@ -403,6 +413,12 @@ def _safe(top: Ints) -> Floats:
 def _log_odds(shares: Floats) -> Floats:
     inside = np.clip(shares, 1e-4, 1 - 1e-4)
     return np.asarray(np.log(inside / (1 - inside)))
+
+
+def _highest(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    found = np.where(known, values, -np.inf).max(axis=1, initial=-np.inf)
+    return np.asarray(np.where(known.any(axis=1), found, 0.0), dtype=float)
 
 
 def _mean(values: Floats) -> Floats:

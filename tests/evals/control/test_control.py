@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from evals.control.allocate import Sharing, allocate, hull, saturating, saturation, sharing
+from evals.control.allocate import allocate, hull, saturating, saturation
 from evals.control.fit import best_fixed, fit, outcome, policy_of, report, verdict
 from evals.control.forms import FORMS, signals_for
 from evals.control.presets import options_of
@@ -84,20 +84,6 @@ def test_saturation() -> None:
     assert (saturation(0.5, 0.01, 0.01), saturation(0.9, 1, 0.1)) == (0, 1)
     n = np.array([1, 2, 4, 8, 16, 32])
     assert saturating(n, 0.8 * (1 - 0.9**n)) == pytest.approx((0.8, 0.1), rel=0.02)
-
-
-def test_the_law_of_shares() -> None:
-    """Numbers of 1 have the odds of c alone; what was drawn from the law is found again."""
-    plain = Sharing(np.array([0.7, 0.2]), np.array([0.3, 0.0]), -1.0)
-    assert plain([[1, 1]], 5.0) == pytest.approx([0.26894142])
-    theta = np.array([[n, m] for n in (1, 2, 4, 8) for m in (1, 3)], dtype=float)
-    kinds = [-1.0, 0.0, 0.5]
-    found = sharing(theta, kinds, [plain(theta, i) for i in kinds])
-    assert found.a == pytest.approx(plain.a)
-    assert found.b == pytest.approx(plain.b, abs=1e-9)
-    assert found.c == pytest.approx(plain.c)
-    with pytest.raises(ValueError, match="above 0"):
-        sharing([[0.0]], [1.0], [[0.5]])
 
 
 def test_logistic_finds_the_odds() -> None:

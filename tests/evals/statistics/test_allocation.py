@@ -40,6 +40,18 @@ def test_over_several_domains_what_one_document_brings_is_told_apart() -> None:
     assert found(grid, gains[2]) == pytest.approx(law(grid, gains[2]), abs=1e-6)
 
 
+def test_a_factor_without_gains_has_no_weight_of_them() -> None:
+    """Three kinds of problems i, told by i itself beside the number: log exp(i) = i."""
+    i = np.repeat([0.0, 0.5, 1.0], 4)
+    rows = np.column_stack([np.tile([1.0, 2.0, 4.0, 8.0], 3), np.exp(i)])
+    gains = np.column_stack([i, np.zeros(12)])
+    law = Law((0.7, -2.0), (0.3, 0.0), 0.5)
+    found = fit(rows, law(rows, gains), np.full(12, 10.0**9), gains)
+    assert found.a == pytest.approx(law.a, abs=1e-6)
+    assert found.b == pytest.approx(law.b, abs=1e-6)
+    assert found.b[1] == 0
+
+
 def test_certain_rates_have_a_logit_and_their_number_counts() -> None:
     few, many = (fit([[1], [2], [4]], [0, 0.5, 1], n) for n in (2, 200))
     assert 0 < few.a[0] < many.a[0] < np.inf
