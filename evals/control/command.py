@@ -18,7 +18,7 @@ from evals.control.walk import Walk, joined
 from evals.replay.samples import Recording, Stored
 from reasoning.cli.show import plain
 from reasoning.errors import RecipeError, StoreError, unknown
-from searchers.kernels.policy import Bound, Form, Known, Policy
+from searchers.kernels.policy import Bound, Form, Policy
 
 console = Console()
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
@@ -47,8 +47,6 @@ def main(
     """
     if form not in get_args(Form):
         raise RecipeError(unknown("form", form, get_args(Form)))
-    if orders < 1:
-        raise RecipeError(f"--orders must be 1 or more, got {orders}")
     if form == "presets":
         return chosen_presets(runs, out, presets, tokens, test, choosers, orders, seed)
     kind = cast(Form, form)
@@ -67,12 +65,7 @@ def main(
     policy = fitted(fitting.walk, budget=budget, loss=loss)
     notes = fitting.notes
     if judged:
-        _refuse(policy, judging.first)
-        notes += judging.notes
-        there = bound_of(test, judging.first, where)
-        notes += _elsewhere(policy, judging.first, there, fitting.known - known)
-        if least < fitting.first.n:
-            notes.append(f"{least} samples a problem count, all that {judging.first.name} has")
+        notes += _elsewhere(policy, fitting, judging, bound_of(test, judging.first, where))
     pairs, halves = _unseen(fitting.walk, judging.walk, seed)
     how = f"{', '.join(test)}{halves}" if judged else halves.removeprefix(": ")
     on = joined([judge for _, judge in pairs])
@@ -166,11 +159,16 @@ def _costs(walk: Walk, budget: float) -> list[float]:
     return sorted({budget, *(whole * s for s in SHARES if whole * s >= 2 * least)})
 
 
-def _elsewhere(policy: Policy, judged: Recording, there: Bound, lacking: set[Known]) -> list[str]:
-    """What to keep in mind where a policy is judged on other samples than it was fitted to."""
-    notes = [*filter(None, [policy.elsewhere(there.model, there.task)])]
-    if lacking:
-        notes.append(f"{judged.name} lacks {', '.join(sorted(lacking))}, which is not read then")
+def _elsewhere(policy: Policy, fitting: Seen, judging: Seen, there: Bound) -> list[str]:
+    """What to keep in mind where a policy is judged on other samples than it was fitted to. Raises
+    RecipeError where it cannot be."""
+    _refuse(policy, judging.first)
+    name, n = judging.first.name, judging.first.n
+    notes = [*judging.notes, *filter(None, [policy.elsewhere(there.model, there.task)])]
+    if lacking := fitting.known - judging.known:
+        notes.append(f"{name} lacks {', '.join(sorted(lacking))}, which is not read then")
+    if n < fitting.first.n:
+        notes.append(f"{n} samples a problem count, all that {name} has")
     return notes
 
 

@@ -30,6 +30,11 @@ NOT = (
 )
 
 
+ASKED = {"judge": "verdicts", "challenge": "n"}
+"""Verifiers that generate verdicts, and the parameter that says how many."""
+SWEEP = "best with sweep: {verifier.verdicts: [1, 2, 4]} (challenge: verifier.n)"
+
+
 class Point(NamedTuple):
     """So many solutions and verdicts, what they cost in solutions, and how often they are right."""
 
@@ -87,14 +92,22 @@ def wins_from(verified: Sequence[Point], voted: Sequence[Point]) -> float | None
 def measure(stored: Stored) -> Finding:
     by = _by_verdicts(stored)
     recordings = {v: load(s.run.folder, strategy=s.name) for v, s in by.items()}
-    shared = set.intersection(*({p.id for p in r.problems} for r in recordings.values()))
+    fullest = max(
+        (s for s in stored.runs.strategies if s.independent), key=lambda s: s.most_samples
+    )
+    votes = load(fullest.run.folder, strategy=fullest.name)
+    shared = {p.id for p in votes.problems}
+    for recording in recordings.values():
+        shared &= {p.id for p in recording.problems}
     n = min((r.n for r in recordings.values()), default=0)
     if not shared or n < 2:
         raise NotMeasuredError("this needs 2 scored samples or more of the same problems")
-    ks = powers_of_two(n)
-    chosen = {v: [p for p in r.problems if p.id in shared] for v, r in recordings.items()}
-    best = {v: _curve(found, n, ks, "best") for v, found in chosen.items()}
-    vote = np.mean([_curve(found, n, ks, "majority") for found in chosen.values()], axis=0)
+    ks, votes_ks = powers_of_two(n), powers_of_two(votes.n)
+    best = {
+        v: _curve([p for p in r.problems if p.id in shared], ks, "best")
+        for v, r in recordings.items()
+    }
+    vote = _curve([p for p in votes.problems if p.id in shared], votes_ks, "majority")
     ratio = _ratio(by)
 
     def points(weights: Floats) -> tuple[list[Point], list[Point]]:
@@ -102,7 +115,7 @@ def measure(stored: Stored) -> Finding:
             Point(k, v, cost(k, v, ratio), float(weights @ best[v][:, i]))
             for v, (i, k) in product(best, enumerate(ks))
         ]
-        return asked, [Point(k, 0, k, float(weights @ vote[:, i])) for i, k in enumerate(ks)]
+        return asked, [Point(k, 0, k, float(weights @ vote[:, i])) for i, k in enumerate(votes_ks)]
 
     whole = np.full(len(shared), 1 / len(shared))
     verified, voted = points(whole)
@@ -111,14 +124,15 @@ def measure(stored: Stored) -> Finding:
     for v, table in {0: vote, **best}.items():
         name = "the vote" if not v else f"{v} verdict{'s' * (v > 1)} a solution"
         found = column_means(table)
-        costs = [cost(k, v, ratio) for k in ks]
+        sizes = ks if v else votes_ks
+        costs = [cost(k, v, ratio) for k in sizes]
         series[name] = list(zip(costs, found, strict=True))
-        rows += [(name, k, c, value) for k, c, value in zip(ks, costs, found, strict=True)]
+        rows += [(name, k, c, value) for k, c, value in zip(sizes, costs, found, strict=True)]
     notes = [f"lambda {ratio:.2f}: a verdict's tokens, read ones included, over a solution's"]
     if len(best) > 1:
         notes.append(_law(points, len(shared), verified))
     else:
-        notes.append("one number of verdicts: no exponent; sweep verifier.verdicts: [1, 2, 4]")
+        notes.append(f"one number of verdicts: no exponent; {SWEEP}")
     return Finding(
         _says(verified, voted, best, vote, ks),
         ("chosen by", "solutions", "cost in solutions", "accuracy"),
@@ -165,7 +179,8 @@ def _law(points: Any, problems: int, verified: Sequence[Point]) -> str:
     return "the best S grows as cost^{}, the best V as cost^{}".format(*told)
 
 
-def _curve(found: Sequence[Problem], n: int, ks: Sequence[int], kind: Any) -> Floats:
+def _curve(found: Sequence[Problem], ks: Sequence[int], kind: Any) -> Floats:
+    n = ks[-1]
     samples = [
         Samples(
             [s.key if s.key >= 0 else None for s in p.samples[:n]],
@@ -188,21 +203,20 @@ def _by_verdicts(stored: Stored) -> dict[int, StoredStrategy]:
         if known is None or strategy.most_samples > known.most_samples:
             found[verdicts] = strategy
     if not found:
-        raise NotMeasuredError(
-            "this needs best_of_n by verifier `judge`, best with sweep: {verifier.verdicts: [1, 4]}"
-        )
+        raise NotMeasuredError(f"this needs best_of_n by verifier `judge` or `challenge`; {SWEEP}")
     return dict(sorted(found.items()))
 
 
 def _verdicts(strategy: StoredStrategy) -> int | None:
-    """How many verdicts its judge gave a solution; None if its verifier is none."""
+    """How many verdicts its verifier gave a solution; None if it gives none."""
     run: Mapping[str, Any] = strategy.run.manifest.get("run") or {}
     verifier = run.get("verifier")
     spec = verifier if isinstance(verifier, Mapping) else {"name": verifier}
     swept = described(strategy).get("sweep") or {}
-    if spec.get("name") != "judge" or any(k in swept for k in ("verifier", "verifier.name")):
+    number = ASKED.get(str(spec.get("name")))
+    if number is None or any(k in swept for k in ("verifier", "verifier.name")):
         return None
-    asked: Any = swept.get("verifier.verdicts", spec.get("verdicts", 1))
+    asked: Any = swept.get(f"verifier.{number}", spec.get(number, 1))
     return int(asked)
 
 

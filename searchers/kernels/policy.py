@@ -31,7 +31,7 @@ Known: TypeAlias = Literal["score", "logprob", "confidence"]
 SIGNALS: Mapping[str, Known | None] = {
     "agreement": None, "lead": None, "entropy": None, "silent": None, "length": None,
     "safe": None, "support": "score", "best": "score", "odds": "score", "score": "score",
-    "logprob": "logprob", "likeliest": "logprob", "confidence": "confidence",
+    "logprob": "logprob", "confidence": "confidence",
 }  # fmt: skip
 """Every signal, and what samples must have for it.
 
@@ -40,8 +40,7 @@ without an answer; of the sum of scores that the answer with most of it has. `sa
 that the leading answer is ahead of the next one for good (Adaptive-Consistency). The entropy of the
 answers, nats. The logarithm of 1 + mean tokens. Best and mean score, and the log
 odds of the best. Means over samples of the
-log-probability and the confidence of a token, nats; `likeliest` is the highest such
-log-probability."""
+log-probability and the confidence of a token, nats."""
 
 
 CHOOSERS: Mapping[str, Known | None] = {
@@ -356,7 +355,6 @@ def signals_of(
         "odds": _log_odds(known.max(axis=1)),
         "score": _mean(scores),
         "logprob": _mean(logprobs),
-        "likeliest": _highest(logprobs),
         "confidence": _mean(confidences),
     }
 
@@ -413,12 +411,6 @@ def _safe(top: Ints) -> Floats:
 def _log_odds(shares: Floats) -> Floats:
     inside = np.clip(shares, 1e-4, 1 - 1e-4)
     return np.asarray(np.log(inside / (1 - inside)))
-
-
-def _highest(values: Floats) -> Floats:
-    known = np.isfinite(values)
-    found = np.where(known, values, -np.inf).max(axis=1, initial=-np.inf)
-    return np.asarray(np.where(known.any(axis=1), found, 0.0), dtype=float)
 
 
 def _mean(values: Floats) -> Floats:

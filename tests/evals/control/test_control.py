@@ -17,6 +17,7 @@ from evals.control.allocate import allocate, hull, saturating, saturation
 from evals.control.fit import best_fixed, fit, outcome, policy_of, report, verdict
 from evals.control.forms import FORMS, signals_for
 from evals.control.presets import options_of
+from evals.control.seen import Seen
 from evals.control.sureness import logistic, sureness
 from evals.control.walk import Walk, joined, sizes_of, stops, taken, walk
 from evals.replay.evaluate import choose, evaluate, permutations, supported
@@ -290,6 +291,22 @@ def test_the_cheapest_within_a_loss(seen: Walk) -> None:
     assert costs == sorted(costs, reverse=True)
     assert costs[0] < whole
     assert costs[2] == pytest.approx(seen.tokens[:, :, 0].mean())
+
+
+def test_a_policy_may_choose_by_log_probability() -> None:
+    """Right samples are the likeliest ones, and a wrong answer is the majority."""
+
+    def sample(right: bool) -> Drawn:
+        return Drawn(0 if right else 1, right, True, 100.0, logprob=-0.1 if right else -0.5)
+
+    drawn = [Stored(f"p{i}", [sample(k % 3 == 0) for k in range(9)]) for i in range(24)]
+    seen = Seen.of({None: Recording("r", drawn)}, (), orders=4, reject=False)
+    assert set(seen.walk.right) == {"majority", "perplexity", "cisc"}
+    policy = fit(seen.walk, "fixed", 900, seen.known, BOUND)
+    assert policy.chooser == "perplexity"
+    assert policy.needs == {"logprob"}
+    assert outcome(seen.walk, policy).right.mean() == 1
+    assert seen.walk.right["majority"][:, :, -1].mean() == 0
 
 
 def test_samples_without_tokens_count_as_one(

@@ -49,22 +49,24 @@ def test_who_wins_from_which_cost_on() -> None:
     assert frontier([*voted, Point(2, 1, 5, 0.7)]) == voted
 
 
-def judged_run(folder: Path) -> Path:
-    """4 samples on 6 problems: half are right, and the judge knows with 4 verdicts only."""
+def judged_run(folder: Path, by: str = "judge", number: str = "verdicts") -> Path:
+    """4 samples on 6 problems: half are right, and the judge knows with 4 verdicts only; without
+    one there are 8 samples, three in four right."""
     store = Store(folder)
-    manifest = {"run": {"name": "j", "task": "sums", "verifier": {"name": "judge"}}, "notes": []}
-    names = {v: f"best_of_n-n=4-verdicts={v}" for v in (1, 4)}
+    manifest = {"run": {"name": "j", "task": "sums", "verifier": {"name": by}}, "notes": []}
+    names = {v: f"best_of_n-n=4-verdicts={v}" for v in (1, 4)} | {0: "self_consistency-n=8"}
     with store.opened(manifest):
         for i, (verdicts, name) in itertools.product(range(6), names.items()):
             tree = RolloutTree(f"p{i}")
             found = []
-            for slot, answer in enumerate("2332"):
+            for slot, answer in enumerate("2332" if verdicts else "23222322"):
                 sample = Sample(f"\\boxed{{{answer}}}", generated_tokens=10)
                 node = tree.add(tree.root, slot, sample)
                 score = (0.9 if answer == "2" else 0.1) if verdicts == 4 else 0.5
-                node.scores, node.emitted = {"judge": (score,)}, (1.0, 0.0)
+                steps = [score] if verdicts else []
+                node.scores, node.emitted = {by: tuple(steps)} if steps else {}, (1.0, 0.0)
                 found.append({"path": [slot], "answer": answer, "key": answer, "weight": 1.0,
-                              "correct": answer == "2", "rank": 0.0, "steps": [score]})  # fmt: skip
+                              "correct": answer == "2", "rank": 0.0, "steps": steps})  # fmt: skip
             usage = {"generated_tokens": 40, "verifier_tokens": 20 * verdicts,
                      "cancelled_calls": 0}  # fmt: skip
             line = {"problem": f"p{i}", "strategy": name, "question": "q", "answer": "2",
@@ -72,24 +74,29 @@ def judged_run(folder: Path) -> Path:
                     "failures": [], "meta": {}, "usage": usage, "candidates": found}  # fmt: skip
             store.append(line, tree)
     entries = [
-        {"name": n, "searcher": "best_of_n", "independent": True, "params": {"n": 4},
-         "sweep": {"verifier.verdicts": v}} for v, n in names.items()
+        {"name": n, "searcher": n.partition("-")[0], "independent": True, "params": {},
+         "sweep": {f"verifier.{number}": v} if v else {}} for v, n in names.items()
     ]  # fmt: skip
     store.write_json("summary.json", {"strategies": entries})
     return folder
 
 
-def test_verdicts_of_a_run(tmp_path: Path, small_run: Path) -> None:
-    found = generative_verifier.measure(Stored([judged_run(tmp_path / "j")]))
+@pytest.mark.parametrize(("by", "number"), [("judge", "verdicts"), ("challenge", "n")])
+def test_verdicts_of_a_run(tmp_path: Path, small_run: Path, by: str, number: str) -> None:
+    found = generative_verifier.measure(Stored([judged_run(tmp_path / "j", by, number)]))
     assert "lambda 0.50" in found.notes[0]
-    by = {(row[0], row[1]): row[2:] for row in found.rows}
-    assert by["4 verdicts a solution", 2][0] == 6  # 2 (1 + 4 / 2)
-    value = by["4 verdicts a solution", 4][1]
+    by_rows = {(row[0], row[1]): row[2:] for row in found.rows}
+    assert by_rows["4 verdicts a solution", 2][0] == 6  # 2 (1 + 4 / 2)
+    value = by_rows["4 verdicts a solution", 4][1]
     assert isinstance(value, Interval)
     assert value.value == 1
-    low = by["1 verdict a solution", 4][1]
+    low = by_rows["1 verdict a solution", 4][1]
     assert isinstance(low, Interval)
     assert low.value == pytest.approx(0.5)
+    assert ("4 verdicts a solution", 8) not in by_rows
+    voted = by_rows["the vote", 8][1]  # of the fullest strategy, which nobody has judged
+    assert isinstance(voted, Interval)
+    assert voted.value == 1
     with pytest.raises(NotMeasuredError, match="verifier `judge`"):
         generative_verifier.measure(Stored([small_run]))
 
