@@ -391,6 +391,10 @@ RULES = [
          added(*SMALL)),
     Rule(r"reasoning run (quickstart|nano_tree|think_stops|programs|across)\b", "takes minutes",
          added("--limit", "1", "--set", "sampling.max_tokens=40")),
+    Rule(r"reasoning run (think_policies|live\.yaml)", "takes many minutes",
+         added("--limit", "4", "--set", "sampling.max_tokens=24")),
+    Rule(r"reasoning run (nano_policies|think_verdicts)\b", "takes many minutes",
+         added("--limit", "4")),
     Rule(r"reasoning --install-completion", "changes what the shell reads when it starts",
          lambda *_: "command reasoning --show-completion && :"),  # &&: bash stays above it
     *([] if present("inspect_ai") else [

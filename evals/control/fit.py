@@ -129,8 +129,10 @@ def at_budget(
     price. More accuracy than `enough` counts for nothing."""
     best: tuple[tuple[float, float], Policy] | None = None
     priced = []
-    for price in (0.0, *PRICES.tolist()):
-        policy = policy_of(make(price), form, chooser, price, bound)
+    prices = (0.0, *PRICES.tolist())
+    one = prices[-1], Fitted(walk.sizes[0])  # forms that look first draw more, if left to it
+    for price, fitted in (*((price, make(price)) for price in prices), one):
+        policy = policy_of(fitted, form, chooser, price, bound)
         stop = stops(walk, policy)
         tokens = float(taken(walk.tokens, stop).mean())
         right = float(taken(walk.right[chooser], stop).mean())
@@ -138,7 +140,7 @@ def at_budget(
         priced.append(Priced(tokens, right, policy))
         if tokens <= budget * (1 + 1e-9) and (best is None or worth > best[0]):
             best = worth, policy
-    assert best is not None  # at the highest price there is one sample
+    assert best is not None  # one sample a problem is within any budget that comes here
     return (*best, priced)
 
 

@@ -81,7 +81,9 @@ def wins_from(verified: Sequence[Point], voted: Sequence[Point]) -> float | None
     """The least cost at which the best of `verified` is better than the best of `voted`, and stays
     so as far as both go; None if there is none."""
     last = None
-    for at in sorted({p.cost for p in (*verified, *voted)}, reverse=True):
+    end = min((max(p.cost for p in points) for points in (verified, voted) if points), default=0.0)
+    costs = {p.cost for p in (*verified, *voted) if p.cost <= end}
+    for at in sorted(costs, reverse=True):
         mine, other = ([p.value for p in ps if p.cost <= at] for ps in (verified, voted))
         if not mine or not other or max(mine) <= max(other):
             break

@@ -125,6 +125,9 @@ def test_limits_of_every_form(seen: Walk, form: Form) -> None:
     assert float(taken(seen.tokens, stops(seen, policy)).mean()) <= whole / 2
     make = FORMS[form](seen, seen.right["majority"], signals_for(set()))
     assert make(1e3).start <= 2
+    single = float(seen.tokens[:, :, 0].mean())
+    poor = fit(seen, form, single, {"score"}, BOUND)
+    assert taken(seen.tokens, stops(seen, poor)).mean() == single
     rich = fit(seen, form, np.inf, {"score"}, BOUND)
     best = max(table[:, :, -1].mean() for table in seen.right.values())
     assert taken(seen.right[rich.chooser], stops(seen, rich)).mean() >= best - 0.03

@@ -46,6 +46,7 @@ def test_who_wins_from_which_cost_on() -> None:
     assert wins_from(asked, voted) == 8
     assert wins_from(voted, asked) is None  # it leads at 4, and not to the end
     assert wins_from(voted[:1], asked) is None
+    assert wins_from([*asked[:2], Point(16, 1, 32, 0.8)], voted[:2]) is None  # nobody voted then
     assert frontier([*voted, Point(2, 1, 5, 0.7)]) == voted
 
 
