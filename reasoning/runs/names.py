@@ -264,7 +264,7 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
         try:
             fit[name] = TypeAdapter(known.get(name, Any)).validate_python(value)
         except ValidationError as error:
-            why = error.errors()[0]["msg"]
+            why = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: {why}") from None
         if (isinstance(value, bool) and not isinstance(fit[name], bool)) or _has_nan(fit[name]):
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: it is no number")

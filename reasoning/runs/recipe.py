@@ -409,4 +409,5 @@ def _explain(error: ValidationError) -> str:
         return unknown("key in recipe", where, (*Recipe.model_fields, "searcher", "stages"))
     if first["type"] == "missing":
         return f"the recipe lacks {where}; add it, see `reasoning run --help` for an example"
-    return f"recipe: {where}={first.get('input')!r} does not fit: {first['msg']}"
+    why = first["msg"].removeprefix("Value error, ")
+    return f"recipe: {where}={first.get('input')!r} does not fit: {why}"

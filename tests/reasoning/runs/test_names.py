@@ -234,6 +234,10 @@ def test_step_scores_are_reduced_by_the_verifier_alone(value: str) -> None:
         names.bind_searcher("beam_search", {"width": 2, "reduction": value})
     with pytest.raises(RecipeError, match="reduction='max' does not fit"):
         names.build("verifier", {"name": "logprob", "reduction": "max"})
+    with pytest.raises(
+        RecipeError, match=r"notes='no\.json' does not fit: no\.json cannot be read"
+    ):
+        names.bind_searcher("handbook", {"notes": "no.json"})
 
 
 def test_objects_are_built_from_names_mappings_and_themselves() -> None:

@@ -87,7 +87,10 @@ def test_the_searcher_names_its_aggregator() -> None:
         ({"seed": "x"}, ["seed='x'"]),
         ({"seed": True}, ["seed=True", "no number"]),
         ({"concurrency": True}, ["concurrency=True", "no number"]),
-        ({"strategies": [{"searcher": "sample", "name": " "}]}, ["name=' '", "leave it out"]),
+        (
+            {"strategies": [{"searcher": "sample", "name": " "}]},
+            ["name=' ' does not fit: it names nothing; leave it out"],
+        ),
         (
             {"strategies": [{"searcher": "self_consistency", "n": 4, "aggregator": "median"}]},
             ["median", "majority"],
