@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import fcntl
 import gzip
 import importlib.util
 import inspect
@@ -548,8 +549,19 @@ def sums():
 
 @pytest.fixture(scope="session")
 def taken_for_granted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a reader has by the time that he reads: runs of recipes, recordings, problems."""
-    root = tmp_path_factory.mktemp("granted")
+    """What a reader has by the time that he reads; made once, however many processes read."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return grant(tmp_path_factory.mktemp("granted"))
+    root = tmp_path_factory.getbasetemp().parent / "granted"
+    with (root.parent / "granted.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            grant(tmp_path_factory.mktemp("granting")).rename(root)
+    return root
+
+
+def grant(root: Path) -> Path:
+    """Runs of recipes, recordings, problems, in the folder `root`."""
     quickstart = read_yaml((ROOT / "recipes/quickstart.yaml").read_text(encoding="utf-8"))
     asyncio.run(run(parse(quickstart), root / "runs/quickstart", limit=4))
     for name, others in TWO_RUNS.items():
