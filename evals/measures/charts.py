@@ -27,6 +27,7 @@ def save(chart: Chart | Dots, folder: Path, name: str) -> list[Path]:
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "pdf.fonttype": 42}):
         for path in paths:
             figure.savefig(path, dpi=160, metadata=dated[path.suffix[1:]])
+            figure.set_layout_engine("none")  # that of the first file holds for all
     return paths
 
 

@@ -235,6 +235,7 @@ def save(figure: Drawn, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.{kind}" for kind in ("png", "svg", "pdf")]
     for path in paths:
         _save(figure, path, path.suffix[1:])
+        figure.set_layout_engine("none")  # that of the first file holds for all
     return paths
 
 
