@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoning.budget import Budget, Lease
 from reasoning.errors import EngineError, TransientError, UserError, VerificationError, cause
@@ -50,6 +51,9 @@ class Retry:
         return min(self.longest, wait)
 
 
+_Read: TypeAlias = "tuple[Node, Turn | None, str, str]"
+
+
 @dataclass(slots=True)
 class _Call:
     """One call while it is under way. `begun` is what earlier parts of it have produced."""
@@ -62,6 +66,12 @@ class _Call:
     begun: Sample | None = None
     paid: int = 0  # for the latest attempt, in billionths
     key: int | None = None  # the node's, which is the seed of the call, too
+
+    @property
+    def read(self) -> _Read:
+        """What its model reads before it says anything, the same for calls side by side."""
+        prompt = self.prompt
+        return prompt.parent, prompt.turn, prompt.suffix, prompt.model
 
 
 class Caller:
@@ -90,6 +100,10 @@ class Caller:
         """Whether the log-probabilities of samples are of use to anybody."""
         self.usage = Usage(money=0.0 if prices else None)
         self.failures: list[str] = []
+        self._read: dict[_Read, Sample] = {}
+        """Of each prompt a call that has come to its end, and so was told how long it is."""
+        self._unknown: defaultdict[_Read, list[_Call]] = defaultdict(list)
+        """The calls that were given up before anybody knew how long their prompt is."""
 
     def strand(self, *, passing: bool = False) -> Strand:
         """How many tokens came one after another before what the running task does now.
@@ -198,6 +212,11 @@ class Caller:
         """What an attempt has brought, counted."""
         lease.used = max(lease.used, sample.generated_tokens)
         self._spend(call, lease.used, sample.prompt_tokens, sample.cached_tokens)
+        if call.begun is None and call.read not in self._read:
+            self._read[call.read] = sample
+            for other in self._unknown.pop(call.read, ()):
+                self.usage.unknown_prompts -= 1
+                self._read_in_vain(other, sample)
         if call.finish == "probe":
             self.usage.probe_tokens += lease.used
         self.usage.estimated_tokens += _guessed(sample, lease.used)
@@ -233,9 +252,25 @@ class Caller:
             usage.money = None if price is None else usage.money + call.paid / NANO
 
     def _waste(self, call: _Call, tokens: int) -> None:
-        """An attempt has produced `tokens` in vain."""
+        """An attempt has produced `tokens` in vain; if it has produced any, it has read its prompt.
+
+        That is as long as for a call which read the same and came to its end, now or later.
+        """
         self._spend(call, tokens)
         self.usage.wasted_tokens += tokens
+        if not tokens:
+            return
+        if known := self._read.get(call.read):
+            self._read_in_vain(call, known)
+        else:
+            self._unknown[call.read].append(call)
+            self.usage.unknown_prompts += 1
+
+    def _read_in_vain(self, call: _Call, known: Sample) -> None:
+        paid, begun = call.paid, call.begun.generated_tokens if call.begun else 0
+        self._spend(call, 0, known.prompt_tokens + begun, known.cached_tokens)
+        self.usage.estimated_tokens += _guessed(known, 0)
+        call.paid += paid
 
     def _missed(self, call: _Call, raised: Exception, attempt: int, tokens: int) -> float | None:
         """An attempt has failed: seconds until the next; None if there is none, and it is filed."""

@@ -48,6 +48,8 @@ class Usage:
     time from start to end on the clock of the search. `money` is None where the price of a
     call is not known.
     `estimated_tokens` are those of them, of prompts too, that nobody has counted.
+    `unknown_prompts` are cancelled and failed calls whose prompts are in no count, as no call which
+    read the same has told how long it is.
     `models` has the part of every model but the one asked by default.
     """
 
@@ -66,6 +68,7 @@ class Usage:
     probe_tokens: int = 0
     tool_calls: int = 0
     estimated_tokens: int = 0
+    unknown_prompts: int = 0
     money: float | None = None
     models: dict[str, Share] = field(default_factory=dict)
 
@@ -85,7 +88,7 @@ class Usage:
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; what only some searches have is left out where there is none."""
         out: dict[str, object] = dict(zip(_TOLD, _told(self), strict=True))
-        for name in ("probe_tokens", "tool_calls", "estimated_tokens", "money"):
+        for name in ("probe_tokens", "tool_calls", "estimated_tokens", "unknown_prompts", "money"):
             if not out[name]:
                 del out[name]
         if self.models:
