@@ -15,6 +15,7 @@ from reasoning.errors import EngineError, TransientError, UserError, Verificatio
 from reasoning.events import Heard, Watch, drawn
 from reasoning.generate import Generator, Prompt, Sampling
 from reasoning.leasing import lease_at_once, lease_for, settle
+from reasoning.retry import Retry
 from reasoning.seeds import fold
 from reasoning.seeds import generator as numpy_generator
 from reasoning.strand import Strand
@@ -29,26 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CUT: dict[str, Any] = {"cut": "by a limit, where this generator cannot go on"}
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Transient failures are tried again `attempts` times in all.
-
-    The pause is what the server asked for, else `pause` seconds doubled each time, shortened by
-    up to half at random (seeded), and never above `longest`. With `raises` they are raised instead,
-    to somebody who tries it all again.
-    """
-
-    attempts: int = 4
-    pause: float = 0.5
-    longest: float = 30.0
-    raises: bool = False
-
-    def delay(self, attempt: int, asked: float | None, u: float) -> float:
-        """Seconds to wait after failed attempt number `attempt` (from 0); `u` is in [0, 1)."""
-        wait = asked if asked is not None else self.pause * 2**attempt * (1 - u / 2)
-        return min(self.longest, wait)
 
 
 _Read: TypeAlias = "tuple[Node, Turn | None, str, str]"

@@ -14,12 +14,13 @@ from reasoning.aggregators import Candidate
 from reasoning.answers import Answer
 from reasoning.answers.meanings import Meanings
 from reasoning.budget import Budget
-from reasoning.calls import Caller, Retry
+from reasoning.calls import Caller
 from reasoning.clock import Clock, RealClock
 from reasoning.errors import RecipeError, unknown
 from reasoning.events import Watch
 from reasoning.generate import Generator, Sampling
 from reasoning.problem import Problem
+from reasoning.retry import Retry
 from reasoning.seeds import generator as numpy_generator
 from reasoning.tree import Node, RolloutTree
 from reasoning.usage import Price, Usage

@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 from reasoning.aggregators import Candidate
 from reasoning.answers import Answer
 from reasoning.budget import Budget, Parts
-from reasoning.calls import Retry
 from reasoning.clock import VirtualClock
 from reasoning.drawing import Drawing, Land, Until
 from reasoning.errors import RecipeError, TransientError

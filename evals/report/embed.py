@@ -193,7 +193,7 @@ def _more(row: Row, result: Mapping[str, Any]) -> dict[str, Any]:
 def spent_besides(row: Row) -> list[tuple[str, float]]:
     """What only some searches spend, in words, where this one did."""
     names = {"probe_tokens": "probe tokens", "tool_calls": "tool calls", "money": "money"}
-    names["estimated_tokens"] = "estimated tokens"
+    names |= {"estimated_tokens": "estimated tokens", "unknown_prompts": "prompts not counted"}
     found = [(told, row.usage[name]) for name, told in names.items() if row.usage.get(name)]
     tokens = [(f"tokens of {m}", part.get("generated_tokens", 0)) for m, part in row.models.items()]
     return [*found, *tokens]

@@ -23,7 +23,7 @@ TOTALS = (
     "verifier_tokens",
     "seconds",
 )
-SOME = ("probe_tokens", "tool_calls", "estimated_tokens", "money")
+SOME = ("probe_tokens", "tool_calls", "estimated_tokens", "unknown_prompts", "money")
 """Totals of what only some searches have, left out of a table where there is none."""
 
 

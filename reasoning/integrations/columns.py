@@ -62,6 +62,7 @@ SAMPLES: Sequence[Column] = (
 LOGPROBS = Column("logprobs", "numbers", "of every token, in nats; with --logprobs")
 
 _UNITS = {"money": "in the unit of the prices", "seconds": "on the clock of the search"}
+_LOST = {"unknown_prompts": "cancelled and failed calls whose prompts are in no count"}
 RESULTS: Sequence[Column] = (
     *_PLACE,
     *_ASKED,
@@ -74,7 +75,9 @@ RESULTS: Sequence[Column] = (
         Column(
             f.name,
             "number" if f.name in _UNITS else "whole",
-            f"spent on it, {_UNITS[f.name]}" if f.name in _UNITS else "spent on it",
+            _LOST.get(
+                f.name, f"spent on it, {_UNITS[f.name]}" if f.name in _UNITS else "spent on it"
+            ),
         )
         for f in fields(Usage)
         if f.name != "models"

@@ -43,6 +43,11 @@ def summary_of(told: Mapping[str, Any], notes: Sequence[str], store: Store) -> d
         )
     if guessed := sum(s.get("estimated_tokens", 0) for s in summary["strategies"]):
         more.append(f"{guessed:,} tokens, of prompts or answers, are estimated: nobody counts them")
+    if untold := sum(s.get("unknown_prompts", 0) for s in summary["strategies"]):
+        more.append(
+            f"{untold:,} calls were cancelled or failed before anybody said how long their prompts "
+            "are: these are in no count"
+        )
     more += shared.told(summary["strategies"])
     notes = list(dict.fromkeys((*notes, *met(store), *more)))
     return {"name": told["name"], "task": told["task"], "notes": notes, **served(store), **summary}

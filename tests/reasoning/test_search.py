@@ -6,6 +6,7 @@ import asyncio
 import math
 from asyncio import TaskGroup
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -30,6 +31,7 @@ from reasoning.seeds import fold
 from reasoning.testing import ToyGenerator, ToyVerifier, markov
 from reasoning.testing.contracts import check_accounts
 from reasoning.tree import Node, Sample, Turn
+from reasoning.usage import Price
 from reasoning.verify import Scores, Verifier
 
 T = TypeVar("T")
@@ -514,7 +516,61 @@ def test_cancelled_calls_are_filed_with_what_they_had_produced() -> None:
     (node,) = found.tree
     assert (node.sample.finish, node.sample.generated_tokens) == ("cancelled", 2)
     assert (found.usage.wasted_tokens, found.usage.cancelled_calls) == (2, 1)
+    assert (found.usage.prompt_tokens, found.usage.unknown_prompts) == (0, 1)
     check_accounts(found)
+
+
+class Reading(Scripted):
+    """Says at the end of a call that its prompt has seven tokens, two of them cached."""
+
+    async def generate(
+        self, prompt: Prompt, params: Sampling, *, seed: int, meter: Meter
+    ) -> Sample:
+        sample = await super().generate(prompt, params, seed=seed, meter=meter)
+        return replace(sample, prompt_tokens=7, cached_tokens=2)
+
+
+@pytest.mark.parametrize("first", ["the whole one", "the cancelled one"])
+def test_a_cancelled_call_has_read_what_another_was_told_to_have_read(first: str) -> None:
+    """Once it has produced anything: one that waits in a line may never have been looked at."""
+    prices = {"": Price(input=1e6, output=1e6, cached=0.0)}
+    found = search(Reading(["a b c d"], token_seconds=1.0), prices=prices)
+
+    async def leave(after: float) -> None:
+        task = asyncio.ensure_future(found.draw(found.root, until="end"))
+        found.clock.call_later(after, task.cancel)
+        await asyncio.wait([task])
+
+    async def work() -> None:
+        if first == "the whole one":
+            await found.draw(found.root, until="end")
+        await leave(2.5)
+        await leave(0.5)
+        if first == "the cancelled one":
+            assert found.usage.unknown_prompts == 1
+            await found.draw(found.root, until="end")
+
+    run(work())
+    usage = found.usage
+    assert (usage.prompt_tokens, usage.cached_tokens, usage.unknown_prompts) == (14, 4, 0)
+    assert (usage.generated_tokens, usage.wasted_tokens) == (6, 2)
+    assert usage.money == 10 + 6
+    check_accounts(found)
+
+
+def test_prompts_of_other_models_and_turns_are_others() -> None:
+    found = search(Reading(["a b c d"], token_seconds=1.0))
+
+    async def work() -> None:
+        await found.draw(found.root, until="end")
+        task = asyncio.ensure_future(
+            found.draw(found.root, until="end", turn=Turn.user("Are you sure?"))
+        )
+        found.clock.call_later(2.5, task.cancel)
+        await asyncio.wait([task])
+
+    run(work())
+    assert found.usage.unknown_prompts == 1
 
 
 def test_a_million_samples_under_a_small_limit_are_not_made_ready() -> None:
