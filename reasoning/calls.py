@@ -51,8 +51,7 @@ class _Call:
     @property
     def read(self) -> _Read:
         """What its model reads before it says anything, the same for calls side by side."""
-        prompt = self.prompt
-        return prompt.parent, prompt.turn, prompt.suffix, prompt.model
+        return self.prompt.parent, self.prompt.turn, self.prompt.suffix, self.prompt.model
 
 
 class Caller:

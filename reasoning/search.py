@@ -20,6 +20,7 @@ from reasoning.events import Emitted, Event
 from reasoning.ground import Step, node_of
 from reasoning.judging import Judging, answering
 from reasoning.partial import answered
+from reasoning.retry import Retry
 from reasoning.strand import Fork
 from reasoning.tree import LOST, Node
 
