@@ -148,6 +148,7 @@ class Direct:
         except asyncio.CancelledError as error:
             usage.cancelled_calls = 1
             usage.generated_tokens = usage.wasted_tokens = outcome.tokens
+            usage.unknown_prompts = int(outcome.tokens > 0)
             floor.end(number, error)
             raise
         except Exception as error:
