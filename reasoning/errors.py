@@ -7,6 +7,7 @@
     │   └── StoreError          an output folder that cannot be read or written
     ├── CallError               one call failed; it fails its node and never the run
     │   ├── GenerationError     the generator gave no sample
+    │   │   └── ContextError    the prompt is too long for the model
     │   ├── VerificationError   the verifier gave no score
     │   ├── ChoiceError         an aggregator cannot choose among these candidates
     │   └── TransientError      worth another try: connection, time-out, 429, 5xx
@@ -18,7 +19,13 @@ Running out of budget or time is not an exception: see `reasoning.budget`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_TOO_LONG = re.compile(
+    r"context[ _](length|size|window)|maximum model length|max_model_len|prompt is too long",
+    re.IGNORECASE,
+)
 
 
 class ReasoningError(Exception):
@@ -49,6 +56,10 @@ class GenerationError(CallError):
     """The generator gave no sample."""
 
 
+class ContextError(GenerationError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+
 class VerificationError(CallError):
     """The verifier gave no score."""
 
@@ -77,6 +88,11 @@ def cause(errors: BaseException) -> BaseException:
     if not isinstance(errors, BaseExceptionGroup):
         return errors
     return cause((errors.subgroup((UserError, EngineError)) or errors).exceptions[0])
+
+
+def refused(message: str) -> GenerationError:
+    """What it means that an engine refuses a prompt for good, by the engine's own words."""
+    return (ContextError if _TOO_LONG.search(message) else GenerationError)(message)
 
 
 def unknown(kind: str, name: object, valid: Iterable[str]) -> str:

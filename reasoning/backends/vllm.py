@@ -30,7 +30,13 @@ from reasoning.backends.token_ids import (
 )
 from reasoning.backends.vllm_common import engine_options, installed_version
 from reasoning.backends.vllm_fields import bounds, chosen, confidence, finish_of, likeliest
-from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
+from reasoning.errors import (
+    EngineError,
+    GenerationError,
+    RecipeError,
+    TransientError,
+    refused,
+)
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Message
 from reasoning.thinking import Thinking
@@ -392,5 +398,5 @@ def _explain(error: Exception, model: str) -> NoReturn:
     if "RetryableRequestError" in kinds:  # it is paused
         raise TransientError(f"vLLM takes no requests now: {error}") from error
     if "VLLMClientError" in kinds:
-        raise GenerationError(f"vLLM refused the request: {error}") from error
+        raise refused(f"vLLM refused the request: {error}") from error
     raise GenerationError(f"vLLM failed: {type(error).__name__}: {error}") from error

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
-from reasoning.errors import EngineError, GenerationError, ReasoningError, TransientError
+from reasoning.errors import EngineError, ReasoningError, TransientError, refused
 from reasoning.http.connection import Reply
 from reasoning.http.keys import told
 
@@ -41,7 +41,7 @@ def refusal(url: str, reply: Reply) -> ReasoningError:
         return EngineError(
             f"{said}; the key is read from the environment variable that api_key_env names"
         )
-    return GenerationError(said)
+    return refused(said)
 
 
 def message(reply: Reply) -> str:

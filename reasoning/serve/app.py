@@ -145,13 +145,14 @@ class Service:
         return Json(completions.whole(asked, await self._found(request, asked), name))
 
     async def responses(self, request: Request) -> Response:
-        body = responses.as_chat(await self.desk.body(request))
-        asked = self.house.read(body, self.desk.deadline(request))
-        name = f"resp_{secrets.token_hex(12)}"
-        if asked.stream:
-            return self._stream(asked, ResponseStream(asked, name))
-        (said,) = await self._found(request, asked)
-        return Json(responses.whole(asked, said, name))
+        with responses.own_words():
+            body = responses.as_chat(await self.desk.body(request))
+            asked = self.house.read(body, self.desk.deadline(request))
+            name = f"resp_{secrets.token_hex(12)}"
+            if asked.stream:
+                return self._stream(asked, ResponseStream(asked, name))
+            (said,) = await self._found(request, asked)
+            return Json(responses.whole(asked, said, name))
 
     def _stream(self, asked: Asked, scribe: Scribe) -> Response:
         """The searches of a request, told while they run. Raises RequestError without room."""
@@ -184,11 +185,15 @@ class Json(Response):
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    del error
     what = f"{request.method} {request.url.path[:200]}"
-    return _refused(
-        RequestError(f"{what} is no endpoint of this server", status=404, code="not_found")
-    )
+    allowed = (getattr(error, "headers", None) or {}).get("Allow")
+    if allowed is None:
+        refused = RequestError(
+            f"{what} is no endpoint of this server", status=404, code="not_found"
+        )
+        return _refused(refused)
+    refused = RequestError(f"{what}: ask with {allowed}", status=405, code="method_not_allowed")
+    return Json(refused.body, refused.status, {**refused.headers, "Allow": allowed})
 
 
 def _refused(refused: RequestError) -> Response:

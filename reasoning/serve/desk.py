@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from reasoning.serve.refusal import RequestError
 
 _CLOCK = RealClock()
 _PORT = re.compile(r":\d*\Z")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
@@ -97,6 +99,10 @@ class Desk:
             raise RequestError("the body has not come in time", status=408)
         try:
             found = loads(data)
+            if _SURROGATE.search(data):
+                json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise RequestError("the body has half of a surrogate pair, which is no text") from None
         except (ValueError, RecursionError) as error:
             raise RequestError(f"the body is no JSON: {type(error).__name__}") from None
         if not isinstance(found, Mapping):

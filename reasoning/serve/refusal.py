@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from reasoning.errors import CallError, EngineError, UserError, cause
+from reasoning.errors import CallError, ContextError, EngineError, UserError, cause
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +75,19 @@ def refusal(error: BaseException) -> RequestError:
             "the engine behind this server is gone", status=503, code="engine_gone", retry_after=30
         )
     if isinstance(reason, CallError):
-        return lost()
+        return lost([f": {type(reason).__name__}: "])
     log.error("a request failed: %s", type(reason).__name__)
     return RequestError("the server failed to answer", status=500, code="internal_error")
 
 
-def lost() -> RequestError:
-    """Every call of the search has failed."""
+def lost(failures: Sequence[str]) -> RequestError:
+    """Every call of the search has failed: as a result tells, with the kind of each error."""
+    if failures and all(f": {ContextError.__name__}: " in failure for failure in failures):
+        return RequestError(
+            "the messages are longer than the context of the model behind this server",
+            param="messages",
+            code="context_length_exceeded",
+        )
     return RequestError(
         "the model behind this server gave no answer to this request",
         status=502,

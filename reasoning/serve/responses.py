@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from reasoning.serve.asking import Asked
@@ -22,6 +23,26 @@ _REFUSED = {
 }
 _SKIPPED = ("effort", "summary", "generate_summary")
 """Fields of OpenAI's own `reasoning`."""
+
+
+_WORDS = {
+    "max_completion_tokens": "max_output_tokens",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+}
+"""Fields of /chat/completions, and what they are called here."""
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Errors name the field that the client has sent."""
+    try:
+        yield
+    except RequestError as error:
+        own = _WORDS.get(error.param or "")
+        if own and error.param:
+            error.message, error.param = error.message.replace(error.param, own), own
+        raise
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +65,9 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
         if own.get("summary"):
             found["reasoning.summary"] = own["summary"]  # told as ignored
     text = found.pop("text", None)
-    if isinstance(text, Mapping):
+    if not isinstance(text, Mapping | None):
+        raise RequestError("text is a mapping, with a format", param="text")
+    if text is not None:
         found["response_format"] = _format(text.get("format"))
         found["verbosity"] = text.get("verbosity")
     if isinstance(tools := found.get("tools"), list):

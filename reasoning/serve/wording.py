@@ -41,7 +41,7 @@ def said(result: Result, asked: Asked) -> Said:
     node, curtailed = winner(result), result.stop_reason != "finished"
     if node is None:
         if result.usage.failed_calls and not result.candidates and not curtailed:
-            raise lost()
+            raise lost(result.failures)
         return Said("", "", "length" if curtailed else "stop", (), result, None)
     thought, text, stopped = Telling.whole(asked, node.text)
     calls = [_call(call) for call in (node.sample.info or {}).get("tool_calls") or ()]

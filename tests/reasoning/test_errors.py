@@ -9,6 +9,7 @@ import pytest
 from reasoning import errors
 from reasoning.errors import (
     CallError,
+    ContextError,
     EngineError,
     GenerationError,
     ReasoningError,
@@ -16,6 +17,7 @@ from reasoning.errors import (
     TransientError,
     UserError,
     cause,
+    refused,
     unknown,
 )
 
@@ -34,6 +36,22 @@ def test_the_drawing_is_the_tree() -> None:
         if isinstance(value, type) and issubclass(value, Exception)
     }
     assert drawn == real
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("This model's maximum context length is 1024 tokens, however you requested", ContextError),
+        (
+            "the request exceeds the available context size (exceed_context_size_error)",
+            ContextError,
+        ),
+        ("The decoder prompt is longer than the maximum model length of 512.", ContextError),
+        ("temperature must be non-negative", GenerationError),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_by_what_engines_say(said: str, kind: type) -> None:
+    assert type(refused(said)) is kind
 
 
 def test_retry_after() -> None:

@@ -37,7 +37,7 @@ from reasoning.backends.nano.reward import StepModel
 from reasoning.backends.nano.shaping import Shaping, biases, shapes
 from reasoning.backends.nano.text import Vocabulary
 from reasoning.backends.token_ids import tokens_of
-from reasoning.errors import GenerationError, RecipeError
+from reasoning.errors import ContextError, GenerationError, RecipeError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.thinking import Thinking
 from reasoning.tree import Sample
@@ -158,7 +158,7 @@ class Nano(Generator):
     ) -> Sample:
         """Continue `prompt`, as any fields of `params` say; penalties are of vLLM's kind.
 
-        Raises GenerationError if the prompt leaves no room in the context, RecipeError for what
+        Raises ContextError if the prompt leaves no room in the context, RecipeError for what
         `refuse` refuses.
 
         Generation ends with "length" at `max_tokens` or when the context is full. A stop string
@@ -186,7 +186,7 @@ class Nano(Generator):
 
     def _refuse_long(self, tokens: Sequence[int]) -> None:
         if len(tokens) >= self.context:
-            raise GenerationError(
+            raise ContextError(
                 f"the prompt has {len(tokens)} tokens; the model's context of {self.context} "
                 "leaves no room for an answer"
             )

@@ -10,7 +10,7 @@ import pytest
 
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import RealClock
-from reasoning.errors import EngineError, GenerationError, RecipeError
+from reasoning.errors import ContextError, EngineError, GenerationError, RecipeError
 from reasoning.sample import Sample
 from reasoning.serve.desk import Settings
 from reasoning.serve.refusal import public
@@ -235,14 +235,17 @@ def test_models_are_the_strategies(served: Any) -> None:
             unknown = await client.get("/v1/models/nothing")
             health = (await client.get("/health")).json()
             nowhere = await client.get("/v1/embeddings")
-        return every, one, unknown, health, nowhere
+            other = await client.get("/v1/chat/completions")
+        return every, one, unknown, health, nowhere, other
 
-    every, one, unknown, health, nowhere = asyncio.run(work())
+    every, one, unknown, health, nowhere, other = asyncio.run(work())
     assert [model["id"] for model in every["data"]] == ["self_consistency-n=3", "sample"]
     assert (one["id"], one["object"]) == ("self_consistency:n=2", "model")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
     assert health == {"status": "ok", "searches": 0}
     assert (nowhere.status_code, nowhere.json()["error"]["code"]) == (404, "not_found")
+    assert (other.status_code, other.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert other.headers["allow"] == "POST"
 
 
 def test_a_deadline_gives_the_best_so_far(served: Any) -> None:
@@ -296,6 +299,8 @@ def test_errors_say_no_more_than_they_must(served: Any, caplog: pytest.LogCaptur
         return ask(served, {}, generator=Scripted([error]))
 
     secret = "/home/me/key.pem at http://10.1.2.3:8000/v1?key=abc of What is 3 + 4?"
+    long = failing(ContextError(secret))
+    assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
     lost = failing(GenerationError(secret))
     assert (lost.status_code, lost.json()["error"]["code"]) == (502, "generation_failed")
     gone = failing(EngineError(secret))
@@ -402,21 +407,9 @@ def test_progress_of_a_whole_answer_is_not_told_and_said_so(served: Any) -> None
 
 
 def test_odd_characters_are_no_bug(served: Any) -> None:
+    """Half of a surrogate pair: no engine can be asked about it, but one might say it."""
     reply = ask(served, {"\ud800": 1, "model": "\ud800"})
-    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
-    found = ask(served, {"\ud800": 1}, generator=Scripted(["\ud800"])).json()
-    assert found["choices"][0]["search"]["ignored"] == ["\ud800"]
+    assert reply.status_code == 400
+    assert "half of a surrogate pair" in reply.json()["error"]["message"]
+    found = ask(served, {"user": "\ud83d\ude00"}, generator=Scripted(["\ud800"])).json()
     assert found["choices"][0]["message"]["content"] == "\ud800"
-
-
-def test_run_limits_are_no_limits_of_a_server(offers: Any) -> None:
-    with pytest.raises(RecipeError, match="a server has no end"):
-        offers(run_limits={"tokens": 5})
-
-
-def test_strategies_under_a_sweep_share_their_model(offers: Any) -> None:
-    found = offers(sweep={"limits.tokens": [5, 50]}, verifier="logprob")
-    sessions = {id(offer.session): offer.session for offer in found.by_name.values()}
-    assert [s.limits.tokens for s in sessions.values()] == [5, 50]
-    assert len({id(s.generator) for s in sessions.values()}) == 1
-    assert json.dumps(sorted(found.by_name))

@@ -63,6 +63,10 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "not a number": (b'{"model": "sample", "messages": [], "temperature": NaN}', 400),
     "too long": (b'{"model": "' + b"x" * 200_000 + b'"}', 413),
     "no text": (b'\xff\xfe{"model": 1}', 400),
+    "half a pair": (
+        b'{"model": "sample", "messages": [{"role": "user", "content": "\\uD83d"}]}',
+        400,
+    ),
     "twice": (b'{"model": "nothing", "model": "also nothing"}', 404),
     "a file": (b'{"model": "../../etc/passwd", "messages": []}', 404),
     "code": (b'{"model": "sample:temperature=os:system", "messages": []}', 400),
