@@ -90,7 +90,11 @@ def _even(recording: Recording) -> Recording:
     """Without the problems that have less than half the usual number of samples."""
     problems = [p for p in recording.problems if p.samples]
     if not problems:
-        raise RecipeError(f"{recording.name} holds no sample that can be graded")
+        none = f"none of its {len(recording.problems)} problems has an answer that ended"
+        raise RecipeError(
+            f"{recording.name} holds no sample that can be graded: {none}. Is the run unfinished, "
+            "or are its trees gone?"
+        )
     usual = median_low([len(p.samples) for p in problems])
     recording.problems = [p for p in problems if 2 * len(p.samples) >= usual]
     if short := len(problems) - len(recording.problems):
