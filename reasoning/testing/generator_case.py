@@ -113,8 +113,9 @@ def check_sample(sample: Sample, params: Sampling) -> None:
     assert 0 < tokens <= params.max_tokens, f"{tokens} tokens of at most {params.max_tokens}"
     for name in ("token_ids", "logprobs", "confidence"):
         values = getattr(sample, name)
-        # The token that ends an answer may have none.
-        told = sample.finish != "end" or name == "token_ids"
+        # The token that ends an answer may have none; so where a stop string is found in one that
+        # had ended by itself.
+        told = sample.finish == "length" or name == "token_ids"
         sizes = (tokens,) if told else (tokens, tokens - 1)
         assert values is None or len(values) in sizes, f"{len(values)} {name} of {tokens} tokens"
     if sample.logprobs is not None:
