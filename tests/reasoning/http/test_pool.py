@@ -138,7 +138,7 @@ def test_a_server_that_turns_all_away_for_a_while_fails_nothing(server: Served, 
         server.fault = lambda call: fault if clock.now() < 20 else None
         results = await draw_many(source, range(200))
         assert not [r for r in results if isinstance(r, BaseException)]
-        assert 20 <= clock.now() < 120  # the clock does not wait for the server's thread
+        assert 20 <= clock.now() < 60
         assert server.counts["calls"] < 200 + 200 + 30
         assert source.pool.replicas[0].window > 1  # opening again
 
