@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from reasoning.serve.asking import Asked
+from reasoning.serve.messages import text as text_of
 from reasoning.serve.refusal import RequestError
 from reasoning.serve.streams import Blocks, block
 from reasoning.serve.wording import Said, summary, usage
@@ -19,6 +21,7 @@ _REFUSED = {
     "prompt": "no prompt is kept here; send it as input",
     "messages": "the conversation is input here",
     "n": "a response is one answer; /chat/completions has n",
+    "logprobs": "no log-probabilities are told here; /chat/completions has them",
     "top_logprobs": "no log-probabilities are told here; /chat/completions has them",
 }
 _SKIPPED = ("effort", "summary", "generate_summary")
@@ -29,8 +32,15 @@ _WORDS = {
     "max_completion_tokens": "max_output_tokens",
     "messages": "input",
     "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
 }
 """Fields of /chat/completions, and what they are called here."""
+_MESSAGE = re.compile(r"messages\[\d+\]")
+
+
+class _OwnError(RequestError):
+    """Names a field as the client has sent it."""
 
 
 @contextmanager
@@ -38,10 +48,15 @@ def own_words() -> Iterator[None]:
     """Errors name the field that the client has sent."""
     try:
         yield
+    except _OwnError:
+        raise
     except RequestError as error:
-        own = _WORDS.get(error.param or "")
-        if own and error.param:
-            error.message, error.param = error.message.replace(error.param, own), own
+        field = error.param or ""
+        if own := _WORDS.get(field):
+            error.message, error.param = error.message.replace(field, own), own
+        elif _MESSAGE.match(field):  # whose number is another among the items of the input
+            error.message = _MESSAGE.sub("a message of input", error.message)
+            error.param = "input"
         raise
 
 
@@ -50,9 +65,7 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(body)
     for name, why in _REFUSED.items():
         if found.pop(name, None):
-            raise RequestError(
-                f"{name} is not supported: {why}", param=name, code="unsupported_value"
-            )
+            raise _OwnError(f"{name} is not supported: {why}", param=name, code="unsupported_value")
     if "max_output_tokens" in found:
         found["max_completion_tokens"] = found.pop("max_output_tokens")
     if found.get("truncation") == "disabled":
@@ -96,15 +109,16 @@ def _messages(given: Any) -> tuple[list[Any], list[str]]:
     """The messages of an input, and the items of it that are passed over."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}], []
-    if not isinstance(given, list):
-        raise RequestError("input is a text, or a list of messages", param="input")
+    if not isinstance(given, list) or not given:
+        raise RequestError("input is a text, or a list of messages, one or more", param="input")
     found, skipped = [], []
     for i, item in enumerate(given):
         kind = item.get("type", "message") if isinstance(item, Mapping) else None
         if kind == "reasoning":
             skipped.append(f"input[{i}]")
         elif kind == "message":
-            found.append({"role": item.get("role"), "content": item.get("content")})
+            said = text_of(item.get("content"), f"input[{i}].content")
+            found.append({"role": item.get("role"), "content": said})
         elif kind == "function_call":
             if not found or found[-1]["role"] != "assistant":
                 found.append({"role": "assistant", "content": ""})
@@ -112,8 +126,8 @@ def _messages(given: Any) -> tuple[list[Any], list[str]]:
             call = {"id": item.get("call_id"), "type": "function", "function": function}
             found[-1].setdefault("tool_calls", []).append(call)
         elif kind == "function_call_output":
-            answered = {"tool_call_id": item.get("call_id")}
-            found.append({"role": "tool", "content": item.get("output"), **answered})
+            said = text_of(item.get("output"), f"input[{i}].output")
+            found.append({"role": "tool", "content": said, "tool_call_id": item.get("call_id")})
         else:
             raise RequestError(
                 f"input[{i}] is of type {kind!r}; it is a message, or a call of a function or its "
@@ -132,7 +146,7 @@ def whole(asked: Asked, said: Said, name: str) -> dict[str, Any]:
         **_head(asked, name),
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "output": _output(said, name),
+        "output": _output(said, name, said.thought, said.text),
         "usage": {
             "input_tokens": spent["prompt_tokens"],
             "input_tokens_details": spent["prompt_tokens_details"],
@@ -178,12 +192,11 @@ def _flat(tool: Any) -> Any:
     return tool if isinstance(tool, str) else {"type": "function", **tool["function"]}
 
 
-def _output(said: Said, name: str, thought: str | None = None) -> list[dict[str, Any]]:
-    """The items of a response. `thought` is what was told as such, by itself the winner's own."""
-    thought = said.thought if thought is None else thought
+def _output(said: Said, name: str, thought: str, text: str) -> list[dict[str, Any]]:
+    """The items of a response: what was told as a thought and as the text, then the calls."""
     items = [_reasoning(name, thought)] if thought else []
-    if said.text or not said.calls:
-        items.append(_message(name, said.text))
+    if text or not said.calls:
+        items.append(_message(name, text, said.ended))
     return items + [_call(name, i, call) for i, call in enumerate(said.calls)]
 
 
@@ -210,11 +223,11 @@ def _reasoning(name: str, thought: str) -> dict[str, Any]:
     }
 
 
-def _message(name: str, text: str) -> dict[str, Any]:
+def _message(name: str, text: str, ended: str = "stop") -> dict[str, Any]:
     return {
         "type": "message",
         "id": f"msg_{name}",
-        "status": "completed",
+        "status": "incomplete" if ended == "length" else "completed",
         "role": "assistant",
         "content": [_text(text)],
     }
@@ -259,13 +272,13 @@ class ResponseStream:
     def closing(self, i: int, said: Said) -> Blocks:
         del i
         if said.text or not said.calls:
-            return [*self._begin("message"), *self._end()]
+            return [*self._begin("message"), *self._end(said.ended)]
         return self._end()
 
     def ending(self, found: Sequence[Said]) -> Blocks:
         (said,) = found
         response = whole(self._asked, said, self._name)
-        response["output"] = _output(said, self._name, self._thought)
+        response["output"] = _output(said, self._name, self._thought, self._said)
         blocks: list[bytes] = []
         for i, item in enumerate(response["output"]):
             if item["type"] == "function_call":
@@ -298,12 +311,12 @@ class ResponseStream:
         found.append(self._piece("content_part.added", part=part))
         return found
 
-    def _end(self) -> list[bytes]:
+    def _end(self, ended: str = "stop") -> list[bytes]:
         """End the item that is begun."""
         if self._open is None:
             return []
         if self._open == "message":
-            item = _message(self._name, self._said)
+            item = _message(self._name, self._said, ended)
             done = self._piece("output_text.done", text=self._said, logprobs=[])
         else:
             item = _reasoning(self._name, self._thought)

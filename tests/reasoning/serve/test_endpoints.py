@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from reasoning.backends.scripted import Scripted
+from reasoning.clock import RealClock
 from reasoning.sample import Sample
 
 Work = Callable[[openai.AsyncOpenAI], Awaitable[Any]]
@@ -109,6 +110,30 @@ def test_a_response_that_is_cut_is_incomplete(listening: Any) -> None:
     assert response.incomplete_details.reason == "max_output_tokens"
 
 
+def test_a_response_ends_with_what_has_been_told(listening: Any) -> None:
+    """A deadline cuts it off in the middle."""
+
+    class Speaking(Scripted):
+        async def generate(self, prompt: Any, params: Any, **call: Any) -> Sample:
+            prompt.hear("It is 7 and")
+            await asyncio.Event().wait()
+            raise AssertionError("the deadline comes first")
+
+        def clock(self, problem: Any) -> Any:
+            return RealClock()
+
+    async def work(ai: openai.AsyncOpenAI) -> Any:
+        at: Any = {"extra_headers": {"X-Deadline-Seconds": "0.02"}}
+        stream = await ai.responses.create(model="sample", input="What?", stream=True, **at)
+        return [event async for event in stream]
+
+    *_, done, last = by(listening, work, Speaking([""]))
+    assert (done.type, last.type) == ("response.output_item.done", "response.incomplete")
+    assert last.response.output_text == "It is 7 and"
+    assert last.response.output == [done.item]
+    assert done.item.status == "incomplete"
+
+
 @pytest.mark.parametrize("progress", [False, True])
 def test_responses_as_a_stream(listening: Any, progress: bool) -> None:
     async def work(ai: openai.AsyncOpenAI) -> Any:
@@ -148,6 +173,13 @@ def test_responses_as_a_stream(listening: Any, progress: bool) -> None:
         ({"background": True}, "background is not supported"),
         ({"tools": [{"type": "web_search"}]}, "tools[0] is of type 'web_search'"),
         ({"top_logprobs": 3}, "top_logprobs is not supported"),
+        ({"logprobs": True}, "logprobs is not supported"),
+        ({"messages": [{}]}, "messages is not supported: the conversation is input here"),
+        ({"input": []}, "input is a text, or a list of messages, one or more"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content"),
+        ({"input": [{"role": "critic", "content": "a"}]}, "a message of input has the role"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity is not supported"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type is 'xml'"),
         ({"reasoning": {"effort": "high"}}, "reasoning.effort is not supported"),
         ({"max_output_tokens": "x"}, "max_output_tokens is a whole number"),
         ({"text": 5}, "text is a mapping"),
