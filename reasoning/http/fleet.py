@@ -136,13 +136,13 @@ class Fleet:
 
     # How servers fare.
 
-    def begun(self, replica: Replica, status: int) -> None:
-        """A server has begun to answer: unless it refuses, it takes calls."""
+    def begun(self, replica: Replica, cuts: int, status: int) -> None:
+        """A server has begun to answer what was sent after so many cuts: does it take calls?"""
         if status in BUSY or status == 500:  # 500: what it says is not known yet
             return
         self.met = True
         back = replica.failures > 0
-        if replica.begun():
+        if replica.begun(cuts):
             self.moved(replica)
         if back and len(self.replicas) > 1:
             log.info("%s takes calls again", replica.name)

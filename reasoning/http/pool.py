@@ -242,7 +242,7 @@ class Pool:
                 self._guard = self._clock.call_later(self.limits.timeout / 4, self._watch)
             self.requests_sent += 1
             replica.sent += 1
-            connection.begun = partial(self.fleet.begun, replica) if call else None
+            connection.begun = partial(self.fleet.begun, replica, replica.cuts) if call else None
             try:
                 connection.send(request, reply)
                 await reply.finished

@@ -8,7 +8,8 @@ What is asked of a server at once, its `window`, is cut where it has more than i
 refuses a call (429, 503, ...), or its metrics tell of calls that wait there. Calls that would only
 wait are better kept here, from where they may go to another server. By metrics the window opens
 from a slow start, as TCP's does, while it is full and nothing waits at the server; without them it
-is open until a refusal, and then opens with every call that is taken.
+is open until a refusal, and then opens with every call that is taken. A call that was sent before
+the refusal does not count: of what the server holds after it, it tells nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Standing:
 
     busy: calls that it holds. lined: calls that wait for it here. others: calls of other clients
     that it holds, as far as is known.
-    window: calls at once for now. weight: its share of calls, 1 unless it is slow.
+    window: calls at once for now. cuts: how often a refusal has set it. weight: its share of calls,
+    1 unless it is slow.
     paused: no call before this time. failures: attempts in a row that did not reach it, or that it
     refused while it held none; `refusing` if the last one reached it, `gone` when the first was.
     """
@@ -59,6 +61,7 @@ class Standing:
         self.name = name
         self.most = most
         self.window = float(most)
+        self.cuts = 0
         self.busy = 0
         self.lined = 0
         self.others = 0
@@ -136,15 +139,16 @@ class Standing:
 
     # Calls.
 
-    def begun(self) -> bool:
-        """It takes a call: it is there, and may have more at once. Whether that changes anything.
+    def begun(self, cuts: int) -> bool:
+        """It takes a call that was sent after so many `cuts`. Whether that changes anything.
 
-        Slowly once it had too much.
+        It is there, and may have more at once unless there was a cut since; slowly, if there ever
+        was one.
         """
         self._breaks = 0
         if self.failures:
             self.reached()
-        elif self.window >= self.most or self.meters is not False:
+        elif self.window >= self.most or self.meters is not False or cuts < self.cuts:
             return False
         more = 1 / self.window if self.crowded else 2
         self.window = min(self.most, self.window + more)
@@ -167,6 +171,7 @@ class Standing:
         """
         held = self.busy - 1
         self.window = float(max(1, min(held, int(self.window))))
+        self.cuts += 1
         self.crowded = held > 0
         if not held:
             self._leave_alone(now, refusing=True)

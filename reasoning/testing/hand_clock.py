@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from typing import Any
 
 from reasoning.clock import Handle, RealClock
+
+_GLANCE = 0.001
+"""Real seconds until it is looked again whether something still goes on outside the loop."""
 
 
 class _Alarm:
@@ -38,27 +43,49 @@ class HandClock(RealClock):
 
     def move(self, seconds: float) -> None:
         """Let time pass, and ring what is due by then."""
-        self._time += seconds
-        due = [alarm for alarm in self._alarms if alarm.time <= self._time]
-        self._alarms = [alarm for alarm in self._alarms if alarm.time > self._time]
+        self._until(self._time + seconds)
+
+    def _until(self, time: float) -> None:
+        self._time = time
+        due = [alarm for alarm in self._alarms if alarm.time <= time]
+        self._alarms = [alarm for alarm in self._alarms if alarm.time > time]
         for alarm in due:
             if alarm.callback is not None:
                 alarm.callback()
 
 
 class HastyClock(HandClock):
-    """Every alarm of at most `most` seconds rings in the loop's next turn, as if it were time."""
+    """Jumps to its next alarm, if at most `most` seconds are left, once nothing else goes on.
 
-    def __init__(self, most: float = 1000.0) -> None:
+    That is once the event loop has nothing to run and `busy` is 0: it counts what goes on outside,
+    such as calls to a server in a thread of its own. What is due first rings first.
+    """
+
+    def __init__(self, most: float = 1000.0, busy: Callable[[], int] = lambda: 0) -> None:
         super().__init__()
         self.most = most
+        self.busy = busy
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that is to look again."""
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
-        if delay > self.most:
-            return super().call_later(delay, callback)
+        alarm = super().call_later(delay, callback)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_soon(self._look)
+        return alarm
 
-        def ring() -> None:
-            self._time += delay
-            callback()
-
-        return asyncio.get_running_loop().call_soon(ring)
+    def _look(self) -> None:
+        loop: Any = asyncio.get_running_loop()
+        self._alarms = [alarm for alarm in self._alarms if alarm.callback is not None]
+        due = min((alarm.time for alarm in self._alarms), default=math.inf)
+        if due - self._time > self.most:
+            self._loop = None
+        elif loop._ready:
+            loop.call_soon(self._look)
+        elif self.busy():
+            loop.call_later(_GLANCE, self._look)
+        else:
+            self._until(due)
+            loop.call_soon(self._look)

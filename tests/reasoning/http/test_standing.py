@@ -112,7 +112,7 @@ def as_fast_as_others(one: Standing) -> None:
 EVENTS: dict[str, Do] = {
     "asked: it serves the model": lambda one: one.told(True, NOW),
     "asked: it serves another": lambda one: one.told(False, NOW),
-    "takes a call": lambda one: one.begun(),
+    "takes a call": lambda one: one.begun(one.cuts),
     "refuses, holding none": refuses_alone,
     "refuses, holding others": refuses_among_others,
     "cannot be reached": lambda one: one.unreachable(NOW),
@@ -205,7 +205,10 @@ def test_who_refuses_gets_what_it_holds_and_more_again_with_what_it_takes() -> N
     one.refused(NOW, None)
     assert one.window == 10
     for _ in range(100):
-        one.begun()
+        one.begun(0)  # sent before the refusal
+    assert one.window == 10
+    for _ in range(100):
+        one.begun(1)
     assert 15 < one.window < 18  # by one for each window full of calls
     one.refused(NOW, 7.0)
     assert not one.room(NOW + 6.9)
@@ -240,7 +243,7 @@ def test_one_of_several_starts_slowly_until_its_metrics_are_seen() -> None:
     one = server()
     one.start_slowly()
     assert one.window == 64
-    one.begun()
+    one.begun(0)
     assert one.window == 64
     one.metered(Load(64, 0), 64)
     assert one.window == 128
