@@ -12,6 +12,8 @@ MISFITS := torchvision torchaudio torchcodec
 SERVING := transformers==5.24.*
 ENGINES := .venv-vllm
 PIP := $(ENGINES)/bin/python -m pip install -qq --no-compile
+# Engines start many times, and bytecode halves what a start costs: it is kept once it is made.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test engines test-engines lint types docs clean
 
