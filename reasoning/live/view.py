@@ -157,7 +157,8 @@ def _numbers(parts: Sequence[Part], states: Mapping[str, int], pace: Pace) -> di
     found["calls"] = card("Calls", count(sums["calls"]), failed)
     priced = [tally.money for tally in tallies if tally.money is not None]
     money = sum(priced) if priced and len(priced) == len(tallies) else None
-    found["money"] = card("Money", count(money, 4), "" if money is not None else "no prices known")
+    unknown = "no prices known" if tallies else "nothing is over yet"
+    found["money"] = card("Money", count(money, 4), unknown if money is None else "")
     return found | _limits(lives)
 
 

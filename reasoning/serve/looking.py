@@ -142,7 +142,8 @@ class Looking:
         both = sums + running
         wasted, failed = both["wasted_tokens"], both["failed_calls"]
         pace = count(self._pace.at(now, tokens))
-        price = count(known, 4), "" if known is not None else "no prices known"
+        unknown = "no prices known" if money else "nothing is over yet"
+        price = count(known, 4), unknown if known is None else ""
         return {
             "running": against("Searches running", len(floor.running), most),
             "over": card("Searches over", f"{sum(t.done for t in floor.tallies.values()):,}"),

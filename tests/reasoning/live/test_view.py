@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reasoning.live import view
 from reasoning.live.folder import Part
 from reasoning.live.following import followed
-from reasoning.live.results import Errors, kind_of
+from reasoning.live.results import Errors, Tally, kind_of
 from reasoning.live.words import lasting
 
 NAMES = st.sampled_from("abc")
@@ -119,6 +119,14 @@ def test_what_is_unknown_says_so() -> None:
     assert {name: numbers[name]["value"] for name in ("calls_now", "pace", "money")} == {
         "calls_now": "unknown", "pace": "unknown", "money": "unknown",
     }  # fmt: skip
+    assert numbers["money"]["note"] == "nothing is over yet"
+
+
+def test_money_is_unknown_without_prices() -> None:
+    (part,) = parts(LIVE)
+    part.results.tallies["s"] = Tally(done=1)
+    numbers = view.of_run([part], view.Pace(), 1.0)["numbers"]
+    assert (numbers["money"]["value"], numbers["money"]["note"]) == ("unknown", "no prices known")
 
 
 def test_spending_stands_beside_its_limit() -> None:
