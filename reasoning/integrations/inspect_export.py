@@ -21,7 +21,7 @@ from reasoning.tree import Node, RolloutTree
 from reasoning.usage import Usage
 
 MODEL = "none/none"
-"""What `inspect score` can load anywhere; who was asked stands in the log's arguments."""
+"""What `inspect score` can load anywhere, without arguments; who was asked stands in the metadata."""
 _STOPS = {"end": "stop", "stop": "stop", "written": "stop", "length": "max_tokens"}
 
 
@@ -54,10 +54,14 @@ def _log(log: Any, run: StoredRun, strategy: str, found: Sequence[Stored]) -> An
                 name=run.task, samples=len(found), sample_ids=[s.problem for s in found]
             ),
             model=MODEL,
-            model_args={"generator": _shown(recipe.get("generator"))},
             solver=strategy,
             config=log.EvalConfig(epochs=epochs),
-            metadata={"run": run.name, "strategy": strategy, "notes": [*dict.fromkeys(run.notes)]},
+            metadata={
+                "run": run.name,
+                "strategy": strategy,
+                "generator": _shown(recipe.get("generator")),
+                "notes": [*dict.fromkeys(run.notes)],
+            },
         ),
         samples=samples,
         results=_results(log, samples, found),

@@ -20,7 +20,7 @@ pytest.importorskip(
     "inspect_ai", reason="inspect_ai is not installed: pip install 'reasoning[inspect]'"
 )
 
-from inspect_ai import Epochs, Task, eval
+from inspect_ai import Epochs, Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
@@ -162,6 +162,16 @@ def test_our_logs_are_read_by_their_library_and_by_ours(small: Path, tmp_path: P
     assert [s["correct"] for row in rows for s in row["samples"]] == [
         correct for _, correct in sorted(stored.items(), key=lambda i: (i[0][1], i[0][0]))
     ]
+
+
+def test_they_score_our_logs_again(small: Path, tmp_path: Path) -> None:
+    """Which loads the model that a log names, with its arguments."""
+    files = export(StoredRun.open(small), "inspect", tmp_path / "out")
+    for file in files:
+        scored = score(read_eval_log(str(file)), includes(), action="append")
+        found = {s.name: s.metrics["accuracy"].value for s in scored.results.scores}
+        assert list(found) == ["sample", "strategy", "includes"]
+        assert scored.eval.metadata["generator"] == "nano"
 
 
 def test_their_viewer_opens_them(small: Path, tmp_path: Path) -> None:
