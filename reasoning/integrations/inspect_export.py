@@ -21,7 +21,7 @@ from reasoning.tree import Node, RolloutTree
 from reasoning.usage import Usage
 
 MODEL = "none/none"
-"""What `inspect score` can load anywhere, without arguments; who was asked stands in the metadata."""
+"""What `inspect score` can load anywhere. It takes no arguments: who was asked is in the metadata."""
 _STOPS = {"end": "stop", "stop": "stop", "written": "stop", "length": "max_tokens"}
 
 
