@@ -21,7 +21,7 @@ from reasoning.tree import Node, RolloutTree
 from reasoning.usage import Usage
 
 MODEL = "none/none"
-"""What `inspect score` can load anywhere. It takes no arguments: who was asked is in the metadata."""
+"""What `inspect score` can load anywhere. It takes no arguments: the metadata say who was asked."""
 _STOPS = {"end": "stop", "stop": "stop", "written": "stop", "length": "max_tokens"}
 
 

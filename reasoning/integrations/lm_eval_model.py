@@ -66,6 +66,7 @@ class ReasoningLM(LM):  # type: ignore[misc]  # their package is not looked into
         self.think_end_token = think_end_token
         self.usage = Usage()
         self.failed = 0
+        self._warned = False  # that answers are not greedy: of thousands of requests once
 
     # ------------------------------------------------------------------------- what they ask
 
@@ -160,11 +161,13 @@ class ReasoningLM(LM):  # type: ignore[misc]  # their package is not looked into
             single = self.strategy.run.says("SINGLE")
             if not single or "temperature" in self.strategy.recipe.sampling:
                 changes["temperature"] = own.temperature
-                log.warning(
-                    "the task asks for greedy answers; %s samples at temperature %g",
-                    self.strategy.name,
-                    own.temperature,
-                )
+                if not self._warned:
+                    self._warned = True
+                    log.warning(
+                        "the task asks for greedy answers; %s samples at temperature %g",
+                        self.strategy.name,
+                        own.temperature,
+                    )
         most = [
             settings[n]
             for n in ("max_gen_toks", "max_new_tokens", "max_tokens")

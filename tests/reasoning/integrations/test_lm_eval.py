@@ -77,6 +77,16 @@ def test_until_in_all_its_forms(model: ReasoningLM, until: Any) -> None:
     assert ("The" in text) == (until not in ("The", ["The"]))
 
 
+def test_that_answers_are_not_greedy_is_said_once(
+    model: ReasoningLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"do_sample": False, "max_gen_toks": 8}
+    model.generate_until([asked(QUESTION, settings, i) for i in range(3)])
+    assert [r.message for r in caplog.records if "greedy" in r.message] == [
+        "the task asks for greedy answers; sample samples at temperature 1.5"
+    ]
+
+
 def test_conversations_go_as_messages(model: ReasoningLM) -> None:
     chat = model.apply_chat_template([{"role": "user", "content": QUESTION}])
     (plain,) = model.generate_until([asked(QUESTION, {})])
