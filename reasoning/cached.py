@@ -18,9 +18,10 @@ from reasoning.problem import Problem
 from reasoning.sample import fingerprint
 from reasoning.tree import Node, Sample
 from reasoning.verify import Scores, Verifier
+from reasoning.wrapping import WrappingVerifier
 
 
-class Cached(Verifier):
+class Cached(WrappingVerifier):
     """Remembers scores and their cost, so that a path that several strategies share is scored once.
 
     Scores are known by the question and the sample they belong to; if the verifier says
@@ -38,11 +39,7 @@ class Cached(Verifier):
         ledger: Ledger | None = None,
         label: str = "",
     ) -> None:
-        self.name = verifier.name
-        self.reduction = verifier.reduction
-        self.together = verifier.together
-        self._verifier = verifier
-        self._text_only = verifier.text_only
+        super().__init__(verifier)
         self._pause = pause or (lambda _: nullcontext())
         self._ledger = ledger
         self._label = label
@@ -63,7 +60,7 @@ class Cached(Verifier):
 
     async def score_of(self, who: str, problem: Problem, node: Node, meter: Meter) -> Scores:
         """What `score` gives, from the memory of `who`."""
-        ask = partial(self._verifier.score, problem, node)
+        ask = partial(self.verifier.score, problem, node)
         found: Scores = await self._remembered(who, problem, (node,), ask, meter)
         return found
 
@@ -71,7 +68,7 @@ class Cached(Verifier):
         self, who: str, problem: Problem, nodes: Sequence[Node], meter: Meter
     ) -> Sequence[Scores | Exception]:
         """What `score_siblings` gives; the same nodes in other company are scored anew."""
-        ask = partial(self._verifier.score_siblings, problem, nodes)
+        ask = partial(self.verifier.score_siblings, problem, nodes)
         found: Sequence[Scores | Exception] = await self._remembered(
             who, problem, ("siblings", *nodes), ask, meter
         )
@@ -107,7 +104,7 @@ class Cached(Verifier):
 
     def _key(self, node: Node) -> tuple[str, str | int]:
         before = self._places(node.parent) if node.parent and node.turn is None else ""
-        return before, node.sample.text if self._text_only else id(node.sample)
+        return before, node.sample.text if self.text_only else id(node.sample)
 
     def _recall(self, problem: Problem, key: tuple[Any, ...], memory: _Memory) -> None:
         """What the ledger has of an earlier run, if anything."""
@@ -127,7 +124,7 @@ class Cached(Verifier):
                 continue
             before, _ = part
             sample = next(samples)
-            said = sample.text if self._text_only else fingerprint(sample)
+            said = sample.text if self.text_only else fingerprint(sample)
             told.update(repr((before, said)).encode("utf-8", "surrogatepass"))
         return owned(told.hexdigest(), who)
 
@@ -144,13 +141,11 @@ class Cached(Verifier):
                 self._ledger.note(problem.id, self._name(key, memory), entry)
 
 
-class _Own(Verifier):
+class _Own(WrappingVerifier):
     """One strategy's view of what is cached."""
 
     def __init__(self, cached: Cached, strategy: str) -> None:
-        self.name = cached.name
-        self.reduction = cached.reduction
-        self.together = cached.together
+        super().__init__(cached)
         self._cached = cached
         self._strategy = strategy
 

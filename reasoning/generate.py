@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -17,6 +17,8 @@ from reasoning.plugin import Plugin
 from reasoning.problem import Message, Problem
 from reasoning.thinking import Thinking
 from reasoning.tree import FloatArray, Node, Path, Sample, Turn
+
+T = TypeVar("T")
 
 Meter: TypeAlias = Callable[[int], None]
 """Called with the number of tokens as they are spent: newly generated ones, or for a scorer those
@@ -198,15 +200,8 @@ class Sampling:
         for name in changes:
             if name not in self.__dataclass_fields__:
                 raise RecipeError(unknown("field of sampling", name, self.__dataclass_fields__))
-        try:
-            values = {f.name: getattr(self, f.name) for f in fields(self)}
-            return _adapter().validate_python({**values, **changes})
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            name = str(wrong["loc"][0])
-            raise RecipeError(
-                f"sampling: {name}={changes.get(name)!r} does not fit: {wrong['msg']}"
-            ) from None
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return fitted(Sampling, {**values, **changes}, "sampling")
 
     def changed(self) -> list[str]:
         """The fields that are not at their neutral value; `max_tokens` has none."""
@@ -215,9 +210,25 @@ class Sampling:
         return [name for name, neutral in asked.items() if getattr(self, name) != neutral]
 
 
+def fitted(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
+    """The dataclass of these values, at which it does not look itself.
+
+    Raises RecipeError for one that does not fit, which is said to be `owner`'s.
+    """
+    try:
+        found: T = _adapter(kind).validate_python(values)  # type: ignore[arg-type]
+        return found
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        raise RecipeError(
+            f"{owner}: {name}={values[name]!r} does not fit: {wrong['msg']}"
+        ) from None
+
+
 @cache
-def _adapter() -> TypeAdapter[Sampling]:
-    return TypeAdapter(Sampling)
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
 
 
 _NEUTRAL = {

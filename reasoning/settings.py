@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from reasoning.budget import Budget
 from reasoning.errors import RecipeError, unknown
-from reasoning.generate import Generator, Sampling
+from reasoning.generate import Generator, Sampling, fitted
 from reasoning.runs import names
 from reasoning.usage import Price
 
@@ -53,21 +52,8 @@ def made(kind: type[T], value: T | Mapping[str, Any] | None, default: T) -> T:
             f"{kind.__name__} is {value!r}; give reasoning.{kind.__name__}(...), or a mapping of "
             "its fields"
         )
-    try:
-        _fits(kind).validate_python({f.name: getattr(value, f.name) for f in fields(value)})  # type: ignore[arg-type]
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        name = str(wrong["loc"][0])
-        raise RecipeError(
-            f"{kind.__name__}: {name}={getattr(value, name)!r} does not fit: {wrong['msg']}"
-        ) from None
+    fitted(kind, {f.name: getattr(value, f.name) for f in fields(value)}, kind.__name__)  # type: ignore[arg-type]
     return value
-
-
-@cache
-def _fits(kind: type[T]) -> TypeAdapter[T]:
-    """Checks an object that somebody else has made: a dataclass looks at nothing itself."""
-    return TypeAdapter(kind)
 
 
 def sampling_for(generator: Generator, changes: Sampling | Mapping[str, Any] | None) -> Sampling:

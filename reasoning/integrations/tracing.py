@@ -22,8 +22,8 @@ from reasoning.sample import Sample
 from reasoning.search import Search
 from reasoning.session import Question, Session
 from reasoning.tree import Node
-from reasoning.verify import Scores, Verifier
-from reasoning.wrapping import Wrapping
+from reasoning.verify import Scores
+from reasoning.wrapping import Wrapping, WrappingVerifier
 
 if TYPE_CHECKING:
     from reasoning.runs.plan import Plan
@@ -149,60 +149,8 @@ class _Calls(Wrapping):
             return sample
 
 
-class _Scoring(Verifier):
+class _Scoring(WrappingVerifier):
     """A verifier each score of which is a span."""
-
-    def __init__(self, verifier: Verifier) -> None:
-        self.verifier = verifier
-        self.name, self.reduction = verifier.name, verifier.reduction
-        self.together = verifier.together
-
-    @property
-    def version(self) -> str | None:
-        return self.verifier.version
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self.verifier.notes
-
-    @property
-    def program(self) -> str | None:
-        return self.verifier.program
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return self.verifier.facts
-
-    @property
-    def served(self) -> Mapping[str, int]:
-        return self.verifier.served
-
-    @property
-    def parameters(self) -> float | None:
-        return self.verifier.parameters
-
-    @property
-    def problem_ids(self) -> frozenset[str] | None:
-        return self.verifier.problem_ids
-
-    def covers(self, problem: Problem) -> bool:
-        return self.verifier.covers(problem)
-
-    async def describe(self) -> Mapping[str, str]:
-        return await self.verifier.describe()
-
-    @property
-    def text_only(self) -> bool:
-        return self.verifier.text_only
-
-    async def astart(self) -> None:
-        await self.verifier.astart()
-
-    async def aclose(self) -> None:
-        await self.verifier.aclose()
-
-    def preflight(self, sampling: Sampling, problems: Sequence[Problem]) -> None:
-        self.verifier.preflight(sampling, problems)
 
     async def score(self, problem: Problem, node: Node, *, meter: Meter) -> Scores:
         told = {"reasoning.path": ".".join(map(str, node.path)), "reasoning.verifier": self.name}

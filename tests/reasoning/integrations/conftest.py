@@ -39,6 +39,20 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Tells of the spans that have ended."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
+    return exporter.get_finished_spans
+
+
+@pytest.fixture
 def by_hand(tmp_path: Path) -> Callable[..., Path]:
     """Makes a run of one strategy whose samples are `texts`; other keywords go into its lines."""
 

@@ -17,7 +17,6 @@ pytest.importorskip(
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from reasoning.errors import RecipeError
@@ -31,18 +30,8 @@ from reasoning.serve.offers import Offers
 from reasoning.testing.http_server import CHAT, Served, serving
 from reasoning.verify import Verifier
 
-EXPORTER = InMemorySpanExporter()
 TRACE, PARENT = "ab" * 16, "cd" * 8
 ASKED = [{"role": "user", "content": "What is 3 + 4?"}]
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Any:
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
-    EXPORTER.clear()
-    return EXPORTER.get_finished_spans
 
 
 RECIPE = {
@@ -160,16 +149,15 @@ def test_siblings_are_scored_together_under_one_span(spans: Any) -> None:
 
 def test_spans_are_all_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     set_up: list[Any] = []
-    EXPORTER.clear()
+    exporter = InMemorySpanExporter()
     monkeypatch.setattr(trace, "set_tracer_provider", set_up.append)
-    monkeypatch.setattr(telemetry, "exporters", lambda: [lambda: EXPORTER])
+    monkeypatch.setattr(telemetry, "exporters", lambda: [lambda: exporter])
     with telemetry.exported():
         (provider,) = set_up
         with provider.get_tracer("x").start_as_current_span("one"):
             pass
-    (span,) = EXPORTER.get_finished_spans()
+    (span,) = exporter.get_finished_spans()
     assert (span.name, span.resource.attributes["service.name"]) == ("one", "reasoning")
-    EXPORTER._stopped = False  # it may be used again
 
 
 def test_what_was_set_up_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,28 +13,13 @@ pytest.importorskip(
     reason="OpenTelemetry's SDK is not installed: pip install opentelemetry-sdk",
 )
 
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
 from reasoning.generate import Generator
 from reasoning.http.tracing import TRACE
 from reasoning.integrations.tracing import TracedSession
 from reasoning.sample import Sample
 from reasoning.testing.http_server import serving
 
-EXPORTER = InMemorySpanExporter()
 NANO = {"generator": "nano", "verifier": "nano_prm", "searcher": "best_of_n", "n": 2}
-
-
-@pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Any:
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
-    EXPORTER.clear()
-    return EXPORTER.get_finished_spans
 
 
 async def asked(questions: list[str], **settings: Any) -> list[Any]:
