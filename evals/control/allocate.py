@@ -8,7 +8,6 @@ on every problem: the multiplier of Lagrange.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -70,26 +69,3 @@ def _step(
     values: Floats, costs: Floats, problem: int, levels: Sequence[int], place: int
 ) -> tuple[float, int, int]:
     return -_slope(values, costs, levels[place], levels[place + 1]), problem, place
-
-
-def saturation(most: float, p: float, eps: float) -> float:
-    """The number of samples after which one more brings less than `eps` in accuracy.
-
-    Accuracy of N is most (1 - (1 - p)^N), so that the next sample brings most p (1 - p)^N (TTSPM,
-    2025, arXiv:2505.20522); N = ln(eps / (most p)) / ln(1 - p), 0 where not even the first does.
-    """
-    if not (0 <= most <= 1 and 0 <= p <= 1 and eps > 0):
-        raise ValueError(f"most and p are in [0, 1] and eps above 0, not {most}, {p}, {eps}")
-    if most * p <= eps:
-        return 0.0
-    return 1.0 if p == 1 else math.log(eps / (most * p)) / math.log1p(-p)
-
-
-def saturating(samples: ArrayLike, accuracy: ArrayLike) -> tuple[float, float]:
-    """The `most` and `p` of `saturation` that come nearest to a curve, by least squares."""
-    n, y = np.asarray(samples, dtype=float), np.asarray(accuracy, dtype=float)
-    ps = np.r_[np.geomspace(1e-3, 0.99, 400), 1.0]
-    shapes = 1 - (1 - ps[:, None]) ** n
-    most = np.clip((shapes @ y) / (shapes**2).sum(axis=1), 0, 1)
-    best = int(((most[:, None] * shapes - y) ** 2).sum(axis=1).argmin())
-    return float(most[best]), float(ps[best])

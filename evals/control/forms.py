@@ -11,11 +11,11 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from evals.control.allocate import saturating, saturation
 from evals.control.walk import Walk
 from evals.statistics.allocation import fit as fit_law
 from reasoning.aggregators.ballots import Floats, Ints
 from searchers.kernels.policy import SIGNALS, Form, Gain, Known, Look, Steps, Weights
+from searchers.kernels.saturation import enough, saturating
 
 Looks: TypeAlias = tuple[Look, ...]
 RIDGE = 1e-2
@@ -125,7 +125,7 @@ def saturated(walk: Walk, right: Floats, signals: Sequence[str]) -> Make:
         for probe, fits in zip(probes, curves, strict=True):
             each = probe.cost[:, -1] / walk.sizes[-1]
             wanted = [
-                saturation(*fit, max(price * float(cost), 1e-12))
+                enough(*fit, max(price * float(cost), 1e-12))
                 for fit, cost in zip(fits, each, strict=True)
             ]
             levels = np.clip(np.searchsorted(walk.sizes, wanted), probe.place, len(walk.sizes) - 1)

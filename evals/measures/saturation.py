@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from evals.measures.finding import Cell, Chart, Finding, NotMeasuredError
 from evals.measures.stored import Stored
 from evals.statistics.curves import Kind, at_k_curve
 from evals.statistics.intervals import Floats, Interval, bootstrap_weights, quantile_interval
+from searchers.kernels.saturation import enough, saturating
 
 MEANS = (
     "The accuracy that votes (and any-is-right) tend to, and the number of samples after which "
@@ -25,8 +25,6 @@ NOT = (
 )
 
 GAIN = 0.01
-LEAST, MOST = 1e-3, 0.999
-"""Between which p is kept."""
 
 
 class Saturation(NamedTuple):
@@ -39,30 +37,15 @@ class Saturation(NamedTuple):
         return self.limit * (1 - math.pow(1 - self.p, n))
 
     def samples(self, gain: float = GAIN) -> int:
-        """The least N from which one sample more gains `gain` or less; 1 at least.
-
-        dF(N) = F(N + 1) - F(N) = limit p (1 - p)^N.
-        """
-        if gain >= self.limit * self.p:
-            return 1
-        exact = math.log(gain / (self.limit * self.p)) / math.log1p(-self.p)
-        return max(1, math.ceil(exact - 1e-9))
+        """The least N from which one sample more gains `gain` or less; 1 at least."""
+        return enough(self.limit, self.p, gain)
 
 
 def fit(ns: Sequence[int], accuracy: Sequence[float] | Floats) -> Saturation:
     """Least squares. Raises ValueError for fewer than three different ns, or nothing ever right."""
-    x, y = np.asarray(ns, dtype=float), np.asarray(accuracy, dtype=float)
-    if len(set(ns)) < 3 or x.shape != y.shape or not np.any(y > 0):
+    if len(set(ns)) < 3 or not np.any(np.asarray(accuracy) > 0):
         raise ValueError(f"three different ns with accuracies above 0 are needed, got {list(ns)}")
-    from scipy.optimize import OptimizeWarning, curve_fit
-
-    def law(n: Floats, limit: float, p: float) -> Floats:
-        return np.asarray(limit * (1 - (1 - p) ** n), dtype=float)
-
-    start = (min(1.0, float(y.max())), min(MOST, max(LEAST, float(y[0]))))
-    with warnings.catch_warnings(category=OptimizeWarning, action="ignore"):
-        found, _ = curve_fit(law, x, y, p0=start, bounds=([0, LEAST], [1, MOST]))
-    return Saturation(float(found[0]), float(found[1]))
+    return Saturation(*saturating(ns, accuracy))
 
 
 def measure(stored: Stored) -> Finding:

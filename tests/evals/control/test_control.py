@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from evals.control.allocate import allocate, hull, saturating, saturation
+from evals.control.allocate import allocate, hull
 from evals.control.fit import best_fixed, fit, outcome, policy_of, report, verdict
 from evals.control.forms import FORMS, signals_for
 from evals.control.presets import options_of
@@ -77,14 +77,6 @@ def test_no_allocation_is_better_where_gains_fall(rows: list[tuple[int, ...]], m
         if sum(each) <= more
     )
     assert values[np.arange(len(rows)), level].sum() == best
-
-
-def test_saturation() -> None:
-    found = [saturation(1, p, 0.01) for p in (0.3, 0.1, 0.05)]
-    assert found == pytest.approx([9.536, 21.854, 31.377], abs=1e-3)
-    assert (saturation(0.5, 0.01, 0.01), saturation(0.9, 1, 0.1)) == (0, 1)
-    n = np.array([1, 2, 4, 8, 16, 32])
-    assert saturating(n, 0.8 * (1 - 0.9**n)) == pytest.approx((0.8, 0.1), rel=0.02)
 
 
 def test_logistic_finds_the_odds() -> None:

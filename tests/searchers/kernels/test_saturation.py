@@ -29,6 +29,9 @@ def test_one_more_is_worth_it_just_before_and_not_after(c: float, p: float, gain
 
 
 def test_vectors() -> None:
+    assert [enough(1, p, 0.01) for p in (0.3, 0.1, 0.05)] == [10, 22, 32]
+    assert enough(0.9, 1, 1e-12) == 1
+    assert saturating([1, 2, 4, 8], [0.6, 0.6, 0.6, 0.6]) == pytest.approx((0.6, 1.0))
     assert enough(0.8, 0.5, 0.4) == 1
     assert enough(0.9, 0.3, 0.01) == math.ceil(math.log(0.01 / 0.27) / math.log(0.7)) == 10
     assert saturating([1, 2], [0.0, 0.0])[0] == 0
