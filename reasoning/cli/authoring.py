@@ -87,6 +87,8 @@ def drafted(task: str, model: str, searchers: Sequence[str]) -> dict[str, Any]:
     from reasoning.runs import names
 
     data: dict[str, Any] = {"task": _task(task), "generator": _generator(model)}
+    for kind, spec in data.items():
+        names.find(kind, spec if isinstance(spec, str) else spec["name"])
     entries = [_entry(name, names.find("searcher", name)) for name in searchers]
     if any(needs_scores(name) for name in searchers):
         data["verifier"] = "nano_prm" if model == "nano" else "logprob"

@@ -108,10 +108,16 @@ def test_init_asks_three_questions_and_replaces_nothing(tmp_path: Path) -> None:
     assert recipe.verifier == "logprob"
     again = CliRunner().invoke(app, ["init", str(file), "--task", "nano"])
     assert "say --force" in str(again.exception)
+
+
+@pytest.mark.parametrize("what", ["task", "generator", "searcher"])
+def test_init_writes_nothing_that_nobody_knows(what: str, tmp_path: Path) -> None:
+    said = {"task": "nano", "generator": "nano", "searcher": "sample", what: "x"}
+    options = ["--task", said["task"], "--model", said["generator"]]
     wrong = CliRunner().invoke(
-        app, ["init", str(tmp_path / "w"), "--task", "nano", "--model", "nano", "--strategies", "x"]
+        app, ["init", str(tmp_path / "w"), *options, "--strategies", said["searcher"]]
     )
-    assert "unknown searcher 'x'" in str(wrong.exception)
+    assert f"unknown {what} 'x'" in str(wrong.exception)
     assert not (tmp_path / "w").exists()
 
 
