@@ -35,12 +35,14 @@ class Verifier(Plugin):
     chooses by them.
     text_only: scores depend on the text of the path and nothing else of it, so that equal texts
     are scored once.
+    reads_logprobs: it reads those of the sampled tokens, which not every server tells.
     together: so many nodes below one parent may be scored by one call, `score_siblings`; whoever
     searches then waits for siblings that are drawn at once, and asks for them together.
     """
 
     name: str
     reduction: Reduction = "last"
+    reads_logprobs: bool = False
     together: int = 1
 
     def reduced_by(self, reduction: Reduction) -> Self:

@@ -90,6 +90,7 @@ class Ensemble(Verifier):
         self._combine = combine
         self._weights = weights
         self._ranks = ranks
+        self.reads_logprobs = any(member.reads_logprobs for member in members)
 
     @property
     def text_only(self) -> bool:

@@ -48,6 +48,8 @@ def logprob(
 class Logprob(Verifier):
     """One score a node, under the name logprob_<kind>."""
 
+    reads_logprobs = True
+
     def __init__(self, kind: Kind = "mean", window: int = 2048) -> None:
         self.name = f"logprob_{kind}"
         self._kind = kind

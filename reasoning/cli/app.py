@@ -210,17 +210,18 @@ def check(
     from reasoning.cli.consent import trusted
     from reasoning.cli.show import show_description, show_plan
     from reasoning.runs.plan import plan as planned
-    from reasoning.runs.plan import refuse_steps
+    from reasoning.runs.plan import refuse_mute, refuse_unable
 
     with trusted(recipe, sets or (), trust) as loaded:
         plan = planned(loaded)
         known = awaited(_described(plan.plugins))
-    for facts in known:
+    for _, facts in known:
         show_description(facts)
     show_plan(plan)
-    if any("not ready" in facts for facts in known):
+    if any("not ready" in facts for _, facts in known):
         raise EngineError("the recipe is fine, but what it needs is not ready: see above")
-    refuse_steps(plan)
+    refuse_unable(plan)
+    refuse_mute(plan, [part for part, facts in known if facts.get("log-probabilities") == "no"])
     typer.echo("The recipe is fine.")
 
 
@@ -301,15 +302,15 @@ async def _solve(question: str, recipe: Recipe, strategy: Any) -> Any:
     )
 
 
-async def _described(plugins: Sequence[Any]) -> list[Mapping[str, str]]:
-    """What generators and verifiers say of themselves, where they do."""
+async def _described(plugins: Sequence[Any]) -> list[tuple[Any, Mapping[str, str]]]:
+    """What generators and verifiers say of themselves, where they do, each with what it says."""
     found = []
     for plugin in plugins:
         try:
             if facts := await plugin.describe():
-                found.append(facts)
+                found.append((plugin, facts))
         except (EngineError, CallError) as error:  # the recipe may be fine all the same
-            found.append({"not ready": str(error)})
+            found.append((plugin, {"not ready": str(error)}))
         finally:
             await plugin.aclose()
     return found

@@ -87,7 +87,9 @@ def drafted(task: str, model: str, searchers: Sequence[str]) -> dict[str, Any]:
     from reasoning.runs import names
 
     data: dict[str, Any] = {"task": _task(task), "generator": _generator(model)}
-    for kind, spec in data.items():
+    kinds: tuple[names.Kind, ...] = ("task", "generator")
+    for kind in kinds:
+        spec = data[kind]
         names.find(kind, spec if isinstance(spec, str) else spec["name"])
     entries = [_entry(name, names.find("searcher", name)) for name in searchers]
     if any(needs_scores(name) for name in searchers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -162,12 +162,25 @@ def _strange(arms: Sequence[Arm], problems: Sequence[Problem]) -> list[str]:
     return [note for note in found if note]
 
 
-def refuse_steps(plan: Plan) -> None:
-    """Let generators that have got ready refuse to search step by step. Raises RecipeError."""
+def refuse_unable(plan: Plan) -> None:
+    """Let generators that have got ready refuse what they turn out not to be able to do: fields of
+    `sampling`, a search step by step. Raises RecipeError."""
     for arm in plan.arms:
+        arm.generator.refuse(arm.sampling)
         if arm.strategy.run.says("STEPS"):
             for model in arm.models.values():
                 model.refuse_steps()
+
+
+def refuse_mute(plan: Plan, mute: Collection[Plugin]) -> None:
+    """Raise RecipeError for a verifier that reads log-probabilities, where nobody tells any."""
+    for arm in plan.arms:
+        for judge in filter(None, (arm.verifier, *arm.verifiers.values())):
+            if judge.reads_logprobs and arm.generator in mute:
+                raise RecipeError(
+                    f"verifier {judge.name} reads the log-probabilities of what was sampled, and "
+                    "the server tells none; use one that does, or name another verifier"
+                )
 
 
 @contextmanager

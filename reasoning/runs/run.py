@@ -33,7 +33,7 @@ from reasoning.runs.manifest import (
     tell_shard,
     tell_sizes,
 )
-from reasoning.runs.plan import Arm, Plan, plan, refuse_steps
+from reasoning.runs.plan import Arm, Plan, plan, refuse_unable
 from reasoning.runs.recipe import Recipe, Strategy
 from reasoning.runs.record import recorded
 from reasoning.runs.shard import Shard
@@ -194,7 +194,7 @@ class Running:
                 expect(arm.models.values(), arm.strategy.run, arm.sampling, limits)
         for part in self.plan.plugins:
             await start(part)
-        refuse_steps(self.plan)
+        refuse_unable(self.plan)
 
     def _stored(self) -> Iterator[dict[str, Any]]:
         """Keys of what is done, with no more than the progress line needs. It has been paid for."""

@@ -260,6 +260,27 @@ def test_check_says_what_the_server_can_do(server: Served, questions: Path, tmp_
 
 
 @pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (["sampling.top_k=5"], "sampling.top_k is 5, which the server"),
+        (["sampling.confidence_k=3"], "sampling.confidence_k asks for log-probabilities"),
+        (["verifier=logprob"], "verifier logprob_mean reads the log-probabilities"),
+        (["verifier={name: ensemble, members: [logprob, oracle]}"], "verifier ensemble reads the"),
+    ],
+)
+def test_check_refuses_what_the_server_cannot_do(
+    changes: list[str], why: str, questions: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "r.yaml"
+    with serving(replace(PLAIN_CHAT, logprobs=False)) as server:
+        file.write_text(json.dumps(recipe(questions, server.url).model_dump(exclude_none=True)))
+        sets = [word for change in changes for word in ("--set", change)]
+        result = CliRunner().invoke(app, ["check", str(file), *sets])
+    assert why in str(result.exception)
+    assert "The recipe is fine." not in result.output
+
+
+@pytest.mark.parametrize(
     "searcher", [{"searcher": "self_consistency", "n": 2}, {"searcher": "joint_thinking"}]
 )
 def test_a_run_of_refused_calls_is_no_run(
