@@ -94,7 +94,8 @@ class Prompt:
     @property
     def text(self) -> str:
         """The assistant's text so far."""
-        return "".join(sample.text for sample in self._samples()) + self.suffix
+        before = self.parent.text if self.turn is None else ""
+        return before + ("" if self.begun is None else self.begun.text) + self.suffix
 
     @property
     def token_ids(self) -> tuple[int, ...] | None:

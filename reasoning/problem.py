@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from reasoning.answers.thoughts import known, opened
@@ -70,9 +71,7 @@ class Problem:
     ends: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        def put(name: str, value: Any) -> None:
-            object.__setattr__(self, name, value)
-
+        put = partial(object.__setattr__, self)
         if self.messages:
             last = self.messages[-1]
             if last.role not in ("user", "tool"):
@@ -87,9 +86,10 @@ class Problem:
             if self.system is not None and [self.system] != systems[:1]:
                 rest = tuple(m for m in self.messages if m.role != "system")
                 put("messages", (Message("system", self.system), *rest))
+            elif systems:
+                put("system", systems[0])
             put("messages", tuple(self.messages))
             put("prompt", self.messages[-1].content)
-            put("system", next((m.content for m in self.messages if m.role == "system"), None))
         else:
             if not self.prompt:
                 put("prompt", self.question)

@@ -48,8 +48,10 @@ async def run_search(search: Search, strategy: Chain, seconds: float | None = No
     Raises UserError or EngineError as they are, out of whatever task group they happened in.
     """
     start = search.clock.now()
-    found = await strategy.run(search, seconds)
-    search.usage.seconds = search.clock.now() - start
+    try:
+        found = await strategy.run(search, seconds)
+    finally:
+        search.usage.seconds = search.clock.now() - start
     chosen = found.choice.candidate
     result = Result(
         answer=chosen.answer.text if chosen and chosen.answer else None,

@@ -207,7 +207,9 @@ class Node:
     @property
     def text(self) -> str:
         """The text of the whole attempt, prompt excluded."""
-        return "".join(node.sample.text for node in self.attempt())
+        if self.head is self or self.parent is None:
+            return self.sample.text
+        return "".join([node.sample.text for node in self.attempt()])
 
     @property
     def before(self) -> str:

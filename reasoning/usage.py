@@ -87,10 +87,9 @@ class Usage:
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; what only some searches have is left out where there is none."""
-        out: dict[str, object] = dict(zip(_TOLD, _told(self), strict=True))
-        for name in ("probe_tokens", "tool_calls", "estimated_tokens", "unknown_prompts", "money"):
-            if not out[name]:
-                del out[name]
+        out: dict[str, object] = dict(zip(_ALWAYS, _always(self), strict=True))
+        if any(rare := _sometimes(self)):
+            out |= {name: value for name, value in zip(_SOMETIMES, rare, strict=True) if value}
         if self.models:
             out["models"] = {
                 name: {f.name: getattr(part, f.name) for f in fields(part)}
@@ -109,5 +108,6 @@ class Usage:
         return usage
 
 
-_TOLD = [f.name for f in fields(Usage) if f.name != "models"]
-_told = attrgetter(*_TOLD)
+_SOMETIMES = ("probe_tokens", "tool_calls", "estimated_tokens", "unknown_prompts", "money")
+_ALWAYS = [f.name for f in fields(Usage) if f.name not in (*_SOMETIMES, "models")]
+_sometimes, _always = attrgetter(*_SOMETIMES), attrgetter(*_ALWAYS)

@@ -25,7 +25,6 @@ _SUPPOSED = re.compile(
     r"(?i)\b(?:if|unless|suppose|supposing|whether)\s+(?:that\s+)?(?:(?:the|our|my|your)\s+)?"
     r"(?:(?:final|correct|right)\s+)?\Z"
 )
-_ANSWERS = ("ans", "答案", "故选")
 _MARKS = " \t\n*_}>#:："
 _FORMULA_JOIN = re.compile(r"\s*(?:[,;]|,?\s*\b(?:and|or)\b)\s*(?:(?:and|or)\b\s*)?(?=[$\\])")
 _STOP = re.compile(
@@ -94,8 +93,7 @@ def after_answer_is(text: str) -> str | None:
     Up to the end of its sentence or line, or where a reason or a remark begins; formulas in a row
     are one list. A heading Answer speaks of the line that follows.
     """
-    folded = text.casefold()
-    if not any(word in folded for word in _ANSWERS):
+    if not ("ans" in text.casefold() or "答案" in text or "故选" in text):
         return None
     for phrase in reversed(deque(_PHRASE.finditer(text), maxlen=_PHRASES)):
         if _SUPPOSED.search(text[max(0, phrase.start() - 40) : phrase.start()]):

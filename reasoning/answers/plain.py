@@ -107,7 +107,8 @@ def _end(line: str, *, short: bool) -> str | None:
     """The number or formula that a line ends in, if it says that this is it."""
     if _LISTED.match(line) or len(line) > _SHORT:
         return None
-    if _ENDS_IN_MATH.search(line) and (math := last_math(line)):
+    maths = "$" in line or "\\" in line
+    if maths and _ENDS_IN_MATH.search(line) and (math := last_math(line)):
         return math
     found = _DIGIT.search(line) and _ENDS_IN_NUMBER.search(line)
     if found and (short or _SAYS.search(line[: found.start()])):

@@ -48,16 +48,11 @@ class Shown:
     answers: dict[Path, str | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """What it has come to and spent; `limit` is that of its tokens."""
-        search, usage = self.search, self.search.usage
-        bound = search.budget.purse("tokens").limit if search.budget.bounds("tokens") else None
-        return {
-            "strategy": brief(self.strategy, 120),
-            "nodes": len(search.tree),
-            "tokens": usage.generated_tokens,
-            "limit": bound,
-            "failures": len(search.failures),
-        }
+        """What it has come to and spent."""
+        search = self.search
+        return row(
+            self.strategy, search.usage, search.budget, len(search.tree), len(search.failures)
+        )
 
     def tree(self, *, texts: bool) -> Entries:
         """Its tree as it is now; see `reasoning.live.nodes`."""
@@ -76,6 +71,20 @@ class Shown:
                 found = None
             self.answers[path] = None if found is None else found.text
         return self.answers[path]
+
+
+def row(
+    strategy: str, usage: Usage, budget: Budget, nodes: int, failures: int
+) -> dict[str, Any]:
+    """A search in few words; `limit` is that of its tokens."""
+    bound = budget.purse("tokens").limit if budget.bounds("tokens") else None
+    return {
+        "strategy": brief(strategy, 120),
+        "nodes": nodes,
+        "tokens": usage.generated_tokens,
+        "limit": bound,
+        "failures": failures,
+    }
 
 
 class Board:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from random import Random
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
@@ -61,7 +61,10 @@ class Service:
         self.offers = offers
         self.settings = settings
         self.desk = Desk(settings)
-        self.house = House(offers, settings.most_n, settings.seconds, lambda: secrets.randbits(53))
+        self._random = Random()
+        self.house = House(
+            offers, settings.most_n, settings.seconds, lambda: self._random.getrandbits(53)
+        )
         self.started = int(time.time())
         self.site = Site(Looking(offers.floor, self.desk, list(offers.by_name)), self.desk)
 
@@ -115,7 +118,8 @@ class Service:
     async def metrics(self, request: Request) -> Response:
         del request
         return PlainTextResponse(
-            self.desk.metrics.text(self.desk.searches), media_type="text/plain; version=0.0.4"
+            self.desk.metrics.text(self.offers.floor, self.desk.searches),
+            media_type="text/plain; version=0.0.4",
         )
 
     async def models(self, request: Request) -> Response:
@@ -131,7 +135,7 @@ class Service:
 
     async def chat(self, request: Request) -> Response:
         asked = self.house.read(await self.desk.body(request), self.desk.deadline(request))
-        name = f"chatcmpl-{secrets.token_hex(12)}"
+        name = self._name("chatcmpl-")
         if asked.stream:
             return self._stream(asked, ChatStream(asked, name))
         return Json(chat.whole(asked, await self._found(request, asked), name))
@@ -139,7 +143,7 @@ class Service:
     async def completions(self, request: Request) -> Response:
         body = completions.as_chat(await self.desk.body(request))
         asked = self.house.read(body, self.desk.deadline(request))
-        name = f"cmpl-{secrets.token_hex(12)}"
+        name = self._name("cmpl-")
         if asked.stream:
             return self._stream(asked, CompletionStream(asked, name))
         return Json(completions.whole(asked, await self._found(request, asked), name))
@@ -148,11 +152,15 @@ class Service:
         with responses.own_words():
             body = responses.as_chat(await self.desk.body(request))
             asked = self.house.read(body, self.desk.deadline(request))
-            name = f"resp_{secrets.token_hex(12)}"
+            name = self._name("resp_")
             if asked.stream:
                 return self._stream(asked, ResponseStream(asked, name))
             (said,) = await self._found(request, asked)
             return Json(responses.whole(asked, said, name))
+
+    def _name(self, kind: str) -> str:
+        """What an answer is called. It is no secret, and nothing is found by it."""
+        return f"{kind}{self._random.getrandbits(96):024x}"
 
     def _stream(self, asked: Asked, scribe: Scribe) -> Response:
         """The searches of a request, told while they run. Raises RequestError without room."""
@@ -164,10 +172,7 @@ class Service:
     async def _found(self, request: Request, asked: Asked) -> list[Said]:
         """All choices, told at once."""
         with self.desk.seats(asked.n):
-            found = await while_there(request, searched(asked))
-        for said in found:
-            self.desk.metrics.searched(asked.offer.listed, said.result)
-        return found
+            return await while_there(request.scope, request.receive, searched(asked))
 
 
 class Json(Response):
@@ -178,9 +183,10 @@ class Json(Response):
     ) -> None:
         self.status_code, self.background = status_code, None
         self.body = dumps(content)
-        told = {"content-length": str(len(self.body)), "content-type": "application/json"}
         self.raw_headers = [
-            (name.lower().encode(), value.encode()) for name, value in {**told, **headers}.items()
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
+            *((name.lower().encode(), value.encode()) for name, value in headers.items()),
         ]
 
 

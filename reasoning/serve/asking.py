@@ -5,7 +5,6 @@ Every field is honoured, refused, or named in the answer as ignored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from reasoning.answers import Answer
 from reasoning.answers.plain import Plain
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
+from reasoning.http.reading import dumps
 from reasoning.problem import Message, Problem
 from reasoning.serve import fields, tools
 from reasoning.serve.direct import Direct, is_direct
@@ -221,12 +221,10 @@ def _idle(name: str, value: Any) -> bool:
 
 
 _NOTHING, _PLAIN = Problem("asked", ""), Plain()
-_ENCODED = json.JSONEncoder().encode
 
 
 def _problem(messages: Sequence[Message], stop: tuple[str, ...] = ()) -> Problem:
     """The same conversation is the same problem, so that a seed gives the same answer again."""
-    said = _ENCODED([m.to_json() for m in messages])
-    name = blake2b(said.encode(), digest_size=8).hexdigest()
+    name = blake2b(dumps([m.to_json() for m in messages]), digest_size=8).hexdigest()
     answers = Stopped(stop=stop) if stop else _PLAIN
     return Problem(f"asked-{name}", messages[-1].content, messages=tuple(messages), answers=answers)

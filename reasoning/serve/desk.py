@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -69,8 +70,7 @@ class Desk:
         sends comes under another host's name, or is no JSON.
         """
         if not self.settings.keys:
-            host = _PORT.sub("", header(request, b"host"))
-            if self.settings.local and host not in _LOCAL:
+            if self.settings.local and not _is_local(header(request, b"host")):
                 raise RequestError(
                     "this server is for this machine alone", status=403, code="forbidden_host"
                 )
@@ -158,6 +158,11 @@ class Desk:
             yield
         finally:
             self.searches -= n
+
+
+@lru_cache
+def _is_local(host: str) -> bool:
+    return _PORT.sub("", host) in _LOCAL
 
 
 def header(request: Request, name: bytes) -> str:

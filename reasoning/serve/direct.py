@@ -149,6 +149,7 @@ class Direct:
             usage.cancelled_calls = 1
             usage.generated_tokens = usage.wasted_tokens = outcome.tokens
             usage.unknown_prompts = int(outcome.tokens > 0)
+            usage.seconds = _CLOCK.now() - begun
             floor.end(number, error)
             raise
         except Exception as error:
@@ -163,7 +164,7 @@ class Direct:
         usage.prompt_tokens, usage.cached_tokens = sample.prompt_tokens, sample.cached_tokens
         usage.seconds = outcome.took
         result = _result(problem, tree, sample, key, usage)
-        floor.end(number)
+        floor.end(number, "finished")
         return result
 
     def _after(self, outcome: _Outcome) -> tuple[Session, dict[str, Any]]:

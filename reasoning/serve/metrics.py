@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from operator import attrgetter
+from typing import TYPE_CHECKING
 
-from reasoning.result import Result
+if TYPE_CHECKING:
+    from reasoning.serve.looking import Floor
 
 _HELP = {
     "requests_total": ("counter", "Requests by endpoint and status; 499 is a client that left."),
@@ -18,70 +18,49 @@ _HELP = {
     "prompt_tokens_total": ("counter", "Tokens of prompts read, by strategy."),
     "cached_tokens_total": ("counter", "Tokens of prompts found in a cache, by strategy."),
     "verifier_tokens_total": ("counter", "Tokens that verifiers read and wrote, by strategy."),
+    "verifier_calls_total": ("counter", "Calls of verifiers, by strategy."),
     "calls_total": ("counter", "Calls of models, by strategy."),
     "failed_calls_total": ("counter", "Calls that failed for good, by strategy."),
     "money_total": ("counter", "Spent, in the unit of the recipe's prices, by strategy."),
     "searches_running": ("gauge", "Searches running now."),
 }
-_COUNTED = {
-    "search_seconds_total": "seconds",
-    **{
-        f"{name}_total": name
-        for name in (
-            "generated_tokens",
-            "wasted_tokens",
-            "prompt_tokens",
-            "cached_tokens",
-            "verifier_tokens",
-            "calls",
-            "failed_calls",
-        )
-    },
-}
-"""Fields of `Usage` by the metrics that add them up."""
-_counts = attrgetter(*_COUNTED.values())
 
 
 @dataclass(slots=True)
 class Metrics:
-    """Sums by name and labels."""
+    """What is counted here: requests by endpoint and status."""
 
-    sums: Counter[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Counter)
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def answered(self, endpoint: str, status: int) -> None:
         """A request is over."""
-        self.sums["requests_total", _labels(endpoint=endpoint, status=str(status))] += 1
+        self.requests[endpoint, status] += 1
 
-    def searched(self, strategy: str, result: Result) -> None:
-        """A search is over. `strategy` is one of the recipe's, so that labels stay few."""
-        usage, sums = result.usage, self.sums
-        sums["searches_total", _labels(strategy=strategy, stop_reason=result.stop_reason)] += 1
-        by_strategy = _labels(strategy=strategy)
-        for total, amount in zip(_COUNTED, _counts(usage), strict=True):
-            sums[total, by_strategy] += amount
-        if usage.money is not None:
-            sums["money_total", by_strategy] += usage.money  # type: ignore[assignment]
-
-    def text(self, running: int) -> str:
-        """All of it in Prometheus's format."""
+    def text(self, floor: Floor, running: int) -> str:
+        """All of it in Prometheus's format; what searches have spent is known on their floor."""
+        rows: dict[str, list[tuple[str, float]]] = {name: [] for name in _HELP}
+        for (endpoint, status), n in self.requests.items():
+            rows["requests_total"].append((_stated(endpoint=endpoint, status=str(status)), n))
+        for (strategy, why), n in floor.ends.items():
+            rows["searches_total"].append((_stated(strategy=strategy, stop_reason=why), n))
+        for strategy, tally in floor.tallies.items():
+            labels = _stated(strategy=strategy)
+            for name, amount in tally.sums.items():
+                total = "search_seconds_total" if name == "seconds" else f"{name}_total"
+                rows[total].append((labels, amount))
+            if tally.money is not None:
+                rows["money_total"].append((labels, tally.money))
         lines = []
         for name, (kind, words) in _HELP.items():
             lines += [f"# HELP reasoning_{name} {words}", f"# TYPE reasoning_{name} {kind}"]
             if name == "searches_running":
                 lines.append(f"reasoning_{name} {running}")
-            found = sorted(
-                (_stated(labels), v) for (n, labels), v in self.sums.items() if n == name
-            )
-            lines += [f"reasoning_{name}{{{labels}}} {value}" for labels, value in found]
+            lines += [f"reasoning_{name}{{{labels}}} {n}" for labels, n in sorted(rows[name])]
         return "\n".join(lines) + "\n"
 
 
-def _labels(**labels: str) -> tuple[tuple[str, str], ...]:
-    return tuple(labels.items())
-
-
-def _stated(labels: Iterable[tuple[str, str]]) -> str:
-    return ",".join(f'{key}="{_escaped(value)}"' for key, value in labels)
+def _stated(**labels: str) -> str:
+    return ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
 
 
 def _escaped(value: str) -> str:

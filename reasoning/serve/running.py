@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from reasoning import garbage
 from reasoning.errors import EngineError, RecipeError
@@ -18,6 +19,7 @@ from reasoning.live.site import Site
 from reasoning.serve.app import Service
 from reasoning.serve.desk import Settings
 from reasoning.serve.offers import Offers
+from reasoning.serve.searching import LEFT
 
 
 def checked(settings: Settings) -> Settings:
@@ -43,6 +45,23 @@ class Served(Protocol):
     def app(self) -> ASGIApp: ...
 
 
+class Client(HttpToolsProtocol):
+    """A client's connection, which tells what runs for the client at once that it has left."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._extensions: dict[str, Any] = {LEFT: set()}
+
+    def on_headers_complete(self) -> None:
+        self.scope["extensions"] = self._extensions
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for leave in list(self._extensions[LEFT]):
+            leave()
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, which ends well when it is told to: nobody is killed by the signal."""
 
@@ -52,7 +71,7 @@ class Server(uvicorn.Server):
             service.app(),
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=Client,
             ws="none",
             lifespan="off",
             access_log=False,

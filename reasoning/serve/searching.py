@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import TaskGroup
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from reasoning.errors import cause
 from reasoning.seeds import fold
@@ -17,6 +18,10 @@ from reasoning.serve.choice import Choice
 from reasoning.serve.wording import Said, said
 
 T = TypeVar("T")
+
+
+LEFT = "reasoning.left"
+"""The extension of a server that says so when a client has left: a set of what it is to call."""
 
 
 class LeftError(Exception):
@@ -42,8 +47,11 @@ async def searched(asked: Asked) -> list[Said]:
 
     if asked.n == 1:
         return [await one(0)]
-    async with TaskGroup() as group:
-        tasks = [group.create_task(one(i)) for i in range(asked.n)]
+    try:
+        async with TaskGroup() as group:
+            tasks = [group.create_task(one(i)) for i in range(asked.n)]
+    except BaseExceptionGroup as errors:
+        raise cause(errors) from errors
     return [task.result() for task in tasks]
 
 
@@ -62,24 +70,36 @@ async def _as_far_as_it_comes(asked: Asked, i: int) -> Said:
     return replace(choice.said, thought=thought, text=text)
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def while_there(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """What `work` gives; cancelled, with all that it has started, as soon as the client has left.
 
     Raises LeftError then, and what the work raises.
     """
+    task, left = asyncio.current_task(), False
+    assert task is not None
+
+    def leave() -> None:
+        nonlocal left
+        left = True
+        task.cancel()
 
     async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
+        while (await receive())["type"] != "http.disconnect":
             pass
-        raise LeftError
+        leave()
 
+    calls: set[Callable[[], None]] | None = scope.get("extensions", {}).get(LEFT)
+    watching = asyncio.create_task(watch()) if calls is None else None
+    if calls is not None:
+        calls.add(leave)
     try:
-        async with TaskGroup() as group:
-            watching = group.create_task(watch())
-            found = await work
+        return await work
+    except asyncio.CancelledError:
+        if not left or task.uncancel():
+            raise
+        raise LeftError from None
+    finally:
+        if calls is not None:
+            calls.remove(leave)
+        if watching is not None:
             watching.cancel()
-    except BaseExceptionGroup as errors:
-        if errors.subgroup(LeftError):
-            raise LeftError from None
-        raise cause(errors) from errors
-    return found

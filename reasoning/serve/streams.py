@@ -11,13 +11,13 @@ from typing import Any, Protocol, TypeAlias
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from reasoning.events import Done, Event
+from reasoning.events import Event
 from reasoning.http.reading import dumps
 from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
 from reasoning.serve.metrics import Metrics
 from reasoning.serve.refusal import refusal
-from reasoning.serve.searching import LeftError, seed
+from reasoning.serve.searching import LeftError, seed, while_there
 from reasoning.serve.wording import Said
 
 Blocks: TypeAlias = Sequence[bytes]
@@ -75,27 +75,22 @@ class Stream(Response):
         self._events: Queue[tuple[int, Event | Exception] | None] = Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            raise LeftError
-
         headers = [(k, v) for k, v in self.raw_headers if k != b"content-length"]
         try:
             with self._seats:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
-                async with TaskGroup() as group:
-                    tasks = [group.create_task(self._search(i)) for i in range(self._asked.n)]
-                    tasks.append(group.create_task(watch()))
-                    try:
-                        await self._write(send)
-                    finally:
-                        for task in tasks:
-                            task.cancel()
+                await while_there(scope, receive, self._searched(send))
         except* (LeftError, OSError):
             self._metrics.answered("left", 499)
+
+    async def _searched(self, send: Send) -> None:
+        async with TaskGroup() as group:
+            tasks = [group.create_task(self._search(i)) for i in range(self._asked.n)]
+            try:
+                await self._write(send)
+            finally:
+                for task in tasks:
+                    task.cancel()
 
     async def _write(self, send: Send) -> None:
         async def say(blocks: Blocks, *, more: bool = True) -> None:
@@ -165,8 +160,6 @@ class Stream(Response):
         """What is told of an event of choice `i`. Raises it where it is an error."""
         if isinstance(event, Exception):
             raise event
-        if isinstance(event, Done):
-            self._metrics.searched(self._asked.offer.listed, event.result)
         thought, text = choices[i].hear(event)
         more = self._scribe.more(i, thought, text) if thought or text else ()
         said = choices[i].said

@@ -14,7 +14,7 @@ from reasoning.backends.openai import backing, fields, native, reports, request,
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.asking import Questions, in_words_of, path_of
 from reasoning.backends.openai.calling import Call
-from reasoning.backends.openai.loops import Loops
+from reasoning.backends.openai.loops import Here, Loops
 from reasoning.backends.openai.pace import Pace
 from reasoning.backends.openai.probe import Api, find_out, served
 from reasoning.backends.openai.probe_more import with_answer
@@ -202,11 +202,11 @@ class OpenAI(Generator):
             before if able.repeats else "",
         )
         entire = self._in_one_piece(prompt, params, able)
+        here = self._loops.here()
         probing = prompt.suffix or params.top_logprobs
         bound = {BUDGET: self._budget} if self._budget and not probing else {}
-        pool = self._loops.here().pool
         call = Call(
-            pool,
+            here.pool,
             able,
             prompt,
             body={"model": self.model, **self._extra, **bound},
@@ -226,11 +226,11 @@ class OpenAI(Generator):
             elif entire:
                 tokens = self._pace.given_up(took, params.max_tokens)
             meter(min(tokens, params.max_tokens))
-            self._broken |= pool.fleet.breaks
+            self._broken |= here.pool.fleet.breaks
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint
-        sample = await sample_of(answer, held, params, able, self._tokenizer(able))
+        sample = await sample_of(answer, held, params, able, self._tokenizer(able, here))
         return backing.healed(sample, rest) if rest else sample
 
     def _in_one_piece(self, prompt: Prompt, params: Sampling, able: Abilities) -> bool:
@@ -399,8 +399,8 @@ class OpenAI(Generator):
         asked = in_words_of(path, {"model": self.model, **body})
         return native.whole(await pool.post(path, asked, affinity=near))
 
-    def _tokenizer(self, able: Abilities) -> Tokenizer:
-        here = self._loops.here()
+    def _tokenizer(self, able: Abilities, here: Here | None = None) -> Tokenizer:
+        here = here or self._loops.here()
         if here.tokenizer is None:
             here.tokenizer = Tokenizer(
                 here.pool,

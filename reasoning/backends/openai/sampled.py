@@ -50,7 +50,8 @@ async def sample(
     elif ends and not there:
         said = said[: min(ends)]
     why: Finish = "stop" if ends else finish(answer)
-    size = max(1, answer.tokens)
+    told = answer.told
+    size = max(1, told or answer.tokens)
     if size > params.max_tokens and answer.ids:
         raise GenerationError(
             f"the server gave {size} tokens where at most {params.max_tokens} were asked for"
@@ -60,7 +61,7 @@ async def sample(
     said_so = count(answer.usage.get("completion_tokens"))
     announced = size if answer.resumed or not said_so else said_so
     info: dict[str, Any] = {} if announced == size else {"announced_tokens": announced}
-    if not answer.told:
+    if not told:
         info["estimated_tokens"] = True  # those of the prompt as well
     elif not counted:
         info["estimated_prompt_tokens"] = True
@@ -76,7 +77,7 @@ async def sample(
         cached_tokens=cached,
         generated_tokens=size,
         info=info or None,
-        top_logprobs=await likeliest(answer, size, params.top_logprobs, tokens),
+        top_logprobs=await likeliest(answer, size, k, tokens) if (k := params.top_logprobs) else None,
     )
 
 
@@ -122,7 +123,9 @@ def chosen(answer: Answer, tokens: int) -> FloatArray | None:
 
     The one of the token that ends an answer may be missing.
     """
-    if not _known(len(answer.logprobs), tokens, answer) or None in answer.logprobs:
+    if not answer.logprobs or None in answer.logprobs:
+        return None
+    if not _known(len(answer.logprobs), tokens, answer):
         return None
     return np.minimum(np.array(answer.logprobs, dtype=np.float32), 0)
 
@@ -139,7 +142,7 @@ async def likeliest(
     answer: Answer, tokens: int, k: int, tokenizer: Tokenizer
 ) -> TopLogprobs | None:
     """The k likeliest tokens at each token; None if the server gave other ones."""
-    if not k or not _known(len(answer.tops), tokens, answer) or not all(answer.tops):
+    if not _known(len(answer.tops), tokens, answer) or not all(answer.tops):
         return None
     rows = [sorted(row, key=lambda top: -top[1])[:k] for row in answer.tops]
     said = answer.strings
