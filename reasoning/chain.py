@@ -172,7 +172,7 @@ class Chain:
         search.undisturbed = 0.0 if not self.independent else seconds or math.inf
         course = _Course(search)
         try:
-            async with Deadline(search.clock, seconds) as deadline:
+            with Deadline(search.clock, seconds) as deadline:
                 await course.along(self.stages)
                 choice = await course.choose(self.last_word)
         except BaseExceptionGroup as errors:

@@ -207,7 +207,7 @@ async def stream(
 
 
 class Deadline:
-    """`async with Deadline(clock, seconds) as deadline`: cancel the body once time is up.
+    """`with Deadline(clock, seconds) as deadline`: cancel the body, of a task, once time is up.
 
     Leaving the block swallows that cancellation, and `expired` tells. Cancellations from outside
     pass through. None means no deadline.
@@ -219,7 +219,7 @@ class Deadline:
         self._seconds = seconds
         self._handle: Handle | None = None
 
-    async def __aenter__(self) -> Deadline:
+    def __enter__(self) -> Deadline:
         if self._seconds is not None:
             task = asyncio.current_task()
             assert task is not None, "a deadline needs a task to cancel"
@@ -231,7 +231,7 @@ class Deadline:
         self.expired = True
         self._task.cancel()
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         if self._handle is not None:
             self._handle.cancel()
         if not self.expired:

@@ -97,7 +97,7 @@ def said(text: str) -> str | None:
 
 def _bold(line: str) -> str | None:
     """The last bold words of a line that is no entry of a list and no heading."""
-    if _LISTED.match(line) or len(line) > _SHORT:
+    if "**" not in line or _LISTED.match(line) or len(line) > _SHORT:
         return None
     found = [words.rstrip(".") for words in _BOLD.findall(line) if not words.endswith(":")]
     return found[-1] if found else None
@@ -118,6 +118,7 @@ def _end(line: str, *, short: bool) -> str | None:
 
 def _name(text: str) -> str | None:
     """Paris, of "The capital of France is Paris.": one short sentence that ends in a name."""
-    found = _NAMED.match(text) if len(text) <= 120 else None
+    says = len(text) <= 120 and any(word in text for word in ("is", "are", "was", "were"))
+    found = _NAMED.match(text) if says else None
     name = found[1].strip() if found else ""
     return name if name and len(name.split()) <= 3 else None

@@ -73,9 +73,7 @@ class Shown:
         return self.answers[path]
 
 
-def row(
-    strategy: str, usage: Usage, budget: Budget, nodes: int, failures: int
-) -> dict[str, Any]:
+def row(strategy: str, usage: Usage, budget: Budget, nodes: int, failures: int) -> dict[str, Any]:
     """A search in few words; `limit` is that of its tokens."""
     bound = budget.purse("tokens").limit if budget.bounds("tokens") else None
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
 from random import Random
 from typing import Any, TypeAlias
 
@@ -164,9 +163,7 @@ class Service:
 
     def _stream(self, asked: Asked, scribe: Scribe) -> Response:
         """The searches of a request, told while they run. Raises RequestError without room."""
-        with ExitStack() as room:
-            room.enter_context(self.desk.seats(asked.n))
-            seats = room.pop_all()
+        seats = self.desk.seats(asked.n)
         return Stream(asked, scribe, seats, self.desk.metrics, self.settings.keep_alive)
 
     async def _found(self, request: Request, asked: Asked) -> list[Said]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -93,7 +92,7 @@ class Desk:
             raise RequestError(
                 f"the body is {kind or 'of no type'}; send it as application/json", status=415
             )
-        async with Deadline(_CLOCK, self.settings.reading) as late:
+        with Deadline(_CLOCK, self.settings.reading) as late:
             data = await self._bytes(request.receive)
         if late.expired:
             raise RequestError("the body has not come in time", status=408)
@@ -140,9 +139,8 @@ class Desk:
             )
         return seconds
 
-    @contextmanager
-    def seats(self, n: int) -> Iterator[None]:
-        """Room for `n` searches. Raises RequestError where there is none now."""
+    def seats(self, n: int) -> Seats:
+        """Take room for `n` searches. Raises RequestError where there is none now."""
         most = self.settings.most_searches
         if n > most:
             raise RequestError(f"n is {n}; this server runs {most} searches at once", param="n")
@@ -154,10 +152,21 @@ class Desk:
                 retry_after=1,
             )
         self.searches += n
-        try:
-            yield
-        finally:
-            self.searches -= n
+        return Seats(self, n)
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Room that is given back on leaving."""
+
+    desk: Desk
+    n: int
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.desk.searches -= self.n
 
 
 @lru_cache

@@ -143,7 +143,7 @@ class Direct:
         floor, generate = self.chain.floor, self.session.generator.generate
         number = floor.begin(self.chain.listed, _Draw(problem, tree, usage))
         try:
-            async with Deadline(_CLOCK, seconds):
+            with Deadline(_CLOCK, seconds):
                 outcome.found = await generate(prompt, self.sampling, seed=key, meter=outcome.meter)
         except asyncio.CancelledError as error:
             usage.cancelled_calls = 1

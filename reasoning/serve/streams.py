@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Queue, TaskGroup
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias
 
 from starlette.responses import Response
@@ -15,6 +15,7 @@ from reasoning.events import Event
 from reasoning.http.reading import dumps
 from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
+from reasoning.serve.desk import Seats
 from reasoning.serve.metrics import Metrics
 from reasoning.serve.refusal import refusal
 from reasoning.serve.searching import LeftError, seed, while_there
@@ -59,7 +60,7 @@ class Stream(Response):
         self,
         asked: Asked,
         scribe: Scribe,
-        seats: AbstractContextManager[Any, bool | None],
+        seats: Seats,
         metrics: Metrics,
         keep_alive: float,
     ) -> None:

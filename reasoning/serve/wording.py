@@ -33,7 +33,7 @@ class Said:
     def tokens(self) -> int:
         """Of the text itself, and of the thought in it."""
         nodes = [] if self.node is None else self.node.attempt()
-        return sum(node.sample.generated_tokens for node in nodes)
+        return sum([node.sample.generated_tokens for node in nodes])
 
 
 def said(result: Result, asked: Asked) -> Said:

@@ -146,7 +146,7 @@ class Run:
         if cancel_at is not None:
             self.clock.call_later(cancel_at, task.cancel)
         try:
-            async with Deadline(self.clock, seconds):
+            with Deadline(self.clock, seconds):
                 await self.case.searcher(self.search, **self.case.params)
         finally:
             # While the loop still runs: closing it would cancel, and so hide, what was left.

@@ -188,7 +188,7 @@ def test_a_deadline_cuts_its_body(seconds: float) -> None:
     async def work() -> None:
         clock = VirtualClock()
         log = []
-        async with Deadline(clock, seconds) as deadline:
+        with Deadline(clock, seconds) as deadline:
             for second in range(1, 4):
                 await clock.sleep(1)
                 log.append(second)
@@ -206,12 +206,11 @@ def test_a_deadline_cuts_its_body(seconds: float) -> None:
 def test_a_deadline_that_is_not_met_changes_nothing(seconds: float | None) -> None:
     async def work() -> None:
         clock = VirtualClock()
-        async with Deadline(clock, seconds) as deadline:
+        with Deadline(clock, seconds) as deadline:
             await clock.sleep(1)
         assert not deadline.expired
-        with pytest.raises(KeyError):
-            async with Deadline(clock, seconds):
-                raise KeyError
+        with pytest.raises(KeyError), Deadline(clock, seconds):
+            raise KeyError
         await clock.sleep(200)  # the alarm was taken off
 
     asyncio.run(work())
@@ -222,7 +221,7 @@ def test_cancellation_from_outside_passes_through() -> None:
         clock = VirtualClock()
 
         async def body() -> None:
-            async with Deadline(clock, 5):
+            with Deadline(clock, 5):
                 await clock.sleep(10)
 
         for at, outside in ((1.0, True), (5.0, True), (7.0, False)):
@@ -251,8 +250,8 @@ def test_nested_deadlines(
     async def work() -> None:
         clock = VirtualClock()
         after_inner = []
-        async with Deadline(clock, outer) as one:
-            async with Deadline(clock, inner) as two:
+        with Deadline(clock, outer) as one:
+            with Deadline(clock, inner) as two:
                 await clock.sleep(5)
             after_inner.append(clock.now())
         assert (one.expired, two.expired) == expected
@@ -264,8 +263,9 @@ def test_nested_deadlines(
 def test_a_deadline_ends_task_groups_inside_it() -> None:
     async def work() -> None:
         clock = VirtualClock()
-        async with Deadline(clock, 1) as deadline, TaskGroup() as group:
-            tasks = [group.create_task(clock.sleep(n)) for n in (0.5, 2, 3)]
+        with Deadline(clock, 1) as deadline:
+            async with TaskGroup() as group:
+                tasks = [group.create_task(clock.sleep(n)) for n in (0.5, 2, 3)]
         assert deadline.expired
         assert [task.cancelled() for task in tasks] == [False, True, True]
 

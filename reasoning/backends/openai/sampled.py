@@ -50,7 +50,7 @@ async def sample(
     elif ends and not there:
         said = said[: min(ends)]
     why: Finish = "stop" if ends else finish(answer)
-    told = answer.told
+    told, k = answer.told, params.top_logprobs
     size = max(1, told or answer.tokens)
     if size > params.max_tokens and answer.ids:
         raise GenerationError(
@@ -77,7 +77,7 @@ async def sample(
         cached_tokens=cached,
         generated_tokens=size,
         info=info or None,
-        top_logprobs=await likeliest(answer, size, k, tokens) if (k := params.top_logprobs) else None,
+        top_logprobs=await likeliest(answer, size, k, tokens) if k else None,
     )
 
 

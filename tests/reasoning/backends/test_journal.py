@@ -204,7 +204,7 @@ def test_a_deadline_on_a_shared_race() -> None:
 
     async def work() -> Search:
         found = search(shared)
-        async with Deadline(found.clock, 4.5):
+        with Deadline(found.clock, 4.5):
             await self_consistency(found, n=7)
         return found
 

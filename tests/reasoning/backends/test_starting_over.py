@@ -175,10 +175,10 @@ def test_a_cancelled_likelihood_leaves_nothing_behind() -> None:
     scripted.delay = lambda _: 5.0
 
     async def go() -> None:
-        async with Deadline(search.clock, 1.0):
+        with Deadline(search.clock, 1.0):
             await search.likelihood(node)
 
-        async with Deadline(search.clock, 1.0):
+        with Deadline(search.clock, 1.0):
             await search.clock.sleep(2.0)
 
     asyncio.run(go())

@@ -124,12 +124,13 @@ def come_to(case: Case, offers: Callable[..., Offers], stream: bool) -> list[Any
         await model.aclose()
         floor = found.floor
         assert not floor.running
+        tallies = floor.tallies.items()
         return [
             reply.status_code,
             bare(reply.text),
             [(call.path, call.body, {**call.headers, "host": ""}) for call in server.seen],
             re.sub(r"(search_seconds_total\{.*\}) .*", r"\1", counts),
-            {name: (t.done, t.money, {**t.sums, "seconds": 0}) for name, t in floor.tallies.items()},
+            {name: (t.done, t.money, {**t.sums, "seconds": 0}) for name, t in tallies},
             [row for _, row in floor.over],
         ]
 
@@ -205,7 +206,10 @@ def test_a_client_that_leaves_ends_the_call(listening: Any, stream: bool) -> Non
                 await asyncio.to_thread(server.wait_until, lambda counts: counts["hanging"] == 1)
                 task.cancel()
             await asyncio.to_thread(server.wait_until, lambda counts: counts["cancelled"] == 1)
+            counts = (await web.get(f"{url.removesuffix('/v1')}/metrics")).text
         await model.aclose()
+        assert 'searches_total{strategy="sample",stop_reason="left"} 1' in counts
+        assert 'calls_total{strategy="sample"} 1' in counts
 
     with serving(CHAT) as server:
         asyncio.run(work(server))

@@ -295,7 +295,7 @@ def test_a_deadline_keeps_what_was_found() -> None:
     search.clock = search.generator.clock(search.problem)  # type: ignore[attr-defined]
 
     async def go() -> None:
-        async with Deadline(search.clock, 2.5):
+        with Deadline(search.clock, 2.5):
             await ab_mcts(search, n=100, parallel=2)
 
     asyncio.run(go())

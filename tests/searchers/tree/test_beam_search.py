@@ -56,7 +56,7 @@ def run(
     search.clock = source.clock(model.problem)
 
     async def work() -> None:
-        async with Deadline(search.clock, seconds):
+        with Deadline(search.clock, seconds):
             await beam_search(search, **params)
 
     asyncio.run(work())

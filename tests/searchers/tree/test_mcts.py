@@ -183,7 +183,7 @@ def test_a_deadline_keeps_what_was_found() -> None:
     search = start(generator, ToyVerifier(ARMS), clock=generator.clock(ARMS.problem))
 
     async def go(seconds: float) -> None:
-        async with Deadline(search.clock, seconds):
+        with Deadline(search.clock, seconds):
             await mcts(search, simulations=50)
 
     asyncio.run(go(2.5))
@@ -195,7 +195,7 @@ def test_a_deadline_before_any_solution_keeps_a_partial() -> None:
     search = start(generator, ToyVerifier(ARMS), clock=generator.clock(ARMS.problem))
 
     async def go() -> None:
-        async with Deadline(search.clock, 1.5):
+        with Deadline(search.clock, 1.5):
             await mcts(search, simulations=50)
 
     asyncio.run(go())

@@ -79,7 +79,7 @@ def run(
         search.rng = lambda *_: Enumerated(choices)  # type: ignore[method-assign,assignment,return-value]
 
     async def work() -> None:
-        async with Deadline(search.clock, seconds):
+        with Deadline(search.clock, seconds):
             await particle_filter(search, **params)
 
     asyncio.run(work())

@@ -169,7 +169,7 @@ def test_a_deadline_keeps_a_solution_seen_ahead() -> None:
     search = start(generator, clock=generator.clock(model.problem))
 
     async def go() -> None:
-        async with Deadline(search.clock, 2.5):
+        with Deadline(search.clock, 2.5):
             await phi_decoding(search)
 
     asyncio.run(go())
