@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 from reasoning.clock import Clock
-from reasoning.http.connection import Connection
+from reasoning.http.connection import SPACE, Connection
 from reasoning.http.replica import Replica
 
 NO_FILES = (errno.EMFILE, errno.ENFILE)
@@ -24,6 +24,7 @@ class Dialer:
         self._clock = clock
         self._lookups: dict[str, asyncio.Future[Any]] = {}
         self._tls: ssl.SSLContext | None = None
+        self._space = memoryview(bytearray(SPACE))
 
     async def connect(self, replica: Replica) -> Connection:
         """A new connection to the first address that takes one. Raises OSError."""
@@ -39,7 +40,10 @@ class Dialer:
             try:
                 async with asyncio.timeout(self._seconds):
                     _, connection = await loop.create_connection(
-                        lambda: Connection(self._clock.now), address, replica.port, **tls
+                        lambda: Connection(self._clock.now, self._space),
+                        address,
+                        replica.port,
+                        **tls,
                     )
             except OSError as error:
                 problem = problem or error

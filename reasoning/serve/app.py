@@ -62,7 +62,11 @@ class Service:
         self.desk = Desk(settings)
         self._random = Random()
         self.house = House(
-            offers, settings.most_n, settings.seconds, lambda: self._random.getrandbits(53)
+            offers,
+            settings.most_n,
+            settings.seconds,
+            lambda: self._random.getrandbits(53),
+            self.desk.clock,
         )
         self.started = int(time.time())
         self.site = Site(Looking(offers.floor, self.desk, list(offers.by_name)), self.desk)

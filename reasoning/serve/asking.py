@@ -12,6 +12,7 @@ from typing import Any
 
 from reasoning.answers import Answer
 from reasoning.answers.plain import Plain
+from reasoning.clock import Clock
 from reasoning.errors import RecipeError, unknown
 from reasoning.generate import Sampling
 from reasoning.http.reading import dumps
@@ -119,13 +120,14 @@ class Asked:
 class House:
     """What holds for every request: `most_n` choices, `seconds` for each search at the most.
 
-    `fresh_seed` is asked where a request has none.
+    `fresh_seed` is asked where a request has none. `clock`: for deadlines.
     """
 
     offers: Offers
     most_n: int
     seconds: float | None
     fresh_seed: Callable[[], int]
+    clock: Clock
     _forms: dict[str, Asked] = field(default_factory=dict, repr=False)
 
     def read(self, body: Mapping[str, Any], deadline: float | None) -> Asked:
@@ -188,7 +190,9 @@ class House:
             progress=progress and stream,
             notes=tuple(notes),
             ignored=tuple(sorted(k for k, v in body.items() if _idle(k, v))),
-            direct=Direct(offer.chain, offer.session, sampling, limits) if direct else None,
+            direct=Direct(offer.chain, offer.session, sampling, limits, self.clock)
+            if direct
+            else None,
         )
 
     def _offer(self, body: Mapping[str, Any], ours: Mapping[str, Any]) -> Offer:

@@ -13,12 +13,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive
 
-from reasoning.clock import Deadline, RealClock
+from reasoning.clock import Clock, Deadline, PatientClock
 from reasoning.http.reading import loads
 from reasoning.serve.metrics import Metrics
 from reasoning.serve.refusal import RequestError
 
-_CLOCK = RealClock()
 _PORT = re.compile(r":\d*\Z")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
@@ -59,6 +58,7 @@ class Desk:
 
     settings: Settings
     metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = field(default_factory=PatientClock)
     searches: int = 0
     """Running now."""
 
@@ -92,7 +92,7 @@ class Desk:
             raise RequestError(
                 f"the body is {kind or 'of no type'}; send it as application/json", status=415
             )
-        with Deadline(_CLOCK, self.settings.reading) as late:
+        with Deadline(self.clock, self.settings.reading) as late:
             data = await self._bytes(request.receive)
         if late.expired:
             raise RequestError("the body has not come in time", status=408)

@@ -21,7 +21,7 @@ from reasoning.aggregators.first import first
 from reasoning.answers import Answer
 from reasoning.budget import Budget
 from reasoning.chain import Chain
-from reasoning.clock import Deadline, RealClock
+from reasoning.clock import Clock, Deadline, RealClock
 from reasoning.events import Done, Heard, Watch
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.problem import Problem
@@ -39,7 +39,6 @@ Hear = Callable[[str], None]
 
 _NOBODY = Problem("nobody", "")
 _UNBOUNDED = Budget()
-_CLOCK = RealClock()
 
 
 def is_direct(chain: Chain, session: Session, limits: Limits) -> bool:
@@ -98,6 +97,7 @@ class Direct:
     session: Session
     sampling: Sampling
     limits: Limits
+    clock: Clock
 
     async def solve(self, problem: Problem, seed: int) -> Result:
         """As `Session.solve`, which it does as the chain, with the sampling and the limits."""
@@ -135,7 +135,7 @@ class Direct:
     ) -> Result | _Outcome:
         """What came of the draw; of a text that is one, all that a search says of it."""
         tree, usage, outcome = RolloutTree(problem.id, seed), Usage(calls=1), _Outcome()
-        key, seconds, begun = fold(tree.root.key, 0), self.limits.seconds, _CLOCK.now()
+        key, seconds, begun = fold(tree.root.key, 0), self.limits.seconds, self.clock.now()
         prompt = Prompt(
             problem, tree.root, 0, None, None, "", "", None, hear,
             seconds or math.inf, not self.chain.reads_texts_alone,
@@ -143,18 +143,18 @@ class Direct:
         floor, generate = self.chain.floor, self.session.generator.generate
         number = floor.begin(self.chain.listed, _Draw(problem, tree, usage))
         try:
-            with Deadline(_CLOCK, seconds):
+            with Deadline(self.clock, seconds):
                 outcome.found = await generate(prompt, self.sampling, seed=key, meter=outcome.meter)
         except asyncio.CancelledError as error:
             usage.cancelled_calls = 1
             usage.generated_tokens = usage.wasted_tokens = outcome.tokens
             usage.unknown_prompts = int(outcome.tokens > 0)
-            usage.seconds = _CLOCK.now() - begun
+            usage.seconds = self.clock.now() - begun
             floor.end(number, error)
             raise
         except Exception as error:
             outcome.found = error
-        outcome.took = _CLOCK.now() - begun
+        outcome.took = self.clock.now() - begun
         sample = outcome.found
         if not isinstance(sample, Sample) or sample.info or sample.finish not in _TEXT:
             del floor.running[number]

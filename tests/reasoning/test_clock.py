@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
+from collections.abc import Callable
 
 import pytest
 
-from reasoning.clock import ClockPerProblem, Deadline, RealClock, VirtualClock, stream
+from reasoning.clock import (
+    ClockPerProblem,
+    Deadline,
+    PatientClock,
+    RealClock,
+    VirtualClock,
+    stream,
+)
 
 
 def test_sleepers_wake_in_order_and_on_time() -> None:
@@ -256,6 +264,34 @@ def test_nested_deadlines(
             after_inner.append(clock.now())
         assert (one.expired, two.expired) == expected
         assert after_inner == ([] if one.expired else [clock.now()])
+
+    asyncio.run(work())
+
+
+def test_alarms_of_a_patient_clock_ring_in_time_and_only_if_they_are_set() -> None:
+    async def work() -> None:
+        clock, rung = PatientClock(), list[tuple[str, float]]()
+
+        def alarm(name: str) -> Callable[[], object]:
+            return lambda: rung.append((name, clock.now()))
+
+        begun = clock.now()
+        clock.call_later(0.02, alarm("a"))
+        off = clock.call_later(0.02, alarm("off"))
+        clock.call_later(0.01, alarm("sooner"))
+        await clock.sleep(0.01)
+        clock.call_later(0.02, alarm("b"))
+        both = clock.call_later(0.02, lambda: last.cancel())
+        last = clock.call_later(0.02, alarm("taken off by another"))
+        off.cancel()
+        off.cancel()
+        await clock.sleep(0.1)
+        both.cancel()
+        assert [name for name, _ in rung] == ["sooner", "a", "b"]
+        assert all(at - begun >= due for (_, at), due in zip(rung, (0.01, 0.02, 0.03), strict=True))
+        clock.call_later(0.01, alarm("again"))
+        await clock.sleep(0.05)
+        assert rung[-1][0] == "again"
 
     asyncio.run(work())
 

@@ -169,3 +169,24 @@ def test_a_drip_is_silence_but_for_what_it_adds_up_to(content: str) -> None:
         assert times == ([0.0, 9.0, 10.0] if content == "text/event-stream" else [0.0])
 
     asyncio.run(work())
+
+
+def test_what_is_read_goes_into_one_place() -> None:
+    space = memoryview(bytearray(64))
+
+    async def work() -> bytes:
+        first, second = Line(), Line()
+        said = b"HTTP/1.1 200 -\r\ncontent-length: 40\r\n\r\n", b"1" * 20, b"2" * 20
+        for line in (first, second):
+            line.connection = Connection(lambda: 0.0, space)
+            line.connection.connection_made(line)  # type: ignore[arg-type]
+            line.connection.send(b"GET / HTTP/1.1\r\n\r\n", line.reply)
+        for data in said:
+            for line in (first, second):
+                line.connection.get_buffer(-1)[: len(data)] = data
+                line.connection.buffer_updated(len(data))
+        assert first.reply.whole
+        assert first.reply.body == second.reply.body
+        return bytes(first.reply.body)
+
+    assert asyncio.run(work()) == b"1" * 20 + b"2" * 20
