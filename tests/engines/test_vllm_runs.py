@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import recipes
 from reasoning.backends.nano import WEIGHTS
 from reasoning.errors import EngineError
+from reasoning.runs import names
 from reasoning.runs import run as runner
 from reasoning.runs.editing import with_sets
 from reasoning.runs.plan import plan
@@ -133,6 +135,40 @@ TWINS = {"math500", "aime25", "math500_rm"}
 math500_rm, whose kind of reward model is that of test_vllm_verifiers.test_outcome_reward_models."""
 
 
+@pytest.fixture(scope="module")
+def engines() -> Iterator[dict[str, Any]]:
+    """Those that recipes have started, by how they state them."""
+    started: dict[str, Any] = {}
+    yield started
+    for engine in started.values():
+        asyncio.run(engine.aclose())
+
+
+@pytest.fixture
+def shared(engines: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two recipes state alike is one engine, which the second finds running."""
+    from reasoning.backends.vllm import Vllm
+    from verifiers.engines.pooling import PoolingEngine
+
+    build = names.build
+
+    def found(kind: names.Kind, spec: Any) -> Any:
+        if not (isinstance(spec, dict) and spec["name"].startswith("vllm")):
+            return build(kind, spec)
+        key = json.dumps(spec, sort_keys=True)
+        if key not in engines:
+            engines[key] = build(kind, spec)
+        return engines[key]
+
+    async def left_running(engine: Any) -> None:
+        pass
+
+    monkeypatch.setattr(names, "build", found)
+    for kind in (Vllm, PoolingEngine):
+        monkeypatch.setattr(kind, "aclose", left_running)
+
+
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - TWINS))
 def test_shipped_recipes_run(in_process: dict[str, Any], tmp_path: Path, name: str) -> None:
     summary = run(with_small_models(name, in_process), tmp_path / "run")
