@@ -13,6 +13,7 @@ import gc
 import importlib
 import importlib.metadata
 import importlib.util
+import multiprocessing
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ import sys
 import threading
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from reasoning.backends import nano
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import RolloutTree
+from tests.engines import vllm_forks
+from tests.engines.vllm_forks import Forked, contexts
 
 MODEL = nano.WEIGHTS
 REWARD_MODEL = nano.WEIGHTS.parent / "prm"
@@ -78,18 +81,11 @@ def pytest_configure(config: pytest.Config) -> None:
 class Server:
     """A server process of an engine. `url` is its root, without /v1."""
 
-    def __init__(self, command: Sequence[str], port: int, env: Mapping[str, str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log: list[str] = []
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **QUIET, **env},
-            start_new_session=True,  # its workers end with it
-        )
+        self.process = process
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -168,29 +164,44 @@ def vllm_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def vllm_cache(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where vLLM keeps what it has found out about models: once for all engines."""
-    return tmp_path_factory.mktemp("vllm")
+def vllm_ready(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The environment of all engines, and what they are forked from.
+
+    vLLM keeps what it has found out about models, once for all engines of all test processes.
+    """
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**QUIET, "VLLM_CACHE_ROOT": str(shared / "vllm")}.items():
+            patch.setenv(name, value)
+        vllm_forks.ready()
+        yield
 
 
 @pytest.fixture(scope="session")
-def serve(vllm_cache: Path) -> Iterator[Serve]:
+def serve(vllm_ready: None) -> Iterator[Serve]:
     """Starts a server of one's own, to be killed or restarted: serve(), serve(port=...).
 
     serve(reward_model=True) serves the reward model instead, serve(model=...) another checkpoint;
-    further arguments are vLLM's.
+    further arguments are vLLM's. With `afresh` it is a command of its own, which imports vLLM.
     """
 
-    def command(
-        *more: str, reward_model: bool = False, model: Path = MODEL, port: int
-    ) -> Sequence[str]:
+    def process(
+        *more: str,
+        reward_model: bool = False,
+        model: Path = MODEL,
+        afresh: bool = False,
+        port: int,
+    ) -> subprocess.Popen[str] | Forked:
         model = REWARD_MODEL if reward_model else model
         options = (*ENGINE, *(POOLING if reward_model else GENERATOR), *more)
         place = ("--model", str(model), "--host", "127.0.0.1", "--port", str(port))
-        program = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
-        return (*program, *place, "--served-model-name", "nano", *options)
+        arguments = (*place, "--served-model-name", "nano", *options)
+        if afresh:
+            return opened((sys.executable, "-m", vllm_forks.SERVER, *arguments))
+        return Forked(arguments)
 
-    yield from starting(command, VLLM_CACHE_ROOT=str(vllm_cache))
+    yield from starting(process)
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +221,7 @@ def gguf_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serve_llama_cpp(gguf_model: Path) -> Iterator[Serve]:
     """Starts llama.cpp's server, of the model `nano`: serve_llama_cpp(), ...(port=...)."""
     program = str(Path(__file__).with_name("llama_cpp_server.py"))
-    yield from starting(lambda port: (sys.executable, program, str(gguf_model), str(port)))
+    yield from starting(lambda port: opened((sys.executable, program, str(gguf_model), str(port))))
 
 
 @pytest.fixture(scope="module")
@@ -229,36 +240,48 @@ def serve_transformers() -> Iterator[Serve]:
     if tuple(map(int, found.version.split(".")[:2])) < (5, 24):
         pytest.skip(f"transformers is {found.version} here; the server of 5.24 is what is tested")
 
-    def command(port: int) -> Sequence[str]:
+    def process(port: int) -> subprocess.Popen[str]:
         place = ("--host", "127.0.0.1", "--port", str(port))
         program = "from transformers.cli.transformers import main; main()"
         options = ("--device", "cpu", "--dtype", "float32")
-        return (sys.executable, "-c", program, "serve", str(MODEL), *place, *options)
+        command = (sys.executable, "-c", program, "serve", str(MODEL), *place, *options)
+        return opened(command, PYTHONPATH=str(newer))
 
-    yield from starting(command, PYTHONPATH=str(newer))
+    yield from starting(process)
 
 
 @pytest.fixture(scope="module")
 def serve_recipe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts `reasoning serve` of a recipe: serve_recipe(its text)."""
 
-    def command(recipe: str, *, port: int) -> Sequence[str]:
+    def process(recipe: str, *, port: int) -> subprocess.Popen[str]:
         file = tmp_path_factory.mktemp("served") / "recipe.yaml"
         file.write_text(recipe)
         program = "from reasoning.cli.app import main; main()"
         place = ("--port", str(port), "--trust")
-        return (sys.executable, "-c", program, "serve", str(file), *place)
+        return opened((sys.executable, "-c", program, "serve", str(file), *place))
 
-    yield from starting(command)
+    yield from starting(process)
 
 
-def starting(command: Callable[..., Sequence[str]], **env: str) -> Iterator[Serve]:
-    """Starts servers by what `command` says, which is told a port; in the end all are ended."""
+def opened(command: Sequence[str], **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **QUIET, **env},
+        start_new_session=True,  # its workers end with it
+    )
+
+
+def starting(process: Callable[..., subprocess.Popen[str] | Forked]) -> Iterator[Serve]:
+    """Starts servers, as processes that are told a port; in the end all are ended."""
     servers: list[Server] = []
 
     def start(*args: Any, port: int = 0, **options: Any) -> Server:
         port = port or free_port()
-        servers.append(Server(command(*args, port=port, **options), port, env))
+        servers.append(Server(process(*args, port=port, **options), port))
         return servers[-1].wait()
 
     yield start
@@ -279,16 +302,20 @@ def vllm_prm_server(serve: Serve) -> str:
 
 
 @pytest.fixture(scope="session")
-def in_process(vllm_cache: Path) -> Iterator[dict[str, Any]]:
+def in_process(vllm_ready: None) -> Iterator[dict[str, Any]]:
     """Options of the generator `vllm`, for an engine that is small and soon there."""
+    with warnings.catch_warnings(action="ignore"):  # what torch warns of is not ours
+        importlib.import_module("vllm.v1.engine.async_llm")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUIET.items():
-            patch.setenv(name, value)
-        patch.setenv("VLLM_CACHE_ROOT", str(vllm_cache))
-        with warnings.catch_warnings(action="ignore"):  # what torch warns of is not ours
-            importlib.import_module("vllm.v1.engine.async_llm")
+        patch.setattr("vllm.utils.system_utils.multiprocessing", contexts("forkserver"))
         yield {"model": str(MODEL), **IN_PROCESS}
         gc.collect()  # of what vLLM leaves behind, see pytest_configure
+
+
+@pytest.fixture
+def spawning(in_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines start as vLLM starts them by itself."""
+    monkeypatch.setattr("vllm.utils.system_utils.multiprocessing", multiprocessing)
 
 
 @pytest.fixture(scope="session")

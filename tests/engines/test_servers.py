@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 
@@ -15,9 +16,10 @@ def post(url: str, **body: Any) -> Any:
         return json.load(reply)
 
 
-def test_the_generator_serves_token_ids(vllm_server: str) -> None:
+def test_the_generator_serves_token_ids(serve: Callable[..., Any]) -> None:
+    """As a command by itself, which the others stand for."""
     reply = post(
-        f"{vllm_server}/v1/completions",
+        f"{serve(afresh=True).url}/v1/completions",
         model="nano",
         prompt=[470, 400, 471],
         max_tokens=4,

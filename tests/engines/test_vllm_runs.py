@@ -53,6 +53,7 @@ def run(todo: Recipe, out: Path, **options: Any) -> dict[str, Any]:
     return asyncio.run(runner.run(todo, out, **options))
 
 
+@pytest.mark.usefixtures("spawning")
 def test_searches_run_from_a_recipe(in_process: dict[str, Any], tmp_path: Path) -> None:
     summary = run(recipe(in_process), tmp_path / "run")
     assert len(summary["strategies"]) == len(SEARCHES)
