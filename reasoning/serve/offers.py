@@ -22,6 +22,11 @@ from reasoning.session import Session, expect
 from reasoning.settings import Limits
 
 
+MOST = 1024
+"""The largest number that a client may set a parameter to, unless the recipe's own is larger. Limits
+bound what is spent, and not the work of lining up as many calls as that."""
+
+
 @dataclass(frozen=True)
 class Offer:
     """One strategy; `chain` is what runs, under the limits and defaults of `session`.
@@ -103,14 +108,19 @@ class Offer:
         limits = self.session.limits
         bounded = (limits.tokens, limits.calls, limits.money) != (None, None, None)
         now = stage.given.get(key, names.defaults(function).get(key))
-        if isinstance(now, bool) or not isinstance(now, int) or bounded:
-            return
-        if isinstance(value, (int, float)) and value > now:
+        whole = isinstance(now, int) and not isinstance(now, bool)
+        most = now if whole and not bounded else max(MOST, now if whole else 0)
+        if isinstance(value, (int, float)) and value > most:
+            why = (
+                ""
+                if bounded or not whole
+                else (
+                    ": this server has no limits.tokens, limits.calls or limits.money that would bound "
+                    "a larger search"
+                )
+            )
             raise RequestError(
-                f"{key} is at most {now} here: this server has no limits.tokens, limits.calls or "
-                "limits.money that would bound a larger search",
-                param=refused,
-                code="limit_exceeded",
+                f"{key} is at most {most} here{why}", param=refused, code="limit_exceeded"
             )
 
 

@@ -183,6 +183,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "reasoning.params.n",
         "whoever runs this server",
     ),
+    "more calls than can be lined up": (
+        {"model": "self_consistency:n=1e9"},
+        "reasoning.params.n",
+        "n is at most 1024 here",
+    ),
+    "more than that in whole": (
+        {"model": "self_consistency:n=1025"},
+        "reasoning.params.n",
+        "n is at most 1024 here",
+    ),
 }
 
 
@@ -222,6 +232,7 @@ def test_a_strategy_is_asked_for_with_parameters(served: Any) -> None:
     assert calls({"model": "self_consistency-n=5", "reasoning": {"params": {"n": 1}}}) == 1
     assert calls({"model": "self_consistency:n=6"}) == 400  # nothing would bound it
     assert calls({"model": "self_consistency:n=6"}, limits={"calls": 50}) == 6
+    assert calls({"model": "self_consistency:n=1024"}, limits={"calls": 7}) == 7
     assert calls({"model": "self_consistency"}) == 404  # which of the two?
     assert calls({"model": "self_consistence"}) == 404
     assert calls({"model": "self_consistency:n"}) == 404
