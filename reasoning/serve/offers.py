@@ -21,10 +21,9 @@ from reasoning.serve.refusal import RequestError
 from reasoning.session import Session, expect
 from reasoning.settings import Limits
 
-
 MOST = 1024
-"""The largest number that a client may set a parameter to, unless the recipe's own is larger. Limits
-bound what is spent, and not the work of lining up as many calls as that."""
+"""The largest number that a client may set a parameter to, unless the recipe's own is larger.
+Limits bound what is spent, and not the work of lining up as many calls as that."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +111,13 @@ class Offer:
         most = now if whole and not bounded else max(MOST, now if whole else 0)
         if isinstance(value, (int, float)) and value > most:
             why = (
-                ""
-                if bounded or not whole
-                else (
-                    ": this server has no limits.tokens, limits.calls or limits.money that would bound "
-                    "a larger search"
-                )
+                ": this server has no limits.tokens, limits.calls or limits.money that would "
+                "bound a larger search"
             )
             raise RequestError(
-                f"{key} is at most {most} here{why}", param=refused, code="limit_exceeded"
+                f"{key} is at most {most} here{why if most < MOST else ''}",
+                param=refused,
+                code="limit_exceeded",
             )
 
 
