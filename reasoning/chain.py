@@ -133,10 +133,22 @@ class Chain:
                 f"{judges[0]} chooses by score and there is no verifier; name one, for example "
                 "verifier: logprob (`reasoning list verifiers` shows all)"
             )
+        self.refuse_unscored()
         if confident and not search.sampling.confidence_k:
             raise RecipeError(
                 f"{confident[0]} reads token confidences and none are asked for; set "
                 "sampling.confidence_k: 20"
+            )
+
+    def refuse_unscored(self) -> None:
+        """Raise RecipeError for a chooser by scores of samples that nothing scores."""
+        drawing = [stage for stage in self.stages if stage.kind == "searcher"]
+        judges = [name for name in self.says("SCORES") if name not in (s.name for s in drawing)]
+        asked = any(stage.asks for stage in self.stages)
+        if judges and self.independent and not asked and not drawing[0].says("SCORES"):
+            raise RecipeError(
+                f"{judges[0]} chooses by score and {drawing[0].name} scores nothing; take searcher "
+                f"best_of_n with aggregator {judges[0]}"
             )
 
     def refuse_models(self, known: Collection[str]) -> None:

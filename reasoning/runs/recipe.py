@@ -275,6 +275,7 @@ def strategies(recipe: Recipe) -> list[Strategy]:
                 f"strategy {s.name!r} chooses by score and there is no verifier; name one, say "
                 "verifier: logprob (`reasoning list verifiers` shows all)"
             )
+        s.run.refuse_unscored()
     return found
 
 

@@ -210,6 +210,9 @@ def test_what_a_chain_needs_is_said_before_anything_is_spent() -> None:
         first, *rest = stages
         with pytest.raises(RecipeError, match=word):
             solve(problem, stages=[(first, {"n": 2}), *rest], generator=generator)
+    judged: list[Any] = [("self_consistency", {"n": 2}), "weighted_majority"]
+    with pytest.raises(RecipeError, match="self_consistency scores nothing; take searcher best_of"):
+        solve("q", stages=judged, generator=generator, verifier="nano_prm")
     found = solve(free, stages=[("self_consistency", {"n": 2}), "first"], generator=Scripted("a"))
     assert found.answer == "a"
 
