@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from reasoning.errors import RecipeError
 from reasoning.search import Search
 from reasoning.tree import Node
 from searchers.kernels.stopping import unanimous
 
 AGGREGATOR = "majority"
 VOTES = True
+_N, _WINDOW = 40, 5
+
+
+def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constant that depends
+    """Raises RecipeError for a window that n samples do not fill."""
+    n, window = stated.get("n", _N), stated.get("window", _WINDOW)
+    if window > n:
+        raise RecipeError(
+            f"esc: window={window} is more than n={n}: no window would ever be full, and nothing "
+            "stopped; set window from 2 to n, or use self_consistency"
+        )
+    return {}
 
 
 async def esc(
     search: Search,
     *,
-    n: Annotated[int, Field(ge=1)] = 40,
-    window: Annotated[int, Field(ge=2)] = 5,
+    n: Annotated[int, Field(ge=1)] = _N,
+    window: Annotated[int, Field(ge=2)] = _WINDOW,
     hedge: bool = False,
 ) -> None:
     """Draw windows of samples until all samples of one window agree, n samples at most.

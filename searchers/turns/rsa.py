@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import repeat
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from reasoning.errors import RecipeError
 from reasoning.search import Search
 from searchers.turns.rounds import REFINE, reading_rounds
 
 AGGREGATOR = "majority"
+_N, _K = 8, 4
+
+
+def ABOUT(stated: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802  a constant that depends
+    """Raises RecipeError for more to read than there is."""
+    n, k = stated.get("n", _N), stated.get("k", _K)
+    if k > n:
+        raise RecipeError(
+            f"rsa: k={k} is more than n={n}: what a round can read are the n solutions of the one "
+            "before; set k from 1 to n"
+        )
+    return {}
 
 
 async def rsa(
     search: Search,
     *,
-    n: Annotated[int, Field(ge=1, le=10_000)] = 8,
-    k: Annotated[int, Field(ge=1)] = 4,
+    n: Annotated[int, Field(ge=1, le=10_000)] = _N,
+    k: Annotated[int, Field(ge=1)] = _K,
     rounds: Annotated[int, Field(ge=0)] = 3,
     refine: str = REFINE,
 ) -> None:

@@ -424,9 +424,12 @@ def test_one_of_two_servers_dies_and_comes_back(servers: list[Served]) -> None:
         assert first.counts["calls"] == before  # it is left alone for a while
         clock.move(1.0)
         await draw_many(source, range(80, 90))  # one call tries it
+        before = first.counts["requests"]
         results = await draw_many(source, range(90, 130))
         assert not [r for r in results if isinstance(r, BaseException)]
-        assert first.counts["calls"] > before + 8
+        # Each asks for its tokens first: all at once, so that each server gets a half. How many
+        # samples are drawn there depends on how long it takes to connect again.
+        assert first.counts["requests"] >= before + 20
 
     run(work())
 

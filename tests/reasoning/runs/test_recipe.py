@@ -366,6 +366,14 @@ def test_further_models_verifiers_and_prices() -> None:
             r"the prompt 'What\?' does not ask: it contains \{question\}",
         ),
         (
+            {"strategies": [{"searcher": "rsa", "n": 3}]},
+            "rsa: k=4 is more than n=3: .* 1 to n",
+        ),
+        (
+            {"strategies": [{"searcher": "esc", "n": 4, "window": [2, 5]}]},
+            "esc: window=5 is more than n=4: .*; set window from 2 to n",
+        ),
+        (
             {"strategies": [{"searcher": "cascade", "order": ["", ""], "thresholds": [-1, -2]}]},
             "cascade: 2 thresholds, and 2 models in order: each but the last has one",
         ),
