@@ -10,6 +10,7 @@ from reasoning.backends.formats import run_folder
 from reasoning.errors import RecipeError, StoreError, unknown
 from reasoning.problem import Problem
 from reasoning.runs import names
+from reasoning.runs.files import writing
 from reasoning.runs.store import Store
 from reasoning.usage import Usage
 from searchers.across.notes import Note, Notes
@@ -66,11 +67,9 @@ def gather(run: Path, strategy: str | None = None, *, trust: bool = False) -> No
 
 def write(notes: Notes, out: Path) -> None:
     """Raises StoreError where it cannot be written."""
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(notes.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
 def _problems(run: Path, told: dict[str, Any], trust: bool) -> list[Problem]:

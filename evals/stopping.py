@@ -20,6 +20,7 @@ from rich.table import Table
 from evals.report.load import StoredStrategy, load
 from evals.statistics.calibration import auroc_interval
 from reasoning.errors import RecipeError, StoreError, unknown
+from reasoning.runs.files import writing
 
 Told = Mapping[str, Any]
 _WATCH = (
@@ -72,11 +73,9 @@ def calibrate(run: Path, strategies: Sequence[str] = ()) -> dict[str, Any]:
 
 def write(found: Mapping[str, Any], out: Path) -> None:
     """Write it where `early_stop` reads it as `calibration`. Raises StoreError."""
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
 def table(found: Mapping[str, Any]) -> Table:

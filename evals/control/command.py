@@ -17,7 +17,8 @@ from evals.control.seen import LEAST, Seen, bound_of, recorded
 from evals.control.walk import Walk, joined
 from evals.replay.samples import Recording, Stored
 from reasoning.cli.show import plain
-from reasoning.errors import RecipeError, StoreError, unknown
+from reasoning.errors import RecipeError, unknown
+from reasoning.runs.files import writing
 from searchers.kernels.policy import Bound, Form, Policy
 
 console = Console()
@@ -237,15 +238,11 @@ def _against(full: Mapping[str, Any]) -> str:
 
 def _ci(told: Mapping[str, Any], sign: str = "") -> str:
     low, high = told["ci95"]
-    return f"{told['value']:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    return f"{told['value']:{sign}z.3f} ({low:{sign}z.3f} to {high:{sign}z.3f})"
 
 
 def _write(path: Path, text: str) -> None:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror or error}; choose another --out"
-        ) from error
     console.print(f"{plain(str(path))}: for searcher adaptive", soft_wrap=True)

@@ -257,10 +257,10 @@ def verdict(gain: Interval | None) -> str:
     if gain is None:
         return "no fixed number of samples costs as much, so there is nothing to compare with"
     if gain.low > 0:
-        return f"better by {gain.value:.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        return f"better by {gain.value:.3f} ({gain.low:+z.3f} to {gain.high:+z.3f})"
     if gain.high < 0:
-        return f"worse by {-gain.value:.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-    return f"no gain is shown: {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) includes 0"
+        return f"worse by {-gain.value:.3f} ({gain.low:+z.3f} to {gain.high:+z.3f})"
+    return f"no gain is shown: {gain.signed} includes 0"
 
 
 def share(mine: Floats, whole: Floats, seed: int) -> Interval:

@@ -63,7 +63,7 @@ def measure(stored: Stored) -> Finding:
         own = accuracy(grid.right[i].tolist())
         rows.append((limit, grid.told(i), float(says[i]), own, grid.told(best)))
     weights = ", ".join(
-        f"{w:+.2f} log {f'(1 + {name})' if shift else name}"
+        f"{w:+z.2f} log {f'(1 + {name})' if shift else name}"
         for w, name, shift in zip(law.a, grid.names, law.shifted, strict=True)
     )
     share = _of_the_best(grid)
@@ -78,7 +78,7 @@ def measure(stored: Stored) -> Finding:
         f"With {max(grid.tokens):,.0f} tokens a problem the law chooses {rows[-1][1]}; {reach}.",
         ("tokens, at most", "choice", "by the law", "accuracy", "best as measured"),
         rows,
-        (f"logit P = {weights} {law.c:+.2f}{fits} over {len(says)} settings",),
+        (f"logit P = {weights} {law.c:+z.2f}{fits} over {len(says)} settings",),
     )
 
 

@@ -221,7 +221,7 @@ def _finding(
     says = (
         f"At {wanted.told} {better} is right on {bands[better].value:.3f} and {other} on "
         f"{bands[other].value:.3f} of {found.problems:,} problems: a difference of "
-        f"{gap.value:+.3f} (95 % interval {gap.low:+.3f} to {gap.high:+.3f}, "
+        f"{gap.value:+z.3f} (95 % interval {gap.low:+z.3f} to {gap.high:+z.3f}, "
         f"p = {p:.3f}{adjusted}), which is {significant}."
     )
     left_out = [n for n in found.points if n not in names]

@@ -51,7 +51,7 @@ def measure(stored: Stored) -> Finding:
         "strategy", "problems", "accuracy", "confident if right", "if wrong", "ECE", "AUROC"
     )  # fmt: skip
     return Finding(
-        f"{most} is the most overconfident of {len(known)}: its confidence is {gaps[most]:+.3f} "
+        f"{most} is the most overconfident of {len(known)}: its confidence is {gaps[most]:+z.3f} "
         "against its accuracy.",
         head,
         rows,

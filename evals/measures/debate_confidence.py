@@ -80,10 +80,7 @@ def measure(stored: Stored) -> Finding:
     assert isinstance(right, Interval)
     beyond = "seats never disagree then"
     if isinstance(over, Interval):
-        beyond = (
-            f"where they disagree they bet {over.value:+.3f} ({over.low:+.3f} to {over.high:+.3f}) "
-            "beside what could be"
-        )
+        beyond = f"where they disagree they bet {over.signed} beside what could be"
     return Finding(
         f"After {last[1]} rounds seats of {last[0]} bet {bet.value:.3f} ({bet.low:.3f} to "
         f"{bet.high:.3f}) on answers that are right in {right.value:.3f}; {beyond}.",

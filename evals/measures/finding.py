@@ -102,4 +102,4 @@ def told(cell: Cell, digits: int = 3) -> str:
 def _number(value: float, digits: int) -> str:
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:,.1f}" if abs(value) >= 20 else f"{value:.{digits}f}"
+    return f"{value:,.1f}" if abs(value) >= 20 else f"{value:z.{digits}f}"

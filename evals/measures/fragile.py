@@ -76,8 +76,8 @@ def measure(stored: Stored) -> Finding:
     told = [*rows, ("exploration gain", gain, len(known))]
     return Finding(
         f"{said}; greedy decoding is right where most samples are wrong on {hidden.value:.3f} "
-        f"({hidden.low:.3f} to {hidden.high:.3f}), and {n} samples can solve {gain.value:+.3f} "
-        f"({gain.low:+.3f} to {gain.high:+.3f}) more.",
+        f"({hidden.low:.3f} to {hidden.high:.3f}), and {n} samples can solve "
+        f"{gain.signed} more.",
         head,
         told,
         chart=dots("share of problems", head, told, "value"),

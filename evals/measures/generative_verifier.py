@@ -164,7 +164,7 @@ def _says(
     each = f"{top.verdicts} verdict{'s' * (top.verdicts > 1)} each"
     return (
         f"At the cost of a vote over {at:g} solutions the best is {top.solutions} with "
-        f"{each}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) "
+        f"{each}: {gap.signed} "
         f"against the vote; verdicts win {where}."
     )
 

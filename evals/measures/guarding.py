@@ -18,6 +18,7 @@ from evals.statistics.holdout import Thresholdout, means, threshold_for
 from evals.statistics.intervals import Floats
 from reasoning.errors import RecipeError, StoreError
 from reasoning.runs import files
+from reasoning.runs.files import writing
 
 BUDGET = 20
 
@@ -106,8 +107,6 @@ def _state(path: Path, runs: Runs, problems: Sequence[str], budget: int) -> dict
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
-    try:
+    with writing(path, "--guard"):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, [json.dumps(state, indent=2), "\n"])
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -66,9 +66,8 @@ def measure(stored: Stored) -> Finding:
             ("risk by score, over the mean score", scored[1]),
         ]
     return Finding(
-        f"Choosing among {n} samples can gain at most {hope.value:+.3f} ({hope.low:+.3f} to "
-        f"{hope.high:+.3f}) over {name}, and lose at most {-risk.value:.3f} ({-risk.high:.3f} to "
-        f"{-risk.low:.3f}).",
+        f"Choosing among {n} samples can gain at most {hope.signed} over {name}, and "
+        f"lose at most {-risk.value:z.3f} ({-risk.high:z.3f} to {-risk.low:z.3f}).",
         ("accuracy", "value"),
         rows,
         notes,

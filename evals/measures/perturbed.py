@@ -84,8 +84,8 @@ def measure(stored: Stored) -> Finding:
     ]  # fmt: skip
     worst, p = min(zip(compared, adjusted, strict=True), key=lambda pair: pair[0].difference)
     return Finding(
-        f"{worst.b} changes most: {worst.difference:+.3f} ({worst.low:+.3f} to {worst.high:+.3f}) "
-        f"for {worst.a} on {worst.problems} problems, "
+        f"{worst.b} changes most: {worst.difference:+z.3f} "
+        f"({worst.low:+z.3f} to {worst.high:+z.3f}) for {worst.a} on {worst.problems} problems, "
         f"{'significant' if p < 0.05 else 'not significant'} (p = {p:.3f}, Holm over "
         f"{len(compared)} comparisons).",
         ("wording", "problems", "plain", "accuracy", "change", "only plain right",

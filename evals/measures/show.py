@@ -25,7 +25,8 @@ from evals.measures.latex import tabular
 from evals.measures.stored import Stored, ask
 from evals.report.text import visible
 from evals.statistics.intervals import Interval
-from reasoning.errors import RecipeError, StoreError, unknown
+from reasoning.errors import RecipeError, unknown
+from reasoning.runs.files import writing
 
 
 def measures() -> dict[str, ModuleType]:
@@ -111,13 +112,16 @@ def write(
     found: Mapping[str, Finding],
     folder: Path,
     about: Mapping[str, tuple[str, str]] | None = None,
+    *,
+    option: str = "--out",
 ) -> list[Path]:
     """Write evaluations.json and, of each, NAME.csv, NAME.tex and its picture in three formats.
 
-    `about` says what each means and what not. Raises StoreError if that cannot be written.
+    `about` says what each means and what not. Raises StoreError if the folder, which `option` has
+    named, cannot be written.
     """
     paths = [folder / "evaluations.json"]
-    try:
+    with writing(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
         everything = {name: _json(f, (about or {}).get(name)) for name, f in found.items()}
         paths[0].write_text(json.dumps(everything, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -129,8 +133,6 @@ def write(
             paths[-1].write_text(tabular(finding.head, rows, finding.says), encoding="utf-8")
             if finding.chart is not None:
                 paths += save(finding.chart, folder, name)
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return paths
 
 

@@ -65,10 +65,7 @@ def measure(stored: Stored) -> Finding:
     told = [(row[0], row[3]) for row in rows if isinstance(row[3], Interval)]
     if told:
         name, most = min(told, key=lambda pair: pair[1].value)
-        says = (
-            f"Most is lost by {name}: {most.value:+.3f} ({most.low:+.3f} to {most.high:+.3f}) "
-            "against the least stress."
-        )
+        says = f"Most is lost by {name}: {most.signed} against the least stress."
     else:
         says = f"Stress was run at one level only: {rows[0][0]}."
     return Finding(

@@ -19,7 +19,8 @@ from evals.replay.show import console, kind_of, pairs_of
 from evals.replay.sources import load
 from evals.report.text import no_mathtext
 from reasoning.cli.show import plain
-from reasoning.errors import RecipeError, StoreError
+from reasoning.errors import RecipeError
+from reasoning.runs.files import writing
 
 
 def main(
@@ -71,16 +72,12 @@ def main(
         "notes": [note for recording in (first, second) for note in _notes(recording)],
     }
     show(found)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=2, ensure_ascii=False)
         (folder / "cascade.json").write_text(text + "\n", encoding="utf-8")
         (folder / "cascade.csv").write_text(_lines(units), encoding="utf-8")
         plot(units, found, folder / "cascade.png")
-    except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be written: {error.strerror or error}; choose another --out"
-        ) from error
     files = "cascade.json, cascade.csv, cascade.png"
     console.print(f"{plain(str(folder))}: {files}", soft_wrap=True)
     return found
@@ -192,8 +189,8 @@ def show(found: Mapping[str, Any]) -> None:
     low, high = gain["ci95"]
     lines = [
         f"the large model alone: {alone['accuracy']:.3f} at {alone['cost']:,.0f}",
-        f"mean gain over the two models alone, at equal cost: {gain['value']:+.3f} "
-        f"({low:+.3f} to {high:+.3f})",
+        f"mean gain over the two models alone, at equal cost: {gain['value']:+z.3f} "
+        f"({low:+z.3f} to {high:+z.3f})",
     ]
     if (near := found["within_2_points"]) and near["of_large"] is not None:
         lines.append(

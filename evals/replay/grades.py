@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from reasoning.answers import Answer
 from reasoning.answers.kind import Answers
 from reasoning.backends.formats.lines import json_lines
-from reasoning.errors import StoreError
+from reasoning.runs.files import writing
 
 
 class Grade(NamedTuple):
@@ -64,11 +64,7 @@ class Grades:
         if self.path is None:
             return
         line = json.dumps({"of": of, "classes": grade.classes, "right": grade.right})
-        try:
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} cannot be written: {error.strerror or error}; choose another --out"
-            ) from error

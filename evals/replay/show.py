@@ -20,7 +20,8 @@ from evals.replay.samples import Recording
 from evals.replay.sources import load
 from evals.report.text import no_mathtext
 from reasoning.cli.show import Name, plain
-from reasoning.errors import RecipeError, StoreError
+from reasoning.errors import RecipeError
+from reasoning.runs.files import writing
 
 console = Console()
 
@@ -101,7 +102,7 @@ def _write(
     found: Mapping[str, Any], results: Sequence[Replayed], folder: Path, recording: Recording
 ) -> None:
     files = ["replay.json"]
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=2, ensure_ascii=False)
         (folder / "replay.json").write_text(text + "\n", encoding="utf-8")
@@ -109,10 +110,6 @@ def _write(
         files.append(curves.FILE)
         if plot(found, results, folder / "replay.png"):
             files.append("replay.png")
-    except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be written: {error.strerror or error}; choose another --out"
-        ) from error
     console.print(f"{plain(str(folder))}: {', '.join(files)}", soft_wrap=True)
 
 

@@ -113,8 +113,8 @@ def judges(runs: Runs) -> Html | None:
             element("th", breakable(s.label), scope="row"),
             f"{b.verdicts:,}",
             f"{b.problems:,}",
-            f"{b.excess.value:+.3f}",
-            f"{b.excess.low:+.3f} to {b.excess.high:+.3f}",
+            f"{b.excess.value:+z.3f}",
+            f"{b.excess.low:+z.3f} to {b.excess.high:+z.3f}",
         ]
         for s, b in found
     ]

@@ -16,7 +16,8 @@ from evals.report.html import Html, element, join
 from evals.report.load import Runs, load
 from evals.report.numbers import Line
 from evals.report.sampled import Sampled, sampled
-from reasoning.errors import RecipeError, StoreError, unknown
+from reasoning.errors import RecipeError, unknown
+from reasoning.runs.files import writing
 
 if TYPE_CHECKING:
     from evals.measures.finding import Finding
@@ -69,17 +70,17 @@ def write(
     notes = [*_notes(runs), *kept.notes(megabytes)]
     text = _page(runs, notes, head, data)
     path = Path(out)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    with writing(figures, "--figures"):
         files = _figures(lines, drawn, found, Path(figures)) if figures is not None else []
-        if tables is not None:
-            files += _tables(folders, baseline, found, Path(tables))
-        if csv is not None:
+    if tables is not None:
+        files += _tables(folders, baseline, found, Path(tables))
+    if csv is not None:
+        with writing(csv, "--csv"):
             Path(csv).parent.mkdir(parents=True, exist_ok=True)
             Path(csv).write_text(rows.as_csv(runs), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"the report cannot be written: {error}; choose another --out") from error
     return Written(path, path.stat().st_size, len(runs.problems), len(labels), notes, files)
 
 
@@ -192,7 +193,9 @@ def _tables(
     from evals.measures.comparing import tables
     from evals.measures.show import write as written
 
-    return written({**tables([Path(f) for f in folders], baseline), **found}, folder)
+    return written(
+        {**tables([Path(f) for f in folders], baseline), **found}, folder, option="--tables"
+    )
 
 
 def _figures(

@@ -43,7 +43,10 @@ function startKey() {
 function startPairs() {
   if (!$("pairs-data")) return;
   const { names, rows } = JSON.parse($("pairs-data").textContent);
-  const signed = (x) => (x > 0 ? "+" : x < 0 ? "−" : "±") + Math.abs(x).toFixed(3);
+  const signed = (x) => {
+    const shown = Number(x.toFixed(3));
+    return (shown > 0 ? "+" : shown < 0 ? "−" : "±") + Math.abs(shown).toFixed(3);
+  };
   const chance = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
   const show = () => {
     const base = Number($("baseline").value);

@@ -254,7 +254,7 @@ def _differences(compared: numbers.Compared, baseline: str) -> Table:
     for c in found:
         table.add_row(
             Name(visible(c.b)),
-            f"{c.difference:+.3f} ({c.low:+.2f} to {c.high:+.2f})",
+            f"{c.difference:+z.3f} ({c.low:+z.2f} to {c.high:+z.2f})",
             "-" if c.only_b is None else str(c.only_b),
             "-" if c.only_a is None else str(c.only_a),
             f"{c.p_value:.3f}",

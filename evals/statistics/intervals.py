@@ -27,6 +27,12 @@ class Interval(NamedTuple):
     high: float
     method: Method
 
+    @property
+    def signed(self) -> str:
+        """A difference as people read it: `+0.010 (-0.002 to +0.021)`, and nothing below 0 by
+        less than can be seen."""
+        return f"{self.value:+z.3f} ({self.low:+z.3f} to {self.high:+z.3f})"
+
 
 def accuracy(values: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """The mean of `values` (one a problem, in [0, 1]) with its interval.

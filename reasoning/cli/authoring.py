@@ -33,6 +33,7 @@ def init(
     """
     from reasoning.errors import StoreError
     from reasoning.runs.editing import read_yaml
+    from reasoning.runs.files import writing
     from reasoning.runs.recipe import parse
     from reasoning.runs.recipe import strategies as expanded
 
@@ -48,11 +49,9 @@ def init(
     data = drafted(task, model, [s for s in re.split(r"[,\s]+", chosen) if s])
     text = written(data)
     expanded(parse({"name": out.stem, **read_yaml(text)}))
-    try:
+    with writing(out, "name"):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
     typer.echo(f"{out}: try `reasoning check {out}`, then `reasoning run {out} --limit 5`")
 
 
@@ -68,17 +67,16 @@ def schema(
     """
     import json
 
-    from reasoning.errors import StoreError
     from reasoning.integrations.schema import schema as made
+    from reasoning.runs.files import writing
 
     text = json.dumps(made(), indent=1, ensure_ascii=False) + "\n"
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
     typer.echo(str(out))
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reasoning.cli import completing
-from reasoning.errors import EngineError, RecipeError, StoreError
+from reasoning.errors import EngineError, RecipeError
+from reasoning.runs.files import writing
 from reasoning.text import visible
 
 if TYPE_CHECKING:
@@ -158,14 +159,10 @@ def _write(launcher: Any, job: Launch, said: Options, *, submit: bool) -> None:
     """Write what the launcher makes of it, say what to do with it, and do that if asked to."""
     folder = job.out / "launch"
     written = launcher.written(job, said, Path.cwd())
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in written.items():
             (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be written: {error.strerror}; choose another --out"
-        ) from error
     for engine in job.engines:
         typer.echo(visible(f"# {engine.role}: {engine.model}"))
     for name in written:

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
-from reasoning.errors import StoreError
 from reasoning.integrations import Format, Table, needed
 from reasoning.integrations.columns import LOGPROBS, RESULTS, SAMPLES, Column
 from reasoning.integrations.rows import Row, StoredRun, results, samples
+from reasoning.runs.files import writing
 
 SUFFIX: Mapping[Format, str] = {"parquet": ".parquet", "csv": ".csv", "dataframe": ".feather"}
 BATCH = 512
@@ -69,13 +69,10 @@ def drafted(out: Path) -> Iterator[Path]:
     """A file to write in the place of `out`, which gets there once it is whole."""
     draft = out.with_name(f".{out.name}.tmp")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        os.replace(draft, out)
-    except OSError as error:
-        raise StoreError(
-            f"{out} cannot be written: {error.strerror or error}; choose another --out"
-        ) from error
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            os.replace(draft, out)
     finally:
         with suppress(OSError):
             draft.unlink()

@@ -112,6 +112,16 @@ def _replace(path: Path, parts: Iterable[Any], mode: str) -> None:
     draft.replace(path)
 
 
+@contextmanager
+def writing(path: object, option: str = "--out") -> Iterator[None]:
+    """Raise StoreError where something within cannot be written: `option` has named `path`."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise StoreError(f"{path} cannot be written: {why}; choose another {option}") from error
+
+
 def end_line(path: Path) -> None:
     """End a line that a killed run left torn, so that the next one starts afresh."""
     if path.exists() and path.stat().st_size:

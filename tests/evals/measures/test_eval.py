@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from evals.measures.latex import tabular
 from evals.measures.show import measures
 from reasoning.cli.app import app
-from reasoning.errors import RecipeError
+from reasoning.errors import RecipeError, StoreError
 
 Record = Callable[..., Path]
 
@@ -80,6 +80,18 @@ def test_what_cannot_be_is_refused(small_run: Path, tmp_path: Path, recording: R
         asked(small_run, "--measure", "coverag")
     with pytest.raises(RecipeError, match="no such file or folder"):
         asked(tmp_path / "nowhere")
+
+
+def test_what_is_in_the_way_of_an_output_names_its_option(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"file cannot be written: File exists; .* another --out"):
+        asked(small_run, "--measure", "lengths", "--out", tmp_path / "file")
+    page = ["report", str(small_run), "--out", str(tmp_path / "page.html")]
+    for option in ("--tables", "--figures", "--csv"):
+        way = tmp_path / "file" / "x" if option == "--csv" else tmp_path / "file"
+        done = CliRunner().invoke(app, [*page, option, str(way)])
+        assert isinstance(done.exception, StoreError)
+        assert str(done.exception).endswith(f"; choose another {option}")
 
 
 def test_latex_shows_text_as_it_is() -> None:

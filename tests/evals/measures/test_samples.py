@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import evals
 from evals.measures.coverage import predicted
-from evals.measures.finding import resampled
+from evals.measures.finding import resampled, told
 from evals.measures.fragile import shares
 from evals.measures.hope_and_risk import relative
 from evals.measures.lengths import gap, of_problem, quantile
 from evals.measures.reliability import worst_at_k
 from evals.measures.saturation import Saturation, fit
+from evals.statistics.intervals import Interval
 from evals.statistics.metrics import pass_at_k
 
 
@@ -100,3 +104,17 @@ def test_a_statistic_is_resampled_over_problems() -> None:
     assert 0 <= found.low < 1.5 < found.high <= 3
     with pytest.raises(ValueError, match="in no resample"):
         resampled(2, lambda w: math.nan)
+
+
+def test_nothing_printed_is_below_0_by_less_than_can_be_seen() -> None:
+    near = Interval(-0.0001, -0.00049, 0.0, "bootstrap")
+    assert near.signed == "+0.000 (+0.000 to +0.000)"
+    assert told(near) == "0.000 (0.00 to 0.00)"
+    assert Interval(-0.0012, -0.01, 0.02, "bootstrap").signed == "-0.001 (-0.010 to +0.020)"
+    signed = [
+        f"{file.name}:{number}"
+        for file in Path(evals.__file__).parent.rglob("*.py")
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(r":\+,?\.\d[f%]", line)
+    ]
+    assert not signed, "write +z"

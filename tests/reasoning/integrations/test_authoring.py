@@ -121,6 +121,18 @@ def test_init_writes_nothing_that_nobody_knows(what: str, tmp_path: Path) -> Non
     assert not (tmp_path / "w").exists()
 
 
+def test_what_is_in_the_way_names_what_to_choose(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    file = str(tmp_path / "file" / "x")
+    answers = ["--task", "nano", "--model", "nano", "--strategies", "sample"]
+    assert str(CliRunner().invoke(app, ["init", file, *answers]).exception).endswith(
+        "cannot be written: Not a directory; choose another name"
+    )
+    assert str(CliRunner().invoke(app, ["schema", "--out", file]).exception).endswith(
+        "cannot be written: Not a directory; choose another --out"
+    )
+
+
 def test_shells_complete(tmp_path: Path) -> None:
     assert recipes("quick") == ["quickstart"]
     assert searchers("") == names.known("searcher")
