@@ -82,6 +82,8 @@ class Drawing(Ground):
         With `hedge` the first of them is greedy, the others are as they would be without (hedged
         sampling, 2025, arXiv:2506.20544). Other options are those of `draw`.
         """
+        if not isinstance(n, Integral):
+            raise TypeError(f"search.draws draws a whole number of samples, not {n!r}; round it")
         call = partial(self.draw, node, land=land, **draw)
         calls = repeat(call, self.affordable(n))
         if not hedge:
@@ -163,6 +165,8 @@ class Drawing(Ground):
         for good.
         """
         node_of("probe", node)
+        if not isinstance(suffix, str):
+            raise TypeError(f"search.probe looks behind a text, not {suffix!r}; make it a string")
         key = (self.budget, node, suffix, tokens, top, model, repr(sorted(sampling.items())))
         while isinstance(known := self._probes.get(key), asyncio.Event):
             await known.wait()

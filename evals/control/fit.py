@@ -72,7 +72,8 @@ def fit(
     least = min(one.values())
     if not budget >= least:
         raise RecipeError(
-            f"--tokens {budget:g} does not pay for one sample a problem, {least:,.0f} on average"
+            f"{budget:,.0f} tokens do not pay for one sample a problem, {least:,.0f} on average; "
+            "set --tokens to more (it is a quarter of what all samples cost unless it is set)"
         )
     signals = signals_for(known)
     names = list(choosers or walk.right)

@@ -172,7 +172,10 @@ def route(found: Options, budget: float, known: set[Known]) -> tuple[Route, floa
                 rule = Route(signal=name, edges=edges, options=tuple(picks.tolist()))
                 best = gained, -spent, rule, price
     if best is None:
-        raise RecipeError(f"--tokens {budget:g} does not pay for {START} samples a problem")
+        raise RecipeError(
+            f"{budget:,.0f} tokens do not pay for {START} samples a problem; set --tokens to more "
+            "(it is a quarter of what the dearest preset costs unless it is set)"
+        )
     return best[2], best[3]
 
 

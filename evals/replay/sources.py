@@ -86,14 +86,16 @@ def load(
     return _even(recording)
 
 
+_UNFINISHED = "If the run is unfinished, the command that began it continues it"
+
+
 def _even(recording: Recording) -> Recording:
     """Without the problems that have less than half the usual number of samples."""
     problems = [p for p in recording.problems if p.samples]
     if not problems:
         none = f"none of its {len(recording.problems)} problems has an answer that ended"
         raise RecipeError(
-            f"{recording.name} holds no sample that can be graded: {none}. Is the run unfinished, "
-            "or are its trees gone?"
+            f"{recording.name} holds no sample that can be graded: {none}. {_UNFINISHED}"
         )
     usual = median_low([len(p.samples) for p in problems])
     recording.problems = [p for p in problems if 2 * len(p.samples) >= usual]
@@ -111,6 +113,7 @@ def _even(recording: Recording) -> Recording:
 def _run(folder: Path, strategy: str | None) -> Recording:
     """The independent whole solutions of one strategy of a run, graded when it ran."""
     left_out: Counter[str] = Counter()
+    gone: list[str] = []
     name = run_folder.fullest(folder, strategy)
     problems: dict[str, Stored] = {}
     for row, tree in run_folder.results(folder, name, _counting(left_out)):
@@ -123,6 +126,14 @@ def _run(folder: Path, strategy: str | None) -> Recording:
             )
         except run_folder.DAMAGE:
             left_out["trees"] += 1
+            gone.append(row["problem"])
+    if gone and not problems:
+        few = ", ".join(sorted(gone)[:8]) + (f" and {len(gone) - 8} more" if gone[8:] else "")
+        raise RecipeError(
+            f"{folder} ({name}) holds no sample that can be graded: the trees of {few} are missing "
+            f"or damaged, though their results are there; copy its folder trees from where the run "
+            f"was made. {_UNFINISHED}"
+        )
     notes = [f"samples of strategy {name}, graded when the run was made", *_told(left_out)]
     # Results stand in the order in which problems were done, which says nothing.
     return Recording(f"{folder} ({name})", [problems[i] for i in sorted(problems)], notes)

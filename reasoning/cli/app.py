@@ -320,7 +320,7 @@ def main() -> None:
     """The `reasoning` command. One clear line for a mistake, no traceback."""
     sys.path.append(os.getcwd())  # as with `python -m`: `module:function` may name a file at hand
     try:
-        app()
+        app(prog_name="reasoning")
     except KeyboardInterrupt:
         typer.secho(_INTERRUPTED, err=True)
         sys.exit(130)

@@ -738,9 +738,20 @@ def test_views_that_share_a_limit_probe_one_place_without_waiting_for_each_other
         (lambda s: s.write(s.root, 5), "search.write puts text into a path, not 5; make it"),
         (lambda s: s.write(5, "x"), "search.write .* not 5"),
         (lambda s: run(s.probe(None)), "search.probe .* not None"),
+        (
+            lambda s: run(s.probe(s.root, [])),
+            "search.probe looks behind a text, not \\[\\]; make it",
+        ),
+        (
+            lambda s: run(s.draws(s.root, 2.5)),
+            "search.draws .* a whole number of samples, not 2.5;",
+        ),
         (lambda s: run(s.score(None)), "search.score .* not None"),
     ],
-    ids=["draw", "emit", "emit-text", "write-none", "write-number", "write-at", "probe", "score"],
+    ids=[
+        *["draw", "emit", "emit-text", "write-none", "write-number", "write-at"],
+        *["probe", "probe-list", "draws", "score"],
+    ],
 )
 def test_what_is_no_node_or_text_is_named(misuse: Callable[[Search], Any], said: str) -> None:
     with pytest.raises(TypeError, match=said):

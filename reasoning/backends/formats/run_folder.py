@@ -106,6 +106,11 @@ def fullest(folder: Path, strategy: str | None) -> str:
                 size[1] += sum(bool(c["steps"]) for c in whole)
         except (KeyError, TypeError):
             continue
+    if not sizes:
+        raise RecipeError(
+            f"{folder} holds no result yet: none of its problems is done; the command that began "
+            "the run continues it"
+        )
     usable = {name: size for name, size in sizes.items() if size[0]}
     if strategy is not None and strategy not in usable:
         raise RecipeError(

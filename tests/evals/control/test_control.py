@@ -123,7 +123,7 @@ def test_limits_of_every_form(seen: Walk, form: Form) -> None:
     rich = fit(seen, form, np.inf, {"score"}, BOUND)
     best = max(table[:, :, -1].mean() for table in seen.right.values())
     assert taken(seen.right[rich.chooser], stops(seen, rich)).mean() >= best - 0.03
-    with pytest.raises(RecipeError, match="does not pay for one sample"):
+    with pytest.raises(RecipeError, match=r"do not pay for one sample a problem, .*; set --tokens"):
         fit(seen, form, 10, {"score"}, BOUND)
 
 
@@ -226,7 +226,7 @@ def test_command_and_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (["--form", "margin"], "form"),
         (["--chooser", "rpc"], "chooser"),
-        (["--tokens", "3"], "does not pay for one sample"),
+        (["--tokens", "3"], "3 tokens do not pay for one sample a problem"),
     ],
 )
 def test_mistakes(options: list[str], message: str, tmp_path: Path) -> None:
@@ -235,6 +235,14 @@ def test_mistakes(options: list[str], message: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["fit", str(file), "--orders", "2", *options])
     assert isinstance(done.exception, RecipeError)
     assert message in str(done.exception)
+
+
+def test_a_quarter_of_two_samples_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(lines_of(recording(8, 2)))
+    done = CliRunner().invoke(app, ["fit", str(file), "--orders", "2"])
+    assert "a problem, " in str(done.exception)
+    assert "; set --tokens to more (it is a quarter of what" in str(done.exception)
 
 
 def test_samples_that_are_given_up_cost_less_and_say_nothing() -> None:

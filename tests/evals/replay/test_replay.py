@@ -616,7 +616,10 @@ def test_a_damaged_run_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
         "1 problems have a tree that is missing or damaged, and are left out",
     ]
     (folder / "trees" / "self_consistency-n=6" / "q.jsonl").unlink()
-    with pytest.raises(RecipeError, match="no sample that can be graded"):
+    with pytest.raises(RecipeError, match=r"graded: the trees of p, q are missing .* continues it"):
+        load(folder)
+    (folder / "results.jsonl").write_text("")
+    with pytest.raises(RecipeError, match=r"no result yet: .* the command that began the run"):
         load(folder)
 
 

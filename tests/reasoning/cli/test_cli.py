@@ -31,8 +31,14 @@ strategies: [{{searcher: self_consistency, n: [1, 4]}}]
 
 
 def reasoning(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "reasoning.cli.app", *map(str, args)]
+    command = [sys.executable, "-W", "error", "-m", "reasoning", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False)
+
+
+def test_the_package_itself_is_the_command() -> None:
+    done = reasoning("run", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: reasoning run " in done.stdout
 
 
 def test_run_prints_a_table_and_writes_the_files(recipe: Path, tmp_path: Path) -> None:
