@@ -126,10 +126,10 @@ def test_what_is_in_the_way_names_what_to_choose(tmp_path: Path) -> None:
     file = str(tmp_path / "file" / "x")
     answers = ["--task", "nano", "--model", "nano", "--strategies", "sample"]
     assert str(CliRunner().invoke(app, ["init", file, *answers]).exception).endswith(
-        "cannot be written: Not a directory; choose another name"
+        "cannot be written: File exists; choose another name"
     )
     assert str(CliRunner().invoke(app, ["schema", "--out", file]).exception).endswith(
-        "cannot be written: Not a directory; choose another --out"
+        "cannot be written: File exists; choose another --out"
     )
 
 
