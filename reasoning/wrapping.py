@@ -133,7 +133,7 @@ class WrappingVerifier(_Around, Verifier):
         super().__init__(verifier)
         self.verifier = verifier
         self.name, self.reduction = verifier.name, verifier.reduction
-        self.together = verifier.together
+        self.reads_logprobs, self.together = verifier.reads_logprobs, verifier.together
 
     @property
     def text_only(self) -> bool:
