@@ -61,8 +61,18 @@ ELSEWHERE = {
 CODE = ("python", "py", "js")
 NEEDS = {"docs/integrations/opentelemetry.md": ("opentelemetry.sdk", "otel")}
 """Pages whose code needs a package that is not among those of the tests, and the extra with it."""
-SHORTER = {"docs/tutorials/researcher.md": {"name: nano, n: 40}": "name: nano, n: 8}",
-                                            "task.n=60": "task.n=12"}}  # fmt: skip
+SHORTER = {
+    "docs/control.md": {"--chooser best --chooser weighted_majority --reject": "--reject"},
+    "docs/evaluations.md": {
+        "runs/quickstart --out": "runs/quickstart --measure coverage --out"  # all: docs/report.md
+    },
+    "docs/tutorials/researcher.md": {
+        "name: nano, n: 40}": "name: nano, n: 6}",
+        "--pilot 4": "--pilot 2",
+        "task.n=60": "task.n=9",
+        " --figures figures": "",  # of which docs/report.md has as many
+    },
+}
 """What a page says that would take a test too long, and what it does in its place."""
 
 # ------------------------------------------------------------------------------------- pages
@@ -394,8 +404,9 @@ RULES = [
          added("--limit", "1", "--set", "sampling.max_tokens=40")),
     Rule(r"reasoning run (think_policies|live\.yaml)", "takes many minutes",
          added("--limit", "4", "--set", "sampling.max_tokens=24")),
-    Rule(r"reasoning run (nano_policies|think_verdicts)\b", "takes many minutes",
-         added("--limit", "4")),
+    Rule(r"reasoning run nano_policies\b", "takes many minutes", added("--limit", "4")),
+    Rule(r"reasoning run think_verdicts\b", "takes many minutes",
+         added("--limit", "2", "--set", "sampling.max_tokens=60")),
     Rule(r"reasoning --install-completion", "changes what the shell reads when it starts",
          lambda *_: "command reasoning --show-completion && :"),  # &&: bash stays above it
     *([] if present("inspect_ai") else [
