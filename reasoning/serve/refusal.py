@@ -59,6 +59,13 @@ class RequestError(Exception):
         return {"x-should-retry": "true", "Retry-After": str(self.retry_after)}
 
 
+def ending() -> RequestError:
+    """The server has been told to end, and gives up what has not ended by itself."""
+    return RequestError(
+        "this server ends, and the search had not", status=503, code="ending", retry_after=30
+    )
+
+
 def refusal(error: BaseException) -> RequestError:
     """What a client is told of an error: a mistake of its own in full, else no more than it needs.
 

@@ -17,7 +17,7 @@ from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
 from reasoning.serve.desk import Seats
 from reasoning.serve.metrics import Metrics
-from reasoning.serve.refusal import refusal
+from reasoning.serve.refusal import ending, refusal
 from reasoning.serve.searching import LeftError, seed, while_there
 from reasoning.serve.wording import Said
 
@@ -83,6 +83,8 @@ class Stream(Response):
                 await while_there(scope, receive, self._searched(send))
         except* (LeftError, OSError):
             self._metrics.answered("left", 499)
+        except* asyncio.CancelledError:
+            pass  # nothing else runs in this task, and all has been said
 
     async def _searched(self, send: Send) -> None:
         async with TaskGroup() as group:
@@ -101,6 +103,9 @@ class Stream(Response):
 
         try:
             await self._tell(say)
+        except asyncio.CancelledError:  # the server ends; a client that has left hears nothing
+            await say([block(ending().body, "error")], more=False)
+            raise
         except Exception as error:
             told = refusal(error)
             await say([block(told.body, "error")], more=False)

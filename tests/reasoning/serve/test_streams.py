@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -15,7 +16,9 @@ from reasoning.errors import GenerationError
 from reasoning.events import Drawn, Emitted, Heard
 from reasoning.runs.stages import chained
 from reasoning.sample import Sample
+from reasoning.serve.app import Service
 from reasoning.serve.desk import Settings
+from reasoning.serve.running import Server
 from reasoning.serve.telling import Telling
 from reasoning.serve.votes import Vote
 
@@ -259,6 +262,33 @@ def test_a_quiet_stream_shows_signs_of_life(served: Any) -> None:
     assert text.endswith("data: [DONE]\n\n")
     lines = [line for line in text.split("\n") if line.startswith("data: {")]
     assert all(json.loads(line[6:])["object"] == "chat.completion.chunk" for line in lines)
+
+
+def test_a_stream_that_a_server_gives_up_ends_with_an_error(
+    offers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = Speaking(["It is ", "7"])
+    found, asked = offers(generator), {"model": "sample", "messages": ASKED, "stream": True}
+
+    async def work() -> list[str]:
+        generator.gate = asyncio.Semaphore(1)
+        up, service = asyncio.Event(), Service(found, Settings(port=0, drain=1))
+        server = Server(service, up.set)
+        async with found.open(), asyncio.TaskGroup() as group, httpx.AsyncClient() as web:
+            group.create_task(server.serve())
+            await up.wait()
+            url, lines = f"http://127.0.0.1:{server.port}/v1/chat/completions", []
+            async with web.stream("POST", url, json=asked) as reply:
+                async for line in reply.aiter_lines():
+                    lines.append(line)
+                    server.should_exit |= "It is" in line
+        return [line for line in lines if line]
+
+    *_, event, data = asyncio.run(work())
+    assert event == "event: error"
+    assert json.loads(data.removeprefix("data: "))["error"]["code"] == "ending"
+    assert generator.cancelled == 1
+    assert "Traceback" not in caplog.text
 
 
 # ----------------------------------------------------------------------- pieces, and votes
