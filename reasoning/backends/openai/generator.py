@@ -201,8 +201,24 @@ class OpenAI(Generator):
             self._marks,
             before if able.repeats else "",
         )
-        entire = self._in_one_piece(prompt, params, able)
         here = self._loops.here()
+        await self._ask(here, able, prompt, params, held, seed, answer, meter)
+        sample = await sample_of(answer, held, params, able, self._tokenizer(able, here))
+        return backing.healed(sample, rest) if rest else sample
+
+    async def _ask(
+        self,
+        here: Here,
+        able: Abilities,
+        prompt: Prompt,
+        params: Sampling,
+        held: Mapping[str, Any],
+        seed: int,
+        answer: Answer,
+        meter: Meter,
+    ) -> None:
+        """Have `answer` filled; what it costs is metered, whatever comes of it."""
+        entire = self._in_one_piece(prompt, params, able)
         probing = prompt.suffix or params.top_logprobs
         bound = {BUDGET: self._budget} if self._budget and not probing else {}
         call = Call(
@@ -230,8 +246,6 @@ class OpenAI(Generator):
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint
-        sample = await sample_of(answer, held, params, able, self._tokenizer(able, here))
-        return backing.healed(sample, rest) if rest else sample
 
     def _in_one_piece(self, prompt: Prompt, params: Sampling, able: Abilities) -> bool:
         """Whether the answer need not be streamed: nobody looks at it before its end, and that
