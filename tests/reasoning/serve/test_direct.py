@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,7 @@ CASES = {
     "refused": Case(says={"error": {"message": "no"}}),
     "too late": Case(faults=("hang",), settings=Settings(seconds=0.05)),
     "broken off": Case(faults=("half", None)),
-    "two of them": Case({"n": 2}, faults=("500", None, None)),
+    "two of them": Case({"n": 2}, faults=("500", None)),
     "completions": Case({"messages": None, "prompt": "What is 3 + 4?"}, path="completions"),
     "responses": Case({"messages": None, "input": "What is 3 + 4?"}, path="responses"),
     "a form that is none": Case({"temperature": "hot"}),
@@ -110,7 +110,14 @@ def come_to(case: Case, offers: Callable[..., Offers], stream: bool) -> list[Any
         ):
             server.seen.clear()
             server.counts.clear()
-            server.fault = lambda call: (*case.faults, *[None] * 9)[call.number]
+            asked_before = Counter[int]()
+
+            def fault(call: Any) -> Fault | None:  # by choice: who comes first is not told
+                number = asked_before[call.body.get("seed", 0)]
+                asked_before[call.body.get("seed", 0)] += 1
+                return (*case.faults, *[None] * 9)[number]
+
+            server.fault = fault
             if case.says is not None:
                 server.answers = lambda path, body: case.says
             asked = {"model": "sample", "messages": ASKED, "seed": 7, **case.body}
