@@ -21,6 +21,7 @@ from reasoning.cli.eval import evaluate
 from reasoning.cli.fit import fit
 from reasoning.cli.gather import gather
 from reasoning.cli.launch import launch
+from reasoning.cli.options import Limit, Recipes, Sets, Trace, Trust
 from reasoning.cli.watch import watch
 from reasoning.errors import CallError, EngineError, UserError, cause
 from reasoning.text import visible
@@ -41,29 +42,12 @@ Start with `reasoning run quickstart`: several strategies side by side on the em
 
 _INTERRUPTED = "interrupted; what is finished is stored, the same command continues"
 
-Recipes = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A YAML file, or the name of a shipped recipe.",
-        autocompletion=completing.recipes,
-    ),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
-]
-
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Let the recipe import code and send keys; read it first.")
-]
-
 
 @app.command()
 def run(
     recipe: Recipes,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [runs/NAME].")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems.")] = None,
+    limit: Limit = None,
     shard: Annotated[
         str | None,
         typer.Option(metavar="INDEX/OF", help="Every OF-th problem only; see `reasoning merge`."),
@@ -79,9 +63,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME", help="Tell wandb, mlflow or trackio, too; on this machine."),
     ] = None,
-    trace: Annotated[
-        bool, typer.Option("--trace", help="Spans for OpenTelemetry, sent as OTEL_* says.")
-    ] = False,
+    trace: Trace = False,
     live: Annotated[
         bool, typer.Option("--live/--no-live", help="Let `reasoning watch` look on.")
     ] = True,

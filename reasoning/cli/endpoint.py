@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
+from reasoning.cli.options import Recipes, Sets, Trace, Trust
+
 KEYS = "REASONING_SERVE_KEYS"
 """The environment variable with the keys that clients need, separated by commas."""
 
 
 def serve(
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe."),
-    ],
+    recipe: Recipes,
     host: Annotated[str, typer.Option(help="Where to listen; others need keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8001,
     most_searches: Annotated[int, typer.Option(min=1, help="At once; more get a 429.")] = 512,
@@ -25,17 +24,9 @@ def serve(
     show_texts: Annotated[
         bool, typer.Option("--show-texts", help="On the page at /, too: questions and answers.")
     ] = False,
-    trace: Annotated[
-        bool, typer.Option("--trace", help="Spans for OpenTelemetry, sent as OTEL_* says.")
-    ] = False,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Let the recipe import code and send keys; read it first."),
-    ] = False,
+    trace: Trace = False,
+    sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Serve the strategies of a recipe behind an endpoint that speaks OpenAI's protocol.
 

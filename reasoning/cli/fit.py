@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from reasoning.cli.options import Answers, Logit, MaxTokens, SamplesOf, Where
+
 
 def fit(
     runs: Annotated[
@@ -50,22 +52,11 @@ def fit(
     ] = None,
     orders: Annotated[int, typer.Option(min=1, help="Permutations of a problem's samples.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same policy.")] = 0,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="Only such samples of a file: run=data/n16."),
-    ] = None,
-    samples_of: Annotated[
-        str | None, typer.Option(help="The strategy of a run whose samples are used [the fullest].")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
-    ] = None,
-    answers: Annotated[
-        str | None, typer.Option(help="Their kind where a file does not say: choice, ... [math].")
-    ] = None,
-    logit: Annotated[
-        bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
-    ] = False,
+    where: Where = None,
+    samples_of: SamplesOf = None,
+    max_tokens: MaxTokens = None,
+    answers: Answers = None,
+    logit: Logit = False,
 ) -> None:
     """Fit a policy: how many samples each problem gets, by what its first ones look like.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.cli import completing
+from reasoning.cli.options import Recipes, Sets, Trust
 from reasoning.errors import EngineError, RecipeError
 from reasoning.runs.files import writing
 from reasoning.text import visible
@@ -26,14 +26,7 @@ _LAUNCHERS = ("slurm", "kubernetes", "skypilot")
 
 
 def launch(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A YAML file, or the name of a shipped recipe.",
-            autocompletion=completing.recipes,
-        ),
-    ],
+    recipe: Recipes,
     options: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="What a launcher is told, as nodes=8."),
@@ -58,14 +51,8 @@ def launch(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="An engine option of the generator by its name."),
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Let the recipe import code and send keys; read it first."),
-    ] = False,
+    sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Print the `vllm serve` commands that fit a recipe, or write what starts them on a cluster.
 
@@ -89,33 +76,25 @@ def launch(
     What they can be told: `reasoning launch math500 --slurm help`, and so on.
     """
     from reasoning.cli.consent import trusted
-    from reasoning.launching import engines
-    from reasoning.launching.options import read
     from reasoning.runs.editing import with_sets
 
-    chosen = [
-        name for name, on in zip(_LAUNCHERS, (slurm, kubernetes, skypilot), strict=True) if on
-    ]
-    if len(chosen) > 1:
-        raise RecipeError(f"--{chosen[0]} and --{chosen[1]} are two launchers; say one of them")
-    if chosen == [] and (options or submit or out):
-        stray = (options or [*(["--submit"] if submit else []), f"--out {out}"])[0]
-        raise RecipeError(
-            f"{stray!r} is for a launcher; say --slurm, --kubernetes or --skypilot, too"
-        )
-    if chosen and run:
-        raise RecipeError("--run starts servers here; with a launcher say --submit")
-    if options == ["help"]:
-        _help(chosen[0])
+    on = zip(_LAUNCHERS, (slurm, kubernetes, skypilot), strict=True)
+    told = [*(options or ()), *["--submit"] * submit, *([f"--out {out}"] if out else [])]
+    launcher = _chosen([name for name, said in on if said], told, run)
+    if launcher is not None and options == ["help"]:
+        _help(launcher)
         return
     with trusted(recipe, sets or (), trust) as loaded:
         pass  # what follows imports nothing of others
     more = with_sets({}, engine or ())
-    if not chosen:
+    if launcher is None:
         _here(loaded, recipe, sets or (), gpus=gpus, cpu=cpu, more=more, run=run)
         return
-    launcher = importlib.import_module(f"reasoning.launching.{chosen[0]}")
-    said = read(chosen[0], launcher.OPTIONS, options or ())
+    from reasoning.launching import engines
+    from reasoning.launching.options import read
+
+    module = importlib.import_module(f"reasoning.launching.{launcher}")
+    said = read(launcher, module.OPTIONS, options or ())
     job = engines.Launch(
         recipe,
         loaded,
@@ -125,7 +104,23 @@ def launch(
         trust or _asked(recipe, loaded, sets or ()),
         engines.further(said),
     )
-    _write(launcher, job, said, submit=submit)
+    _write(module, job, said, submit=submit)
+
+
+def _chosen(launchers: Sequence[str], told: Sequence[str], run: bool) -> str | None:
+    """The launcher that is asked for, if one is. Raises RecipeError for two, for what it is `told`
+    where there is none, and for one beside --run."""
+    if len(launchers) > 1:
+        raise RecipeError(
+            f"--{launchers[0]} and --{launchers[1]} are two launchers; say one of them"
+        )
+    if told and not launchers:
+        raise RecipeError(
+            f"{told[0]!r} is for a launcher; say --slurm, --kubernetes or --skypilot, too"
+        )
+    if launchers and run:
+        raise RecipeError("--run starts servers here; with a launcher say --submit")
+    return launchers[0] if launchers else None
 
 
 def _here(

@@ -12,30 +12,23 @@ from typing import Annotated, Any
 import typer
 
 from reasoning.cli.ending import awaited
+from reasoning.cli.options import Limit, Recipes, Sets, Trust
 
 
 def plan(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
-    ],
+    recipe: Recipes,
     pilot: Annotated[int, typer.Option(min=1, help="How many problems are run to see.")] = 8,
     gpus: Annotated[
         int | None, typer.Option(min=1, help="GPUs that are held meanwhile: tells GPU hours.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems.")] = None,
+    limit: Limit = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Keep the problems that are run: `run --out` goes on with them."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. seed=1."),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Let the recipe import code and send keys; read it first."),
-    ] = False,
+    sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Run a few problems of a recipe and say what the whole run will cost, with 95 % intervals.
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from reasoning.cli.options import Answers, Logit, MaxTokens, SamplesOf, Where
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
@@ -165,23 +167,11 @@ def replay(
     ] = 20,
     seed: Annotated[int, typer.Option(help="Same seed, same orders.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for results [runs/replay-NAME].")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="Only such samples of a file: run=data/n16."),
-    ] = None,
-    samples_of: Annotated[
-        str | None, typer.Option(help="The strategy of a run whose samples are used [the fullest].")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="The limit a file's samples were drawn under.")
-    ] = None,
-    answers: Annotated[
-        str | None,
-        typer.Option(help="Their kind where a file does not say: choice, number, ... [math]."),
-    ] = None,
-    logit: Annotated[
-        bool, typer.Option("--logit", help="Scores are logits: use their sigmoid.")
-    ] = (False),
+    where: Where = None,
+    samples_of: SamplesOf = None,
+    max_tokens: MaxTokens = None,
+    answers: Answers = None,
+    logit: Logit = False,
     cascade: Annotated[
         str | None,
         typer.Option(help="A recording of a larger model, asked where SOURCE's is not sure."),
@@ -216,36 +206,29 @@ def replay(
     Example: reasoning replay runs/math500 --strategy self_consistency --strategy esc-window=4
     Example: reasoning replay runs/small --cascade runs/large --by logprob --prices 1,5
     """
-    if cascade is not None:
-        _evals("replay.cascading").main(
-            source,
-            cascade,
-            by=by,
-            votes=votes,
-            prices=prices,
-            out=out,
-            where=where or (),
-            samples_of=samples_of,
-            large_where=large_where or (),
-            large_samples_of=large_samples_of,
-            max_tokens=max_tokens,
-            logit=logit,
-            answers=answers,
-            seed=seed,
+    read: dict[str, Any] = {
+        "where": where or (),
+        "samples_of": samples_of,
+        "max_tokens": max_tokens,
+        "answers": answers,
+        "logit": logit,
+        "seed": seed,
+        "out": out,
+    }
+    if cascade is None:
+        _evals("replay.show").main(
+            source, strategies=strategy or (), budgets=budget, orders=orders, **read
         )
         return
-    _evals("replay.show").main(
+    _evals("replay.cascading").main(
         source,
-        strategies=strategy or (),
-        budgets=budget,
-        orders=orders,
-        seed=seed,
-        out=out,
-        where=where or (),
-        samples_of=samples_of,
-        max_tokens=max_tokens,
-        logit=logit,
-        answers=answers,
+        cascade,
+        by=by,
+        votes=votes,
+        prices=prices,
+        large_where=large_where or (),
+        large_samples_of=large_samples_of,
+        **read,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -95,29 +95,9 @@ def plan(
     task = build("task", recipe.task) if task is None else task
     arms = []
     for strategy in chosen:
-        variant = strategy.recipe
-        models = {name: build("generator", spec) for name, spec in variant.generators.items()}
-        verifier = build("verifier", variant.verifier) if variant.verifier else None
-        verifiers = {name: build("verifier", spec) for name, spec in variant.verifiers.items()}
-        missing = verifier is None and bool(variant.verifier)
-        if missing or None in (*models.values(), *verifiers.values()):
-            continue  # which is told already
         with _noted(mistakes):
-            arm = Arm(
-                strategy,
-                models,
-                verifier,
-                verifiers,
-                sampling_for(models[""], variant.sampling),
-                made(Step, variant.step, Step()),
-                made(Limits, variant.limits, Limits()),
-            )
-            models[""].refuse(arm.sampling)
-            for voter in strategy.run.says("VOTES"):
-                refuse_votes(f"strategy {strategy.name!r}: {voter}", task.problems if task else ())
-            for judge in filter(None, (verifier, *verifiers.values())):
-                judge.preflight(arm.sampling, task.problems if task else ())
-            arms.append(arm)
+            arm = _arm(strategy, build, task.problems if task else ())
+            arms += [arm] if arm else []
     if mistakes:
         raise _together(list(mistakes.values()))
     notes = list(
@@ -128,12 +108,7 @@ def plan(
     problems = list(task.problems)
     for part in built.values():
         problems = _covered(part, problems, task, notes)
-    shared = recipe.share_samples
-    if shared is None:
-        # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
-        shared = len(arms) > 1 and all(arm.limits.seconds is None for arm in arms)
-    # A recording needs no sharing: it is shared by its nature.
-    shared = shared and not any(g.replays for arm in arms for g in arm.models.values())
+    shared = _shared(recipe, arms)
     if shared:
         notes.append(SHARED_NOTE)
     problems = problems[:limit]
@@ -143,6 +118,47 @@ def plan(
         refuse_parts((arm.strategy for arm in arms), f"shard {shard}")
         problems = shard.cut(problems)
     return Plan(recipe, arms, task, problems, shared, notes, shard)
+
+
+def _arm(
+    strategy: Strategy, build: Callable[[names.Kind, object], Any], problems: Sequence[Problem]
+) -> Arm | None:
+    """What a strategy runs with; None where some of it cannot be built, which `build` has told.
+
+    Raises RecipeError for what does not go together, or not with these problems.
+    """
+    variant = strategy.recipe
+    models = {name: build("generator", spec) for name, spec in variant.generators.items()}
+    verifier = build("verifier", variant.verifier) if variant.verifier else None
+    verifiers = {name: build("verifier", spec) for name, spec in variant.verifiers.items()}
+    missing = verifier is None and bool(variant.verifier)
+    if missing or None in (*models.values(), *verifiers.values()):
+        return None
+    arm = Arm(
+        strategy,
+        models,
+        verifier,
+        verifiers,
+        sampling_for(models[""], variant.sampling),
+        made(Step, variant.step, Step()),
+        made(Limits, variant.limits, Limits()),
+    )
+    models[""].refuse(arm.sampling)
+    for voter in strategy.run.says("VOTES"):
+        refuse_votes(f"strategy {strategy.name!r}: {voter}", problems)
+    for judge in filter(None, (verifier, *verifiers.values())):
+        judge.preflight(arm.sampling, problems)
+    return arm
+
+
+def _shared(recipe: Recipe, arms: Sequence[Arm]) -> bool:
+    """Whether the strategies share samples."""
+    shared = recipe.share_samples
+    if shared is None:
+        # Shared samples arrive in virtual time, which a limit in real seconds cannot mean.
+        shared = len(arms) > 1 and all(arm.limits.seconds is None for arm in arms)
+    # A recording needs no sharing: it is shared by its nature.
+    return shared and not any(g.replays for arm in arms for g in arm.models.values())
 
 
 def _strange(arms: Sequence[Arm], problems: Sequence[Problem]) -> list[str]:

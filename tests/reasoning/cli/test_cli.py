@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoning.cli.app import Sets
+from reasoning.cli.options import Sets
 
 
 @pytest.fixture
