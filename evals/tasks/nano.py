@@ -23,11 +23,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from evals.tasks.generated import MOST, different
+from evals.tasks.generated import different, mixed
 from evals.tasks.loading import Kind, Task, answers_of
 from reasoning.answers import FallbackName
-from reasoning.errors import TaskError
-from reasoning.problem import Problem
 
 Split = Literal["train", "test"]
 T = TypeVar("T")
@@ -475,25 +473,13 @@ def nano(
     answers, fallback: as in task jsonl. The prompt is the bare question, which is what the model
     was trained on.
     """
-    kind = answers_of("nano", answers, fallback, "last_number")
-    if not 1 <= n <= MOST:
-        raise TaskError(f"nano: n is {n}; it must be from 1 to {MOST:,}")
-    if difficulty is not None and not 1 <= difficulty <= 8:
-        raise TaskError(f"nano: difficulty is {difficulty}; it is a number of operations, 1 to 8")
-    items = list(problems(n, split=split, seed=seed, difficulty=difficulty))
-    digest = hashlib.sha256("\n".join(f"{i.question} {i.answer}" for i in items).encode())
-    return Task(
+    return mixed(
         "nano",
-        [
-            Problem(
-                id=item.id,
-                question=item.question,
-                gold=item.answer,
-                system=system,
-                meta={"difficulty": item.difficulty},
-                answers=kind(item.answer, {}),
-            )
-            for item in items
-        ],
-        f"nano {split} seed {seed}, generated, sha256:{digest.hexdigest()}",
+        problems,
+        answers_of("nano", answers, fallback, "last_number"),
+        n=n,
+        split=split,
+        seed=seed,
+        difficulty=difficulty,
+        system=system,
     )

@@ -25,18 +25,15 @@ appear in, so that no test question can occur in training.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evals.tasks.generated import MOST, different
+from evals.tasks.generated import different, mixed
 from evals.tasks.loading import Kind, Task, answers_of
 from evals.tasks.nano import Split, split_of
 from reasoning.answers import FallbackName
-from reasoning.errors import TaskError
-from reasoning.problem import Problem
 
 MODULUS = 10
 BEGIN, END = "<think>", "</think>"
@@ -221,27 +218,13 @@ def nano_think(
     answers, fallback: as in task jsonl. The prompt is the bare question, which is what the model
     was trained on: generator `{nano: {model: nano_think}}`.
     """
-    kind = answers_of("nano_think", answers, fallback, "none")
-    if not 1 <= n <= MOST:
-        raise TaskError(f"nano_think: n is {n}; it must be from 1 to {MOST:,}")
-    if difficulty is not None and not 1 <= difficulty <= 8:
-        raise TaskError(
-            f"nano_think: difficulty is {difficulty}; it is a number of operations, 1 to 8"
-        )
-    items = list(problems(n, split=split, seed=seed, difficulty=difficulty))
-    digest = hashlib.sha256("\n".join(f"{i.question} {i.answer}" for i in items).encode())
-    return Task(
+    return mixed(
         "nano_think",
-        [
-            Problem(
-                id=item.id,
-                question=item.question,
-                gold=item.answer,
-                system=system,
-                meta={"difficulty": item.difficulty},
-                answers=kind(item.answer, {}),
-            )
-            for item in items
-        ],
-        f"nano_think {split} seed {seed}, generated, sha256:{digest.hexdigest()}",
+        problems,
+        answers_of("nano_think", answers, fallback, "none"),
+        n=n,
+        split=split,
+        seed=seed,
+        difficulty=difficulty,
+        system=system,
     )

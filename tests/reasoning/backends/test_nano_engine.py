@@ -6,9 +6,9 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -18,8 +18,7 @@ from reasoning.errors import EngineError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import RolloutTree, Sample
-
-T = TypeVar("T")
+from tests.reasoning.backends.loops import run, together
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +35,6 @@ def endless(checkpoint: Callable[..., Path]) -> Iterator[Nano]:
     generator.engine._compute = lambda wants, _: [(5, -1.0, float("nan"), None)] * len(wants)
     yield generator
     generator.close()
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on a fresh loop; a hang fails instead of blocking the suite."""
-    return asyncio.run(asyncio.wait_for(main, 600))
-
-
-async def together(*calls: Awaitable[T]) -> list[T]:
-    """Results in order, through a task group."""
-
-    async def wrap(call: Awaitable[T]) -> T:
-        return await call
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(wrap(call)) for call in calls]
-    return [task.result() for task in tasks]
 
 
 def ignore(_: int) -> None:

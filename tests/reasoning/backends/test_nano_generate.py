@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +15,7 @@ from reasoning.errors import GenerationError, RecipeError
 from reasoning.generate import Prompt, Sampling
 from reasoning.problem import Problem
 from reasoning.tree import RolloutTree, Sample
-
-T = TypeVar("T")
+from tests.reasoning.backends.loops import run, together
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +24,6 @@ def model(folder: Path) -> Iterator[Nano]:
     generator = Nano(folder)
     yield generator
     generator.close()
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on a fresh loop; a hang fails instead of blocking the suite."""
-    return asyncio.run(asyncio.wait_for(main, 600))
-
-
-async def together(*calls: Awaitable[T]) -> list[T]:
-    """Results in order, through a task group."""
-
-    async def wrap(call: Awaitable[T]) -> T:
-        return await call
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(wrap(call)) for call in calls]
-    return [task.result() for task in tasks]
 
 
 def prompt(message: str, *before: Sample) -> Prompt:

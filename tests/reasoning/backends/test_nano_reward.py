@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +13,7 @@ import pytest
 from reasoning.backends.nano.model import FloatArray
 from reasoning.backends.nano.reward import WEIGHTS, StepModel
 from reasoning.errors import VerificationError
-
-T = TypeVar("T")
+from tests.reasoning.backends.loops import run, together
 
 STEPS = ("The answer", "is 42.", "Ann has 3 apples.", "Then")
 
@@ -24,22 +23,6 @@ def rewards(folder: Path) -> Iterator[StepModel]:
     rewards = StepModel(folder)
     yield rewards
     rewards.close()
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on a fresh loop; a hang fails instead of blocking the suite."""
-    return asyncio.run(asyncio.wait_for(main, 600))
-
-
-async def together(*calls: Awaitable[T]) -> list[T]:
-    """Results in order, through a task group."""
-
-    async def wrap(call: Awaitable[T]) -> T:
-        return await call
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(wrap(call)) for call in calls]
-    return [task.result() for task in tasks]
 
 
 def test_a_score_depends_on_the_steps_up_to_it_alone(folder: Path, rewards: StepModel) -> None:

@@ -16,6 +16,7 @@ from reasoning.clock import Deadline
 from reasoning.errors import VerificationError
 from reasoning.generate import Sampling
 from reasoning.search import Search
+from reasoning.testing.smc_contract import Enumerated
 from reasoning.testing.toys import (
     Choices,
     Steps,
@@ -38,19 +39,6 @@ UNEVEN = markov({"": {"1": 0.4, "a": 0.6}, "a": {"1": 0.3, "b": 0.7}, "b": {"2":
 
 def score(steps: Steps) -> float:
     return SCORES[steps[-1]]
-
-
-class Enumerated:
-    """Random numbers whose every outcome is tried."""
-
-    def __init__(self, choices: Choices) -> None:
-        self.choices = choices
-
-    def multinomial(self, n: int, p: np.ndarray) -> np.ndarray:
-        counts = np.zeros(len(p), dtype=np.int64)
-        for _ in range(n):
-            counts[self.choices(list(p))] += 1
-        return counts
 
 
 def run(
