@@ -48,8 +48,8 @@ class Served(Protocol):
 class Client(HttpToolsProtocol):
     """A client's connection, which tells what runs for the client at once that it has left."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         self._extensions: dict[str, Any] = {LEFT: set()}
 
     def on_headers_complete(self) -> None:
