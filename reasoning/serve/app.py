@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Any, TypeAlias
 
@@ -22,7 +24,7 @@ from reasoning.serve.completions import CompletionStream
 from reasoning.serve.desk import Desk, Settings
 from reasoning.serve.looking import Looking
 from reasoning.serve.offers import Offers
-from reasoning.serve.refusal import RequestError, refusal
+from reasoning.serve.refusal import RequestError, ending, refusal
 from reasoning.serve.responses import ResponseStream
 from reasoning.serve.searching import LeftError, searched, while_there
 from reasoning.serve.streams import Scribe, Stream
@@ -106,9 +108,14 @@ class Service:
                 response = await endpoint(request)
             except LeftError:
                 response = Response(status_code=_LEFT)  # which nobody reads
+            except asyncio.CancelledError:  # the server ends, and has waited for long enough
+                response = _refused(ending())
             except Exception as error:
                 response = _refused(refusal(error))
-            self.desk.metrics.answered(name, response.status_code)
+            if isinstance(response, Stream):
+                response.answered = partial(self.desk.metrics.answered, name)
+            else:
+                self.desk.metrics.answered(name, response.status_code)
             return response
 
         return answer
@@ -168,7 +175,7 @@ class Service:
     def _stream(self, asked: Asked, scribe: Scribe) -> Response:
         """The searches of a request, told while they run. Raises RequestError without room."""
         seats = self.desk.seats(asked.n)
-        return Stream(asked, scribe, seats, self.desk.metrics, self.settings.keep_alive)
+        return Stream(asked, scribe, seats, self.settings.keep_alive)
 
     async def _found(self, request: Request, asked: Asked) -> list[Said]:
         """All choices, told at once."""

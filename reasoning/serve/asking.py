@@ -5,6 +5,7 @@ Every field is honoured, refused, or named in the answer as ignored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -33,7 +34,10 @@ _READ = {
     *("logprobs", "top_logprobs", *tools.FIELDS),
 }
 
+_SAMPLING = re.compile(r"\bsampling\.(\w+)")
+
 _OFF: tuple[Any, ...] = (None, False, [], {}, "")
+_OWNERS = "whoever runs this server sets it, in the recipe's generator"
 _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "functions": ((), "use tools"),
     "function_call": (("none", "auto"), "use tool_choice"),
@@ -47,9 +51,19 @@ _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "guided_json": ((), "use response_format"),
     "guided_regex": ((), "use response_format"),
     "guided_choice": ((), "use response_format"),
+    "guided_grammar": ((), "use response_format"),
+    "grammar": ((), "use response_format"),
     "structured_outputs": ((), "use response_format"),
+    "previous_response_id": ((), "nothing is kept here; send the whole conversation"),
+    "continue_final_message": ((), "an answer that has begun cannot be gone on with"),
+    "chat_template_kwargs": ((), _OWNERS),
+    "bad_words": ((), "use logit_bias"),
+    "stop_token_ids": ((), "use stop"),
+    "ignore_eos": ((), "use min_tokens"),
 }
 """What would change the answer and cannot be done, with the values that ask for nothing."""
+_ASKING = ("web_search_options", "guided_json", "structured_outputs")
+"""Those of them that ask for something when they are empty objects."""
 
 
 _FORMS = 256
@@ -113,7 +127,10 @@ class Asked:
         try:
             self.offer.session.check(self.problem, seed=self.seed, **self.changes)
         except RecipeError as error:
-            raise RequestError(public(str(error)), code="unsupported_value") from None
+            told = _SAMPLING.sub(lambda found: fields.asked_as(found[1]), public(str(error)))
+            about = _SAMPLING.match(str(error))
+            param = fields.asked_as(about[1]) if about else None
+            raise RequestError(told, param=param, code="unsupported_value") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +230,8 @@ class House:
 def _refuse(body: Mapping[str, Any]) -> None:
     for name, (neutral, why) in _REFUSED.items():
         value = body.get(name)
-        if value not in (*_OFF, *neutral):
+        off = (None,) if name in _ASKING else _OFF
+        if value not in (*off, *neutral):
             raise RequestError(
                 f"{name} is not supported: {why}", param=name, code="unsupported_value"
             )

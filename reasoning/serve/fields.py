@@ -41,6 +41,11 @@ def sampling(body: Mapping[str, Any], offer: Offer, notes: list[str]) -> Samplin
         changes["tools"] = offered
     if (likely := logprobs(body)) is not None:
         changes["top_logprobs"] = max(1, likely, own.top_logprobs)
+    if None not in (body.get("max_tokens"), body.get("max_completion_tokens")):
+        raise RequestError(
+            "max_tokens and max_completion_tokens are two names of one limit; send one of them",
+            param="max_completion_tokens",
+        )
     for field in ("max_tokens", "max_completion_tokens"):
         if body.get(field) is not None:
             most = whole(body, field, 1, 1, 2**31)
@@ -48,7 +53,7 @@ def sampling(body: Mapping[str, Any], offer: Offer, notes: list[str]) -> Samplin
                 notes.append(f"{field} is {most}; here an answer has {own.max_tokens} at most")
             changes["max_tokens"] = min(most, own.max_tokens)
     for name, value in changes.items():
-        field = "response_format" if name == "json_schema" else name
+        field = asked_as(name)
         if isinstance(value, (bool, str)):
             raise RequestError(f"{field} is {value!r}; it is a number", param=field)
         try:
@@ -56,6 +61,11 @@ def sampling(body: Mapping[str, Any], offer: Offer, notes: list[str]) -> Samplin
         except RecipeError as error:
             raise RequestError(str(error).removeprefix("sampling: "), param=field) from None
     return found
+
+
+def asked_as(field: str) -> str:
+    """What a field of `Sampling` is called in a body."""
+    return "response_format" if field == "json_schema" else field
 
 
 def logprobs(body: Mapping[str, Any]) -> int | None:

@@ -11,15 +11,14 @@ from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from reasoning import garbage
 from reasoning.errors import EngineError, RecipeError
 from reasoning.live.site import Site
 from reasoning.serve.app import Service
+from reasoning.serve.client import Client
 from reasoning.serve.desk import Settings
 from reasoning.serve.offers import Offers
-from reasoning.serve.searching import LEFT
 
 
 def checked(settings: Settings) -> Settings:
@@ -45,23 +44,6 @@ class Served(Protocol):
     def app(self) -> ASGIApp: ...
 
 
-class Client(HttpToolsProtocol):
-    """A client's connection, which tells what runs for the client at once that it has left."""
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._extensions: dict[str, Any] = {LEFT: set()}
-
-    def on_headers_complete(self) -> None:
-        self.scope["extensions"] = self._extensions
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        for leave in list(self._extensions[LEFT]):
-            leave()
-
-
 class Server(uvicorn.Server):
     """uvicorn's server, which ends well when it is told to: nobody is killed by the signal."""
 
@@ -71,7 +53,7 @@ class Server(uvicorn.Server):
             service.app(),
             host=settings.host,
             port=settings.port,
-            http=Client,
+            http=type("Client", (Client,), {"seconds": settings.reading}),
             ws="none",
             lifespan="off",
             access_log=False,
@@ -130,6 +112,8 @@ async def serve(
     async with offers.open():
         try:
             await server.serve()
+            if given_up := server.server_state.tasks:
+                await asyncio.wait(given_up)  # before what they ask is closed
         except SystemExit:
             raise EngineError(
                 f"nothing can listen at {settings.host}:{settings.port}; is something else there? "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Queue, TaskGroup
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias
 
@@ -16,8 +16,7 @@ from reasoning.http.reading import dumps
 from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
 from reasoning.serve.desk import Seats
-from reasoning.serve.metrics import Metrics
-from reasoning.serve.refusal import ending, refusal
+from reasoning.serve.refusal import RequestError, ending, refusal
 from reasoning.serve.searching import LeftError, seed, while_there
 from reasoning.serve.wording import Said
 
@@ -61,7 +60,6 @@ class Stream(Response):
         asked: Asked,
         scribe: Scribe,
         seats: Seats,
-        metrics: Metrics,
         keep_alive: float,
     ) -> None:
         self.status_code = 200
@@ -71,8 +69,10 @@ class Stream(Response):
         self._asked = asked
         self._scribe = scribe
         self._seats = seats
-        self._metrics = metrics
         self._keep_alive = keep_alive
+        self._status = 200
+        self.answered: Callable[[int], object] = int
+        """Is told how it has ended, as the status of a whole answer would tell."""
         self._events: Queue[tuple[int, Event | Exception] | None] = Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,9 +82,10 @@ class Stream(Response):
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await while_there(scope, receive, self._searched(send))
         except* (LeftError, OSError):
-            self._metrics.answered("left", 499)
+            self._status = 499
         except* asyncio.CancelledError:
             pass  # nothing else runs in this task, and all has been said
+        self.answered(self._status)
 
     async def _searched(self, send: Send) -> None:
         async with TaskGroup() as group:
@@ -104,11 +105,14 @@ class Stream(Response):
         try:
             await self._tell(say)
         except asyncio.CancelledError:  # the server ends; a client that has left hears nothing
-            await say([block(ending().body, "error")], more=False)
+            await self._fail(ending(), say)
             raise
         except Exception as error:
-            told = refusal(error)
-            await say([block(told.body, "error")], more=False)
+            await self._fail(refusal(error), say)
+
+    async def _fail(self, told: RequestError, say: Any) -> None:
+        self._status = told.status
+        await say([block(told.body, "error")], more=False)
 
     async def _search(self, i: int) -> None:
         """Put the events of choice `i` where they are told from, an error last of all."""

@@ -163,8 +163,25 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a schema that the model cannot do": (
         {"response_format": {"type": "json_object"}},
-        None,  # type: ignore[dict-item]
-        "cannot do",
+        "response_format",
+        "response_format is .* cannot do",
+    ),
+    "two limits": (
+        {"max_tokens": 5, "max_completion_tokens": 9},
+        "max_completion_tokens",
+        "two names of one limit",
+    ),
+    "a search of the web": ({"web_search_options": {}}, "web_search_options", "not supported"),
+    "what was said before": (
+        {"previous_response_id": "resp_1"},
+        "previous_response_id",
+        "send the whole conversation",
+    ),
+    "a token that ends it": ({"stop_token_ids": [3]}, "stop_token_ids", "use stop"),
+    "the template": (
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        "chat_template_kwargs",
+        "whoever runs this server",
     ),
     "a field of ours": ({"reasoning": {"limit": {}}}, "reasoning.limit", "did you mean 'limits'"),
     "a wider limit": (

@@ -108,6 +108,37 @@ def test_a_body_has_to_come_in_time_and_may_not_grow(listening: Any) -> None:
     assert long.startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize(
+    ("head", "status", "why"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 66_000, 431, "65,536"),
+        (b"GET /health HTTP/1.1\r\nHost: loc", 408, "in time"),
+        (b"", 408, "in time"),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea", 408, "in time"),
+        (b"nothing of the kind\r\n\r\n", 400, "no HTTP"),
+    ],
+)
+def test_a_head_has_to_come_in_time_and_may_not_grow(
+    listening: Any, head: bytes, status: int, why: str
+) -> None:
+    async def work() -> bytes:
+        async with listening(settings=Settings(port=0, reading=0.2)) as url:
+            port = int(url.rpartition(":")[2].partition("/")[0])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            found = await reader.read()
+            writer.close()
+            return found
+
+    found = asyncio.run(work())
+    *before, last = found.split(b"HTTP/1.1 ")
+    assert len([answer for answer in before if answer]) == head.count(b"\r\n\r\nGET")
+    assert last.startswith(b"%d " % status)
+    error = json.loads(last.partition(b"\r\n\r\n")[2])["error"]
+    assert why in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
 def test_no_search_lasts_longer_than_the_server_lets_it(served: Any) -> None:
     class Silent(Scripted):
         async def generate(self, *args: Any, **call: Any) -> Any:

@@ -264,31 +264,57 @@ def test_a_quiet_stream_shows_signs_of_life(served: Any) -> None:
     assert all(json.loads(line[6:])["object"] == "chat.completion.chunk" for line in lines)
 
 
-def test_a_stream_that_a_server_gives_up_ends_with_an_error(
-    offers: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_a_server_gives_up_ends_with_an_error(
+    offers: Any, caplog: pytest.LogCaptureFixture, stream: bool
 ) -> None:
     generator = Speaking(["It is ", "7"])
-    found, asked = offers(generator), {"model": "sample", "messages": ASKED, "stream": True}
+    found, asked = offers(generator), {"model": "sample", "messages": ASKED, "stream": stream}
 
-    async def work() -> list[str]:
+    async def work() -> tuple[int, str]:
         generator.gate = asyncio.Semaphore(1)
         up, service = asyncio.Event(), Service(found, Settings(port=0, drain=1))
         server = Server(service, up.set)
         async with found.open(), asyncio.TaskGroup() as group, httpx.AsyncClient() as web:
             group.create_task(server.serve())
             await up.wait()
-            url, lines = f"http://127.0.0.1:{server.port}/v1/chat/completions", []
-            async with web.stream("POST", url, json=asked) as reply:
-                async for line in reply.aiter_lines():
-                    lines.append(line)
-                    server.should_exit |= "It is" in line
-        return [line for line in lines if line]
+            url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
+            asking = group.create_task(web.post(url, json=asked))
+            await until(lambda: generator.live == 1)
+            server.should_exit = True
+            reply = await asking
+            await until(lambda: service.desk.metrics.requests["chat/completions", 503] == 1)
+        return reply.status_code, reply.text
 
-    *_, event, data = asyncio.run(work())
-    assert event == "event: error"
-    assert json.loads(data.removeprefix("data: "))["error"]["code"] == "ending"
+    status, text = asyncio.run(work())
+    if stream:
+        *_, event, text = [line for line in text.splitlines() if line]
+        assert (status, event) == (200, "event: error")
+    else:
+        assert status == 503
+    assert json.loads(text.removeprefix("data: "))["error"]["code"] == "ending"
     assert generator.cancelled == 1
     assert "Traceback" not in caplog.text
+
+
+def test_a_stream_is_counted_once_as_what_it_came_to(listening: Any) -> None:
+    async def work() -> str:
+        model = Speaking(["a "] * 3)
+        async with listening(model) as url, client(url) as ai, httpx.AsyncClient() as web:
+            asked: Any = {"model": "sample", "messages": ASKED, "stream": True}
+            assert [piece async for piece in await ai.chat.completions.create(**asked)]
+            model.gate = asyncio.Semaphore(1)
+            stream = await ai.chat.completions.create(**asked)
+            await until(lambda: model.live == 1)
+            await stream.close()
+            await until(lambda: model.live == 0)
+            return (await web.get(f"{url.removesuffix('/v1')}/metrics")).text
+
+    counted = [line for line in asyncio.run(work()).splitlines() if "requests_total{" in line]
+    assert counted == [
+        'reasoning_requests_total{endpoint="chat/completions",status="200"} 1',
+        'reasoning_requests_total{endpoint="chat/completions",status="499"} 1',
+    ]
 
 
 # ----------------------------------------------------------------------- pieces, and votes
