@@ -7,7 +7,7 @@ from reasoning.serve.asking import Asked
 from reasoning.serve.refusal import RequestError
 from reasoning.serve.telling import Telling
 from reasoning.serve.votes import Vote
-from reasoning.serve.wording import Said, said
+from reasoning.serve.wording import Said, said, so_far
 
 
 class Choice:
@@ -58,6 +58,7 @@ class Choice:
             return said.thought, said.text
         node = said.node
         if node is None:  # cut off by a limit: what has been told stands
+            self.said = so_far(said, self._asked, self._raw) if self.aloud else said
             return self._telling.finish()
         text = node.text
         if self._raw.startswith(text):  # an engine says a little more before it has stopped

@@ -156,7 +156,7 @@ class Direct:
             outcome.found = error
         outcome.took = self.clock.now() - begun
         sample = outcome.found
-        if not isinstance(sample, Sample) or sample.info or sample.finish not in _TEXT:
+        if not isinstance(sample, Sample) or sample.finish not in _TEXT or _told(sample):
             del floor.running[number]
             return outcome
         tokens = max(outcome.tokens, sample.generated_tokens)
@@ -177,6 +177,12 @@ class Direct:
 
 
 _TEXT = ("end", "length", "stop")
+
+
+def _told(sample: Sample) -> bool:
+    """Whether a backend says of it what a search would act on; how much of it was thought is only
+    told to clients."""
+    return sample.info is not None and sample.info.keys() != {"thought_tokens"}
 
 
 def _result(problem: Problem, tree: RolloutTree, sample: Sample, key: int, usage: Usage) -> Result:

@@ -6,16 +6,17 @@ import asyncio
 from asyncio import TaskGroup
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
 
 from reasoning.errors import cause
+from reasoning.events import Done, Event, Heard
+from reasoning.result import Result
 from reasoning.seeds import fold
 from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
-from reasoning.serve.wording import Said, said
+from reasoning.serve.wording import Said, said, so_far
 
 T = TypeVar("T")
 
@@ -29,15 +30,19 @@ class LeftError(Exception):
 
 
 def seed(asked: Asked, i: int) -> int:
-    """The seed of choice number `i`; that of the first is the request's own."""
-    return fold(asked.seed, "choice", i) if i else asked.seed
+    """The seed of choice number `i`; that of the first is the request's own.
+
+    All have 53 bits, as many as clients in JavaScript read exactly, to ask for one again.
+    """
+    return fold(asked.seed, "choice", i) >> 10 if i else asked.seed
 
 
 async def searched(asked: Asked) -> list[Said]:
     """What came of the searches for all choices, side by side. Raises as `Session.solve` does."""
 
     async def one(i: int) -> Said:
-        if asked.hurried and asked.offer.single:
+        hurried = asked.hurried or asked.offer.session.limits.seconds is not None
+        if hurried and Choice(asked).aloud:
             return await _as_far_as_it_comes(asked, i)
         if asked.direct is not None:
             return said(await asked.direct.solve(asked.problem, seed(asked, i)), asked)
@@ -57,17 +62,44 @@ async def searched(asked: Asked) -> list[Said]:
 
 async def _as_far_as_it_comes(asked: Asked, i: int) -> Said:
     """What came of drawing one text: at a deadline what has been said of it."""
-    choice = Choice(asked)
-    stream = asked.offer.session.stream(
-        asked.problem, pieces=True, seed=seed(asked, i), **asked.changes
-    )
-    async with aclosing(stream) as events:
-        parts = [choice.hear(event) async for event in events]
-    assert choice.said is not None, "a stream ends with Done"
-    if choice.said.node is not None:
-        return choice.said
-    thought, text = map("".join, zip(*parts, strict=True))
-    return replace(choice.said, thought=thought, text=text)
+    heard, ends = _Heard(), list[Result]()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Heard) and event.path == (0,):
+            heard.take(event)
+        elif isinstance(event, Done):
+            ends.append(event.result)
+
+    if asked.direct is not None:
+        await asked.direct.tell(asked.problem, seed(asked, i), watch)
+    else:
+        stream = asked.offer.session.stream(
+            asked.problem, pieces=True, seed=seed(asked, i), **asked.changes
+        )
+        async with aclosing(stream) as events:
+            async for event in events:
+                watch(event)
+    (result,) = ends
+    found = said(result, asked)
+    return so_far(found, asked, heard.text) if result.stop_reason == "seconds" else found
+
+
+class _Heard:
+    """What a call has said so far; one that is made again begins anew."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def take(self, event: Heard) -> None:
+        if event.at != self._size:
+            self._pieces = [self.text[: event.at]]
+        self._pieces.append(event.text)
+        self._size = event.at + len(event.text)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
 
 
 async def while_there(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Any, Literal, TypeAlias
 
+from reasoning.http.reading import dumps
 from reasoning.result import Result
 from reasoning.serve.asking import Asked
 from reasoning.serve.refusal import lost
@@ -31,9 +32,18 @@ class Said:
 
     @property
     def tokens(self) -> int:
-        """Of the text itself, and of the thought in it."""
-        nodes = [] if self.node is None else self.node.attempt()
-        return sum([node.sample.generated_tokens for node in nodes])
+        """Of the text and the calls, without the thought: as many fewer as the engine has told,
+        else as many as the characters of both come to."""
+        node = self.node
+        if node is None and (self.text or self.thought):  # the call that a limit has ended
+            node = self.result.tree.root.child(0)
+        samples = [] if node is None else [node.sample for node in node.attempt()]
+        tokens = sum([sample.generated_tokens for sample in samples])
+        told = sum([sample.info.get("thought_tokens", 0) for sample in samples if sample.info])
+        if told or not self.thought:
+            return max(0, tokens - int(told))
+        size = len(self.text) + sum(len(dumps(call["function"])) for call in self.calls)
+        return round(tokens * size / (size + len(self.thought)))
 
 
 def said(result: Result, asked: Asked) -> Said:
@@ -52,6 +62,16 @@ def said(result: Result, asked: Asked) -> Said:
     else:
         ended = "length" if curtailed or node.sample.finish == "length" else "stop"
     return Said(text, thought, ended, calls, result, node)
+
+
+def so_far(said: Said, asked: Asked, raw: str) -> Said:
+    """The same, with what was heard (`raw`) of its only text where a limit has ended that."""
+    if said.node is not None:
+        return said
+    telling = Telling.of(asked)
+    thought, text = telling.all(raw)
+    ended = "stop" if telling.stopped else said.ended
+    return replace(said, thought=thought, text=text, ended=ended)
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,8 +94,8 @@ def winner(result: Result) -> Node | None:
 def usage(found: Sequence[Said]) -> dict[str, Any]:
     """What was really spent.
 
-    Everything that was generated besides the texts given back counts as reasoning, waste included;
-    `search` has it all.
+    Everything that was generated besides the texts given back counts as reasoning, thoughts and
+    waste included; `search` has it all.
     """
     first, *others = [said.result.usage for said in found]
     total, tokens = sum(others, first), sum(said.tokens for said in found)
@@ -98,7 +118,7 @@ def summary(asked: Asked, result: Result) -> dict[str, Any]:
         "confidence": result.confidence,
         "stop_reason": result.stop_reason,
         "candidates": len(result.candidates),
-        "seed": asked.seed,
+        "seed": result.tree.seed,
     }
     notes = [*asked.notes, *_notes(result)]
     if asked.logprobs is not None and not _told(winner(result)):

@@ -65,6 +65,8 @@ async def sample(
         info["estimated_tokens"] = True  # those of the prompt as well
     elif not counted:
         info["estimated_prompt_tokens"] = True
+    if thought := _thought(answer):
+        info["thought_tokens"] = thought
     if calls := answer.tools.whole():
         info["tool_calls"] = calls
     return Sample(
@@ -95,6 +97,12 @@ def read(answer: Answer, sent: Mapping[str, Any], able: Abilities) -> tuple[int,
         return asked, min(asked, count(cached) or 0), True
     texts = [str(m["content"]) for m in sent.get("messages") or ()] or [str(prompt or "")]
     return sum(math.ceil(len(text) / CHARS_A_TOKEN) for text in texts), 0, False
+
+
+def _thought(answer: Answer) -> int:
+    """How many of the tokens were thought, hidden thoughts among them; 0 where nobody tells."""
+    details = answer.usage.get("completion_tokens_details")
+    return (count(details.get("reasoning_tokens")) or 0) if isinstance(details, dict) else 0
 
 
 def finish(answer: Answer) -> Finish:
