@@ -55,10 +55,11 @@ class HandClock(RealClock):
 
 
 class HastyClock(HandClock):
-    """Jumps to its next alarm, if at most `most` seconds are left, once nothing else goes on.
+    """Jumps to its next alarm once nothing else goes on; what is due first rings first.
 
     That is once the event loop has nothing to run and `busy` is 0: it counts what goes on outside,
-    such as calls to a server in a thread of its own. What is due first rings first.
+    such as calls to a server in a thread of its own. Alarms that are set for more than `most`
+    seconds never ring: limits that are not to be met.
     """
 
     def __init__(self, most: float = 1000.0, busy: Callable[[], int] = lambda: 0) -> None:
@@ -69,6 +70,8 @@ class HastyClock(HandClock):
         """The one that is to look again."""
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
+        if delay > self.most:
+            return _Alarm(math.inf, callback)
         alarm = super().call_later(delay, callback)
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -79,13 +82,12 @@ class HastyClock(HandClock):
     def _look(self) -> None:
         loop: Any = asyncio.get_running_loop()
         self._alarms = [alarm for alarm in self._alarms if alarm.callback is not None]
-        due = min((alarm.time for alarm in self._alarms), default=math.inf)
-        if due - self._time > self.most:
+        if not self._alarms:
             self._loop = None
         elif loop._ready:
             loop.call_soon(self._look)
         elif self.busy():
             loop.call_later(_GLANCE, self._look)
         else:
-            self._until(due)
+            self._until(min(alarm.time for alarm in self._alarms))
             loop.call_soon(self._look)
