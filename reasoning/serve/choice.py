@@ -7,7 +7,7 @@ from reasoning.serve.asking import Asked
 from reasoning.serve.refusal import RequestError
 from reasoning.serve.telling import Telling
 from reasoning.serve.votes import Vote
-from reasoning.serve.wording import Said, said, so_far
+from reasoning.serve.wording import Hearing, Said, said, so_far
 
 
 class Choice:
@@ -27,6 +27,7 @@ class Choice:
         self._vote = Vote.of(asked.offer.chain) if whole else None
         self._telling = Telling.of(asked)
         self._raw = ""
+        self._heard = Hearing()
 
     def hear(self, event: Event) -> tuple[str, str]:
         """What is to be told of thought and text now. Raises RequestError where all is lost."""
@@ -34,8 +35,11 @@ class Choice:
             return self._end(said(event.result, self._asked))
         progress = _progress(event) if self._asked.progress else ""
         thought = text = ""
-        if isinstance(event, Heard) and self.aloud and event.path == (0,):
-            thought, text = self._more(event.text, event.at)
+        if isinstance(event, Heard):
+            if self.aloud and event.path == (0,):
+                thought, text = self._more(event.text, event.at)
+            else:
+                self._heard.take(event)
         elif isinstance(event, (Drawn, Emitted)) and self._vote is not None and not self._raw:
             won = self._vote.heard(event)
             if won:
@@ -53,12 +57,15 @@ class Choice:
         return self._telling.feed(new)
 
     def _end(self, said: Said) -> tuple[str, str]:
+        if self._asked.offer.single:
+            if self.aloud and self._raw:
+                self._heard.take(Heard((0,), 0, self._raw))
+            said = so_far(said, self._asked, self._heard)
         self.said = said
         if not self._raw:
             return said.thought, said.text
         node = said.node
         if node is None:  # cut off by a limit: what has been told stands
-            self.said = so_far(said, self._asked, self._raw) if self.aloud else said
             return self._telling.finish()
         text = node.text
         if self._raw.startswith(text):  # an engine says a little more before it has stopped

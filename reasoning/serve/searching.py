@@ -15,12 +15,13 @@ from reasoning.events import Done, Event, Heard
 from reasoning.result import Result
 from reasoning.seeds import fold
 from reasoning.serve.asking import Asked
-from reasoning.serve.choice import Choice
-from reasoning.serve.wording import Said, said, so_far
+from reasoning.serve.wording import Hearing, Said, said, so_far
 
 T = TypeVar("T")
 
 
+_SLOW = 0.05
+"""Seconds a token of an engine that has much to do."""
 LEFT = "reasoning.left"
 """The extension of a server that says so when a client has left: a set of what it is to call."""
 
@@ -41,8 +42,7 @@ async def searched(asked: Asked) -> list[Said]:
     """What came of the searches for all choices, side by side. Raises as `Session.solve` does."""
 
     async def one(i: int) -> Said:
-        hurried = asked.hurried or asked.offer.session.limits.seconds is not None
-        if hurried and Choice(asked).aloud:
+        if asked.offer.single and _may_be_late(asked):
             return await _as_far_as_it_comes(asked, i)
         if asked.direct is not None:
             return said(await asked.direct.solve(asked.problem, seed(asked, i)), asked)
@@ -60,12 +60,20 @@ async def searched(asked: Asked) -> list[Said]:
     return [task.result() for task in tasks]
 
 
+def _may_be_late(asked: Asked) -> bool:
+    """Whether a deadline may come before the whole answer. The recipe and the client say so where
+    they set one; that of all requests may come first where many tokens may be drawn."""
+    most, own = asked.limits.seconds, asked.offer.session.limits.seconds
+    slow = most is not None and most < _SLOW * asked.sampling.max_tokens
+    return slow or asked.hurried or own is not None
+
+
 async def _as_far_as_it_comes(asked: Asked, i: int) -> Said:
     """What came of drawing one text: at a deadline what has been said of it."""
-    heard, ends = _Heard(), list[Result]()
+    heard, ends = Hearing(), list[Result]()
 
     def watch(event: Event) -> None:
-        if isinstance(event, Heard) and event.path == (0,):
+        if isinstance(event, Heard):
             heard.take(event)
         elif isinstance(event, Done):
             ends.append(event.result)
@@ -80,26 +88,7 @@ async def _as_far_as_it_comes(asked: Asked, i: int) -> Said:
             async for event in events:
                 watch(event)
     (result,) = ends
-    found = said(result, asked)
-    return so_far(found, asked, heard.text) if result.stop_reason == "seconds" else found
-
-
-class _Heard:
-    """What a call has said so far; one that is made again begins anew."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._size = 0
-
-    def take(self, event: Heard) -> None:
-        if event.at != self._size:
-            self._pieces = [self.text[: event.at]]
-        self._pieces.append(event.text)
-        self._size = event.at + len(event.text)
-
-    @property
-    def text(self) -> str:
-        return "".join(self._pieces)
+    return so_far(said(result, asked), asked, heard)
 
 
 async def while_there(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T:

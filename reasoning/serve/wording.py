@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Any, Literal, TypeAlias
 
+from reasoning.events import Heard
 from reasoning.http.reading import dumps
 from reasoning.result import Result
 from reasoning.serve.asking import Asked
 from reasoning.serve.refusal import lost
 from reasoning.serve.telling import Telling
-from reasoning.tree import Node
+from reasoning.tree import LOST, Node, Path
 
 Ended: TypeAlias = Literal["stop", "length", "tool_calls"]
 
@@ -34,9 +35,7 @@ class Said:
     def tokens(self) -> int:
         """Of the text and the calls, without the thought: as many fewer as the engine has told,
         else as many as the characters of both come to."""
-        node = self.node
-        if node is None and (self.text or self.thought):  # the call that a limit has ended
-            node = self.result.tree.root.child(0)
+        node = self.node or (_last(self.result) if self.text or self.thought else None)
         samples = [] if node is None else [node.sample for node in node.attempt()]
         tokens = sum([sample.generated_tokens for sample in samples])
         told = sum([sample.info.get("thought_tokens", 0) for sample in samples if sample.info])
@@ -64,14 +63,42 @@ def said(result: Result, asked: Asked) -> Said:
     return Said(text, thought, ended, calls, result, node)
 
 
-def so_far(said: Said, asked: Asked, raw: str) -> Said:
-    """The same, with what was heard (`raw`) of its only text where a limit has ended that."""
-    if said.node is not None:
+class Hearing:
+    """What the latest call of a search has said; one that is made again begins anew."""
+
+    def __init__(self) -> None:
+        self.path: Path = ()
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def take(self, event: Heard) -> None:
+        if event.path != self.path:
+            self._pieces = []
+        elif event.at != self._size:
+            self._pieces = [self.text[: event.at]]
+        self._pieces.append(event.text)
+        self.path, self._size = event.path, event.at + len(event.text)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+
+def so_far(said: Said, asked: Asked, heard: Hearing) -> Said:
+    """The same, with what was heard of its only text where a deadline has ended that."""
+    if said.node is not None or said.result.stop_reason != "seconds":
         return said
-    telling = Telling.of(asked)
-    thought, text = telling.all(raw)
+    last, telling = _last(said.result), Telling.of(asked)
+    more = len(heard.path) > last.depth or last.sample.finish in LOST
+    thought, text = telling.all(last.text + (heard.text if more else ""))
     ended = "stop" if telling.stopped else said.ended
     return replace(said, thought=thought, text=text, ended=ended)
+
+
+def _last(result: Result) -> Node:
+    """The last part of a text that is drawn alone."""
+    *_, last = result.tree.root, *result.tree
+    return last
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from reasoning.backends.openai import openai as generator
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import RealClock
 from reasoning.errors import TransientError
+from reasoning.serve.desk import Settings
 from reasoning.testing.http_server import CHAT, Flavour, serving
+from reasoning.thinking import Thinking
+from reasoning.tree import Sample
 
 ASKED: Any = [{"role": "user", "content": "What is 3 + 4?"}]
 LATE = "limits.seconds ended the search; this is the best so far"
@@ -41,10 +44,24 @@ class Speaking(Scripted):
         return RealClock()
 
 
+class Ringing(RealClock):
+    """Waits for nothing; time is up when the test says so."""
+
+    async def sleep(self, delay: float) -> None:
+        await super().sleep(0)
+
+    def call_later(self, delay: float, callback: Any) -> Any:
+        self.ring = callback
+        return super().call_later(delay, callback)
+
+
 def told(served: Any, behind: Any, stream: bool = False, **asked: Any) -> dict[str, Any]:
-    """The answer, put together where it comes as a stream. `limits` are the recipe's."""
+    """The answer, put together where it comes as a stream.
+
+    `limits` and `sampling` are the recipe's, `settings` the server's.
+    """
     headers = asked.pop("headers", {})
-    own = {"limits": asked.pop("limits", {})}
+    own = {name: asked.pop(name) for name in ("limits", "sampling", "settings") if name in asked}
     body = {"model": "sample", "messages": ASKED, "seed": 7, "stream": stream, **asked}
     if stream:
         body["stream_options"] = {"include_usage": True}
@@ -155,8 +172,9 @@ def test_every_choice_tells_its_own_seed(served: Any) -> None:
         {"reasoning": {"limits": {"seconds": 0.02}}},
         {"limits": {"seconds": 0.02}},
         {"limits": {"seconds": 0.02, "calls": 5}},
+        {"settings": Settings(seconds=0.02)},
     ],
-    ids=["header", "body", "recipe", "recipe, in a search"],
+    ids=["header", "body", "recipe", "recipe, in a search", "server"],
 )
 def test_a_deadline_gives_the_text_so_far(served: Any, late: Any, stream: bool) -> None:
     answer = told(served, Speaking("It is", " 7", " and"), stream, **late)
@@ -180,22 +198,52 @@ def test_a_thought_before_a_deadline_is_reasoning(served: Any, stream: bool) -> 
 
 
 @both_ways
+def test_an_answer_in_parts_is_told_as_far_as_it_has_come(served: Any, stream: bool) -> None:
+    """The thinking has used up what it may, and the answer has begun."""
+
+    clock = Ringing()
+
+    class Thinker(Speaking):
+        thinking = Thinking(2)
+
+        async def generate(self, prompt: Any, params: Any, **call: Any) -> Any:
+            if prompt.path != (0,):
+                asyncio.get_running_loop().call_soon(clock.ring)
+                return await super().generate(prompt, params, **call)
+            prompt.hear("Hm, so")
+            call["meter"](2)
+            return Sample("Hm, so", finish="length", generated_tokens=2)
+
+        def clock(self, problem: Any) -> Any:
+            return clock
+
+    late = {"X-Deadline-Seconds": "60"}
+    answer = told(served, Thinker("It is ", "7"), stream, headers=late)
+    message = answer["choices"][0]["message"]
+    assert (message["reasoning_content"].strip(), message["content"]) == ("Hm, so", "It is 7")
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert reasoned(answer) == (4, 2)
+
+
+@pytest.mark.parametrize("most", [40, 40_000])
+def test_an_answer_that_is_never_so_late_is_not_heard(served: Any, most: int) -> None:
+    heard = []
+
+    class Listening(Speaking):
+        async def generate(self, prompt: Any, params: Any, **call: Any) -> Any:
+            heard.append(prompt.hear is not None)
+            return Sample("It is 7", generated_tokens=3)
+
+    told(served, Listening(), settings=Settings(seconds=600), sampling={"max_tokens": most})
+    assert heard == [most == 40_000]
+
+
+@both_ways
 def test_a_text_that_has_stopped_is_whole_at_a_deadline(served: Any, stream: bool) -> None:
     late = {"X-Deadline-Seconds": "0.02"}
     answer = told(served, Speaking("It is 7. And"), stream, headers=late, stop=["."])
     (choice,) = answer["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("It is 7", "stop")
-
-
-class Ringing(RealClock):
-    """Waits for nothing; time is up when the test says so."""
-
-    async def sleep(self, delay: float) -> None:
-        await super().sleep(0)
-
-    def call_later(self, delay: float, callback: Any) -> Any:
-        self.ring = callback
-        return super().call_later(delay, callback)
 
 
 def test_a_call_that_is_made_again_begins_anew(served: Any) -> None:
