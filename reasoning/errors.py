@@ -95,9 +95,16 @@ def refused(message: str) -> GenerationError:
     return (ContextError if _TOO_LONG.search(message) else GenerationError)(message)
 
 
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """Which of `valid` was probably meant, in letters of either case."""
+    names = {known.lower(): known for known in valid}
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return names[near[0]] if near else None
+
+
 def unknown(kind: str, name: object, valid: Iterable[str]) -> str:
     """The message for a name that is not one of `valid`: the nearest one, then all of them."""
     names = sorted(valid)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    near = nearest(str(name), names)
+    hint = f"; did you mean {near!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}."

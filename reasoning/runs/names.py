@@ -222,6 +222,12 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in found if p.kind in (only, positional)}
 
 
+def open_ended(function: Callable[..., Any]) -> bool:
+    """Whether it takes any parameter, and passes on what somebody else checks."""
+    found = inspect.signature(function).parameters.values()
+    return inspect.Parameter.VAR_KEYWORD in {p.kind for p in found}
+
+
 def hints(function: Callable[..., Any]) -> dict[str, Any]:
     """What its parameters take; of an object that is called, those of the call."""
     plain = inspect.isroutine(function) or isinstance(function, type)
@@ -252,11 +258,10 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
     owner = getattr(function, "__name__", str(function))
     allowed = parameters(function)
     known = hints(function)
-    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
-    open_ended = inspect.Parameter.VAR_KEYWORD in kinds  # passes on what somebody else checks
+    passes_on = open_ended(function)
     fit = {}
     for name, value in values.items():
-        if name not in allowed and open_ended:
+        if name not in allowed and passes_on:
             fit[name] = value
             continue
         if name not in allowed:
@@ -265,6 +270,8 @@ def checked(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
             fit[name] = TypeAdapter(known.get(name, Any)).validate_python(value)
         except ValidationError as error:
             why = error.errors()[0]["msg"].removeprefix("Value error, ")
+            if isinstance(value, Mapping) and value and set(value.values()) == {None}:
+                why += f"; YAML reads braces as a mapping, quote them: '{{{next(iter(value))}}}'"
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: {why}") from None
         if (isinstance(value, bool) and not isinstance(fit[name], bool)) or _has_nan(fit[name]):
             raise RecipeError(f"{owner}: {name}={value!r} does not fit: it is no number")

@@ -48,7 +48,7 @@ from pydantic import (
 
 from reasoning.chain import Chain
 from reasoning.cluster.settings import Workers
-from reasoning.errors import RecipeError, unknown
+from reasoning.errors import RecipeError, nearest, unknown
 from reasoning.generate import Sampling
 from reasoning.runs import names
 from reasoning.runs.editing import assign, read_yaml, with_sets
@@ -202,7 +202,8 @@ def load(source: str | Path, sets: Sequence[str] = ()) -> Recipe:
     try:
         data = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from error
+        told = f"the recipe {path} cannot be read: {error.strerror}{_beside(path)}"
+        raise RecipeError(told) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"the recipe {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -337,9 +338,30 @@ def _stated(spec: StrategySpec) -> Iterator[list[Entry]]:
     """
     params = dict(spec.model_extra or {})
     stated = [entry({"searcher": spec.searcher, **params})] if spec.searcher else []
+    for e in stated:
+        _refuse_misplaced(e)
     stated += [entry(stage) for stage in spec.stages or ()]
     for a in spec.aggregators:
         yield stated if a is None else [*stated, entry(a, "aggregator")]
+
+
+def _refuse_misplaced(e: Entry) -> None:
+    """Raises RecipeError for a key beside a searcher that is none of its own, and says whose."""
+    if names.open_ended(e.function):
+        return
+    own = names.parameters(e.function)
+    for key in e.params:
+        if key in own or key == "reduction":  # about which `bind_function` knows more
+            continue
+        told = unknown(f"parameter of {e.name}", key, [*own, "aggregator", "name"])
+        if key in names.parameters(Sampling):
+            told = (
+                f"{e.name} takes no {key}, which is of `sampling`, for all strategies: sampling: "
+                f"{{{key}: ...}}, or sweep: {{sampling.{key}: [...]}} for several"
+            )
+        elif key in Recipe.model_fields:
+            told = f"{e.name} takes no {key}, which stands beside `strategies`, for all of them"
+        raise RecipeError(told)
 
 
 def _last_searcher(entries: Sequence[Entry]) -> Entry:
@@ -397,6 +419,13 @@ def located(source: str) -> Path:
     raise RecipeError(unknown("recipe", source, [p.stem for p in _SHIPPED.glob("*.yaml")]))
 
 
+def _beside(path: Path) -> str:
+    """The recipe near a file that is not there, whose name is nearest."""
+    there = [p.name for end in ("yaml", "yml") for p in path.parent.glob(f"*.{end}")]
+    near = None if path.exists() else nearest(path.name, there)
+    return f"; did you mean {path.parent / near}?" if near else ""
+
+
 def shipped(path: Path) -> bool:
     """Whether a recipe's file is one of ours."""
     return path.resolve().parent == _SHIPPED
@@ -411,4 +440,6 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the recipe lacks {where}; add it, see `reasoning run --help` for an example"
     why = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type" and where.startswith("strategies."):
+        why = "a strategy is a mapping, such as {searcher: self_consistency, n: 8}"
     return f"recipe: {where}={first.get('input')!r} does not fit: {why}"

@@ -80,3 +80,10 @@ def test_cause_finds_what_to_report() -> None:
     assert cause(ExceptionGroup("", [other, ExceptionGroup("", [other, recipe])])) is recipe
     assert cause(ExceptionGroup("", [GenerationError("x"), engine, recipe])) is engine
     assert cause(BaseExceptionGroup("", [KeyboardInterrupt(), UserError("u")])).args == ("u",)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("N", "n"), ("Hedge", "hedge"), ("aggregater", "aggregator"), ("zzz", None)]
+)
+def test_the_nearest_name_is_found_in_letters_of_either_case(name: str, near: str | None) -> None:
+    assert errors.nearest(name, ["n", "hedge", "aggregator"]) == near

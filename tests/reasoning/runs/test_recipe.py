@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reasoning.errors import RecipeError
+from reasoning.runs import names
 from reasoning.runs.editing import changes
 from reasoning.runs.recipe import load, located, parse, shipped, strategies
 
@@ -402,3 +403,44 @@ def test_further_models_verifiers_and_prices() -> None:
 def test_mistakes_of_stages_models_and_prices(change: dict[str, Any], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
         strategies(parse({**GOOD, **change}))
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [
+        ("agregator", "did you mean 'aggregator'"),
+        ("N", "did you mean 'n'"),
+        ("temperature", r"which is of `sampling`.*sampling\.temperature: \[\.\.\.\]"),
+        ("verifier", "stands beside `strategies`"),
+    ],
+)
+def test_a_key_that_is_not_the_searchers_own_is_told_its_place(key: str, word: str) -> None:
+    spec = {"searcher": "self_consistency", "n": 4, key: 1}
+    with pytest.raises(RecipeError, match=word):
+        strategies(parse({**GOOD, "strategies": [spec]}))
+
+
+def test_the_sweep_that_a_misplaced_key_is_told_of_works() -> None:
+    swept = {**GOOD, "sweep": {"sampling.temperature": [0.5, 1.0]}}
+    one = [{"searcher": "self_consistency", "n": 4}]
+    found = [s.name for s in strategies(parse({**swept, "strategies": one}))]
+    assert found == ["self_consistency-n=4-temperature=0.5", "self_consistency-n=4-temperature=1.0"]
+
+
+def test_a_strategy_that_is_only_a_name_is_shown_a_mapping() -> None:
+    with pytest.raises(RecipeError, match=r"such as \{searcher: self_consistency, n: 8\}"):
+        parse({**GOOD, "strategies": ["self_consistency"]})
+
+
+def test_a_file_of_nearly_that_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("task: nano\n")
+    for name in ("studdy.yaml", "study.yml"):
+        with pytest.raises(RecipeError, match=r"did you mean .*study\.yaml\?"):
+            load(tmp_path / name)
+
+
+def test_a_prompt_in_braces_is_told_to_be_quoted() -> None:
+    prompt = {"question": None}  # what YAML reads where nobody has quoted it
+    task = {"name": "jsonl", "path": "x.jsonl", "prompt": prompt}
+    with pytest.raises(RecipeError, match=r"quote them: '\{question\}'"):
+        names.build("task", task)
