@@ -36,7 +36,10 @@ def gather(run: Path, strategy: str | None = None, *, trust: bool = False) -> No
     store = Store(run)
     manifest, summary = store.read_json("manifest.json"), store.read_json("summary.json")
     if manifest is None or summary is None:
-        raise StoreError(f"{run} holds no run that is over; the command that began it completes it")
+        why = "no run that is over; the command that began it completes it"
+        if not run.is_dir():
+            why = "nothing: there is no such folder; name one that `reasoning run` has written"
+        raise StoreError(f"{run} holds {why}")
     known = [s["name"] for s in summary["strategies"]]
     if strategy is None and len(known) > 1:
         raise RecipeError(f"{run} has the strategies {', '.join(known)}; choose with --strategy")

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.measures.finding import Cell, Chart, Finding
+from evals.measures.finding import Cell, Chart, Finding, PValue
 from evals.replay import curves as replayed
 from evals.report.load import load
 from evals.report.numbers import cost_of, grades
+from evals.report.text import chance
 from evals.statistics.compute import SHORT
 from evals.statistics.equal_compute import AtCost, Points, at_equal_cost, band
 from evals.statistics.intervals import Interval
@@ -169,14 +170,17 @@ def _reached(found: Curves) -> float:
 
 
 def _too_few(found: Curves, wanted: Cost, names: Sequence[str]) -> str:
-    spans = "; ".join(
-        f"{n} from {p.span[0]:,.6g} to {p.span[1]:,.6g}" for n, p in list(found.points.items())[:12]
-    )
+    spans = "; ".join(f"{n} {_span(p)}" for n, p in list(found.points.items())[:12])
     which = f"only {names[0]}" if len(names) == 1 else "no strategy"
     return (
         f"at {wanted.told} {which} can be read off, and nothing is extrapolated: {spans}. Sweep a "
         "knob of compute (n: [1, 4, 16]) across that cost, or choose another"
     )
+
+
+def _span(points: Points) -> str:
+    low, high = (f"{end:,.4g}" if end < 1000 else f"{end:,.0f}" for end in points.span)
+    return f"at {low}" if low == high else f"from {low} to {high}"
 
 
 def _pairs(
@@ -211,7 +215,7 @@ def _finding(
     rows: list[tuple[Cell, ...]] = []
     for name in ranked:
         gap, p = (None, None) if name == first else _against(pairs, first, name)
-        rows.append((name, bands[name], gap, p))
+        rows.append((name, bands[name], gap, None if p is None else PValue(p)))
     second = next(n for n in ranked if n != first)
     better, other = (second, first) if bands[second].value > bands[first].value else (first, second)
     gap, p = _against(pairs, other, better)
@@ -222,7 +226,7 @@ def _finding(
         f"At {wanted.told} {better} is right on {bands[better].value:.3f} and {other} on "
         f"{bands[other].value:.3f} of {found.problems:,} problems: a difference of "
         f"{gap.value:+z.3f} (95 % interval {gap.low:+z.3f} to {gap.high:+z.3f}, "
-        f"p = {p:.3f}{adjusted}), which is {significant}."
+        f"p {chance(p, '= ')}{adjusted}), which is {significant}."
     )
     left_out = [n for n in found.points if n not in names]
     notes = (f"not measured at that cost: {', '.join(left_out)}",) if left_out else ()

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evals.report.text import chance
 from evals.statistics.intervals import Floats, Interval, bootstrap_weights, quantile_interval
 
 Cell: TypeAlias = "str | int | float | Interval | None"
@@ -88,8 +89,14 @@ def resampled(
     return quantile_interval(value, found)
 
 
+class PValue(float):
+    """A cell that is never shown as 0."""
+
+
 def told(cell: Cell, digits: int = 3) -> str:
     """A cell as people read it; an interval as `0.350 (0.24-0.48)`."""
+    if isinstance(cell, PValue):
+        return chance(cell)
     if isinstance(cell, Interval):
         low, high = (_number(x, digits - 1) for x in cell[1:3])
         between = " to " if cell.low < 0 else "-"

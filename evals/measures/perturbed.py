@@ -8,6 +8,7 @@ from typing import NamedTuple
 from evals.measures.finding import Cell, Chart, Finding, NotMeasuredError
 from evals.measures.stored import Stored
 from evals.report.load import Runs, StoredStrategy
+from evals.report.text import chance
 from evals.statistics.intervals import Interval, accuracy
 from evals.statistics.paired import Comparison, compare, holm
 
@@ -86,7 +87,7 @@ def measure(stored: Stored) -> Finding:
     return Finding(
         f"{worst.b} changes most: {worst.difference:+z.3f} "
         f"({worst.low:+z.3f} to {worst.high:+z.3f}) for {worst.a} on {worst.problems} problems, "
-        f"{'significant' if p < 0.05 else 'not significant'} (p = {p:.3f}, Holm over "
+        f"{'significant' if p < 0.05 else 'not significant'} (p {chance(p, '= ')}, Holm over "
         f"{len(compared)} comparisons).",
         ("wording", "problems", "plain", "accuracy", "change", "only plain right",
          "only this right", "p"),

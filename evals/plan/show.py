@@ -70,7 +70,8 @@ def _cell(found: Estimate | None) -> str:
         return "-"
     if found.low is None or found.high is None or found.low == found.high:
         return _number(found.value)
-    return f"{_number(found.value)}\n{_number(found.low)}-{_number(found.high)}"
+    # A space, so that a narrow terminal breaks an interval and leaves nothing of it out.
+    return f"{_number(found.value)}\n{_number(found.low)} to {_number(found.high)}"
 
 
 def _number(value: float) -> str:

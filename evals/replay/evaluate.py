@@ -124,6 +124,11 @@ def missing(recording: Recording) -> dict[Need, str]:
     }
     return {
         need: f"{REFUSALS[need]}; {count:,} of {len(drawn):,} samples have any"
+        + (
+            f", those of --samples-of {recording.scored[-1]} do"
+            if need == "score" and recording.scored
+            else ""
+        )
         for need, count in have.items()
         if count < (1.0 if need == "tokens" else ENOUGH) * len(drawn)
     }

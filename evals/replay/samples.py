@@ -101,6 +101,8 @@ class Recording:
     name: str
     problems: list[Stored]
     notes: list[str] = field(default_factory=list)
+    scored: tuple[str, ...] = ()
+    """The strategies of the same run whose samples have scores, where these have none."""
 
     @property
     def n(self) -> int:

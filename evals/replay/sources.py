@@ -136,7 +136,10 @@ def _run(folder: Path, strategy: str | None) -> Recording:
         )
     notes = [f"samples of strategy {name}, graded when the run was made", *_told(left_out)]
     # Results stand in the order in which problems were done, which says nothing.
-    return Recording(f"{folder} ({name})", [problems[i] for i in sorted(problems)], notes)
+    stored = [problems[i] for i in sorted(problems)]
+    bare = not any(drawn.steps for problem in stored for drawn in problem.samples)
+    scored = run_folder.scored(folder) if bare else ()
+    return Recording(f"{folder} ({name})", stored, notes, scored)
 
 
 def _counting(left_out: Counter[str]) -> Tell:

@@ -16,7 +16,7 @@ from evals.report import numbers
 from evals.report.charts import number
 from evals.report.embed import failures, spent_besides
 from evals.report.load import Runs, StoredStrategy, load
-from evals.report.text import one_line, visible
+from evals.report.text import chance, one_line, visible
 from evals.report.trees import State, Tree, TreeNode, abstained, read_tree, votes
 from reasoning.cli.show import Name
 from reasoning.errors import RecipeError, StoreError, unknown
@@ -198,12 +198,17 @@ def _strategies(runs: Runs) -> Table:
     heads = [*(["n"] if len(counts) > 1 else []), *heads, *(["FLOP"] if sized else [])]
     if any(line.failed for line in lines):
         heads.insert(heads.index("tokens"), "failed")
-    over = f"{min(counts):,} problems" if len(counts) == 1 else "n problems"
+    over = (
+        f"{min(counts):,} problems"
+        if len(counts) == 1
+        else f"{min(counts):,} to {max(counts):,} problems (n)"
+    )
     operations = ", floating point operations (2 x parameters x tokens)" if sized else ""
     table = _table(
         f"{len(lines)} strategies, {over}",
         "accuracy with 95 % Wilson intervals; means a problem of generated tokens, verifier "
         f"calls, the longest dependent chain of tokens, seconds{operations}",
+        narrow=len(heads) > 7,
     )
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
@@ -226,17 +231,17 @@ def _strategies(runs: Runs) -> Table:
     return table
 
 
-def _table(title: str, caption: str) -> Table:
-    """A table that fits 80 columns; its first column folds."""
+def _table(title: str, caption: str, *, narrow: bool = False) -> Table:
+    """A table that fits 80 columns, nine of its own if `narrow`; its first column folds."""
     table = Table(
         title=Text(title, style="bold"),
         caption=caption,
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0 if narrow else 1, 0, 0),
     )
-    table.add_column("strategy", overflow="fold", min_width=16)
+    table.add_column("strategy", overflow="fold", min_width=10 if narrow else 16)
     return table
 
 
@@ -257,7 +262,7 @@ def _differences(compared: numbers.Compared, baseline: str) -> Table:
             f"{c.difference:+z.3f} ({c.low:+z.2f} to {c.high:+z.2f})",
             "-" if c.only_b is None else str(c.only_b),
             "-" if c.only_a is None else str(c.only_a),
-            f"{c.p_value:.3f}",
-            "-" if c.adjusted is None else f"{c.adjusted:.3f}",
+            chance(c.p_value),
+            "-" if c.adjusted is None else chance(c.adjusted),
         )
     return table

@@ -14,6 +14,11 @@ def folded(text: str, limit: int) -> str:
     return f"{text[:head]} [... {len(text) - limit:,} characters left out ...] {text[-tail:]}"
 
 
+def chance(p: float, equals: str = "") -> str:
+    """A p-value as people read it, `equals` before its digits: none is 0."""
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
 def one_line(text: str, limit: int) -> str:
     """The start of `text` on one line."""
     line = " ".join(visible(text).split())

@@ -204,6 +204,7 @@ def replay(
     With --cascade: every threshold of a cascade of two models at once, accuracy against cost.
 
     Example: reasoning replay runs/math500 --strategy self_consistency --strategy esc-window=4
+
     Example: reasoning replay runs/small --cascade runs/large --by logprob --prices 1,5
     """
     read: dict[str, Any] = {

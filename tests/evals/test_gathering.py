@@ -233,3 +233,8 @@ def test_a_foreign_task_needs_trust(train: Path, tmp_path: Path) -> None:
     (tmp_path / "r/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RecipeError, match="--trust"):
         gather(tmp_path / "r")
+
+
+def test_a_folder_that_is_not_there_is_no_unfinished_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no such folder"):
+        gather(tmp_path / "nowhere")

@@ -90,12 +90,8 @@ def _plain(node: Node, candidate: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def fullest(folder: Path, strategy: str | None) -> str:
-    """The strategy with most whole solutions, `strategy` if given.
-
-    Of those with nearly as many that with most scores: damage may have cost it a few. Raises
-    RecipeError where there is none, or `strategy` is none.
-    """
+def _sizes(folder: Path) -> dict[str, list[int]]:
+    """Of each strategy its independent whole solutions, and how many of them have scores."""
     sizes: dict[str, list[int]] = {}
     for row in json_lines(folder / "results.jsonl"):
         try:
@@ -106,6 +102,22 @@ def fullest(folder: Path, strategy: str | None) -> str:
                 size[1] += sum(bool(c["steps"]) for c in whole)
         except (KeyError, TypeError):
             continue
+    return sizes
+
+
+def scored(folder: Path) -> tuple[str, ...]:
+    """The strategies whose independent whole solutions have scores, those with fewest first."""
+    found = [(size, name) for name, size in _sizes(folder).items() if size[0] and size[1]]
+    return tuple(name for _, name in sorted(found))
+
+
+def fullest(folder: Path, strategy: str | None) -> str:
+    """The strategy with most whole solutions, `strategy` if given.
+
+    Of those with nearly as many that with most scores: damage may have cost it a few. Raises
+    RecipeError where there is none, or `strategy` is none.
+    """
+    sizes = _sizes(folder)
     if not sizes:
         raise RecipeError(
             f"{folder} holds no result yet: none of its problems is done; the command that began "

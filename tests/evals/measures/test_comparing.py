@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.measures.at_cost import compared, cost
-from evals.measures.finding import Finding
+from evals.measures.finding import Finding, told
 from evals.replay import curves
 from evals.replay.evaluate import choose, evaluate, report
 from evals.replay.sources import load
@@ -78,7 +78,8 @@ def test_the_better_one_at_a_cost_is_named_with_its_significance(replayed: Path)
     vote, short = (float(np.interp(np.log(60), a, b)) for a, b in zip(x, y, strict=True))
     assert difference(found, "self_consistency").value == pytest.approx(vote - short)
     assert found.says.startswith("At 60 generated tokens a problem short_m_at_k-m=1 is right on")
-    assert "which is significant" in found.says
+    assert "p < 0.001), which is significant" in found.says
+    assert told(found.rows[1][3]) == "< 0.001"
     named = compared([replayed], "60 tokens", "self_consistency")
     assert difference(named, "short_m_at_k-m=1").value == pytest.approx(short - vote)
     assert named.says == found.says

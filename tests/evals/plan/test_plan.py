@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from evals.plan.draws import counts, estimate
@@ -18,6 +19,7 @@ from evals.plan.forecast import Forecast, forecast
 from evals.plan.law import Law, chain, fit, in_flight
 from evals.plan.pace import Pace
 from evals.plan.schedule import makespan
+from evals.plan.show import show
 from reasoning.cli.app import app
 from reasoning.errors import StoreError
 from reasoning.runs import run as runner
@@ -257,3 +259,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert found["pilot"] == 3
     assert found["strategies"]["best_of_n-n=2"]["calls"]["value"] == 12
     assert found["run"]["gpu_hours"]["value"] > 0
+
+
+def test_a_narrow_terminal_leaves_nothing_of_an_interval_out(tmp_path: Path) -> None:
+    found = planned(recipe(), tmp_path)
+    console = Console(width=60, force_terminal=False)
+    with console.capture() as capture:
+        show(found, console)
+    assert "…" not in capture.get()

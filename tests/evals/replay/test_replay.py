@@ -667,6 +667,14 @@ def test_scores_that_are_no_numbers_are_told_and_never_win(tmp_path: Path) -> No
     assert "1 samples have a score that is no finite number" in found["notes"][-1]
 
 
+def test_samples_without_scores_name_the_strategy_whose_samples_have_some(tmp_path: Path) -> None:
+    vote, best = {"searcher": "self_consistency", "n": 6}, {"searcher": "best_of_n", "n": 4}
+    folder = make_run(tmp_path, [vote, best])
+    with pytest.raises(RecipeError, match="those of --samples-of best_of_n-n=4 do"):
+        main(folder, strategies=["best_of_n"], out=tmp_path / "out")
+    main(folder, strategies=["best_of_n"], samples_of="best_of_n-n=4", out=tmp_path / "out")
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_run(tmp_path, [{"searcher": "best_of_n", "n": 6}])
     out = tmp_path / "out"

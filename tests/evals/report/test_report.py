@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from evals.report.load import load
 from evals.report.numbers import by_interest
 from evals.report.rows import as_csv
 from evals.report.terminal import show_comparison, show_tree
-from evals.report.text import folded, one_line, visible
+from evals.report.text import chance, folded, one_line, visible
 from evals.report.trees import STATES, read_tree
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError, StoreError
@@ -442,3 +443,28 @@ def test_evaluations_have_sections_figures_and_tables(small_run: Path, tmp_path:
         write([small_run], out, measures=["stress"])
     write([small_run], out, measures=["all"])
     assert ">Reliability</h2>" in out.read_text()
+
+
+def test_no_column_is_cut_off_where_all_there_are_stand_side_by_side(
+    make_run: MakeRun, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = numbers.summary_lines
+
+    def fullest(runs: Any) -> list[Any]:
+        return [replace(x, failed=12, cost={**x.cost, "flops": 1.2e12}) for x in real(runs)]
+
+    monkeypatch.setattr(numbers, "summary_lines", fullest)
+    other = make_run(tmp_path / "other", problems=5)
+    text = printed(lambda console: show_comparison([small_run, other], None, console))
+    assert "5 to 6 problems (n)" in text
+    head = next(line for line in text.splitlines() if "accuracy (95 %)" in line)
+    columns = ["failed", "tokens", "wasted", "calls", "chain", "s", "FLOP"]
+    assert head.split()[-7:] == columns
+    assert "1.2T" in text
+    assert "operations (2 x parameters x tokens)" in " ".join(text.split())
+
+
+def test_no_p_value_is_shown_as_0() -> None:
+    assert [chance(p) for p in (0.0, 0.0009, 0.25)] == ["< 0.001", "< 0.001", "0.250"]
+    assert chance(0.25, "= ") == "= 0.250"
+    assert chance(0.0, "= ") == "< 0.001"
