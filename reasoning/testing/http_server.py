@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -94,6 +95,7 @@ class HttpServer:
         self.port = 0
         self._changed = threading.Condition()
         self._server: asyncio.Server | None = None
+        self._kept: socket.socket | None = None
         self._open: set[_Client] = set()
         self._prefixes: set[tuple[int, ...]] = set()
 
@@ -104,27 +106,36 @@ class HttpServer:
     async def start(self) -> None:
         """Listen; on the same port again after `stop`."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Client(self), "127.0.0.1", self.port, backlog=2048
-        )
+        place: dict[str, Any] = {"host": "127.0.0.1", "port": self.port}
+        if self._kept is not None:
+            place, self._kept = {"sock": self._kept}, None
+        self._server = await loop.create_server(lambda: _Client(self), backlog=2048, **place)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Die: refuse connections and break the open ones."""
+        """Die: refuse connections and break the open ones. The port stays taken until `leave`."""
         if self._server is not None:
+            (listening,) = self._server.sockets
             # asyncio forgets connections that it is about to make when a server closes.
-            for socket in self._server.sockets:
-                asyncio.get_running_loop().remove_reader(socket)
+            asyncio.get_running_loop().remove_reader(listening)
             for _ in range(5):
                 await asyncio.sleep(0)
+            last = listening.dup()
             self._server.close()
             self._server = None
+            self._kept = _placed(last)
         for client in list(self._open):
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells them that they are gone
         tasks = [client.task for client in self._open if client.task is not None]
         if tasks:
             await asyncio.wait(tasks)
+
+    def leave(self) -> None:
+        """Give the port back, after `stop`."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def count(self, name: str, more: int = 1) -> None:
         with self._changed:
@@ -211,6 +222,20 @@ class HttpServer:
         hits = sum(block in self._prefixes for block in blocks)
         self._prefixes.update(blocks)
         return hits * 8
+
+
+def _placed(listening: socket.socket) -> socket.socket:
+    """A socket that takes the place of this one, whose port would be anybody's once it is closed,
+    and refuses connections."""
+    kept = socket.socket(listening.family, listening.type, listening.proto)
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    address = listening.getsockname()
+    with suppress(OSError):
+        # A process that is just being started has it, too, until it is another program.
+        listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    kept.bind(address)
+    return kept
 
 
 def _is_question(body: Mapping[str, Any]) -> bool:
@@ -327,6 +352,7 @@ def serving(flavour: Flavour = VLLM, *, key: str | None = None) -> Iterator[Serv
     finally:
         with suppress(Exception):
             server.down()
+        server.leave()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
