@@ -64,7 +64,7 @@ async def draw(source: OpenAI, seed: int) -> Sample:
 def test_servers_come_and_go_while_calls_go_on(servers: list[Served], listed: Path) -> None:
     first, second, _ = servers
     clock = HandClock()
-    source = OpenAI([f"file:{listed}"], "toy", clock=clock, limits=Limits(4))
+    source = OpenAI([f"file:{listed}"], "toy", clock=clock, limits=Limits(4, timeout=1e9))
     write(listed, first)
 
     async def until(states: list[str]) -> None:
