@@ -81,7 +81,10 @@ class Session:
         **params: Any,
     ) -> None:
         self._strategy = (searcher, stages, aggregator, params)
-        chained(searcher, stages, aggregator, params)  # complains before anything is built
+        try:
+            chained(searcher, stages, aggregator, params)  # complains before anything is built
+        except RecipeError as error:
+            raise RecipeError(f"{error}{_belongs(params)}") from None
         self._built: list[Plugin] = []
         self.generator: Generator = self._made("generator", generator)
         self.models = {k: self._made("generator", v) for k, v in named("models", models).items()}
@@ -250,6 +253,16 @@ class Session:
         if "searcher" in options or "stages" in options:
             searcher, stages, params = options.pop("searcher", None), options.pop("stages", ()), {}
         return chained(searcher, stages, aggregator, {**params, **options})
+
+
+def _belongs(params: Mapping[str, Any]) -> str:
+    """Where something belongs that was given as a searcher's parameter and is of the session."""
+    for key in params:
+        if key in names.parameters(Sampling):
+            return f" {key} is how texts are drawn: sampling={{{key!r}: ...}}"
+        if f"{key}s" in names.parameters(Session):
+            return f" Was {key}s= meant?"
+    return ""
 
 
 def _whole(name: str, value: int) -> int:

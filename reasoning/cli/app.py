@@ -235,12 +235,12 @@ def list_(
         str | None,
         typer.Argument(
             help="searchers, verifiers, aggregators, generators, tasks or answers; all of these "
-            "if none. Or recipe: the fields of one."
+            "if none. Or the name of one of them. Or recipe: the fields of one."
         ),
     ] = None,
 ) -> None:
     """List what a recipe can name, with parameters and defaults, or what its own fields are."""
-    from reasoning.cli.show import show_benchmarks, show_fields, show_names
+    from reasoning.cli.show import show_benchmarks, show_fields, show_names, show_one
     from reasoning.errors import RecipeError, unknown
     from reasoning.runs import names
 
@@ -249,7 +249,12 @@ def list_(
         show_fields()
         return
     if kind is not None and kind not in kinds:
-        raise RecipeError(unknown("kind", kind, [*kinds, "recipe"]))
+        having = [plural for plural in kinds if kind in names.known(kinds[plural])]
+        if not having:
+            raise RecipeError(unknown("kind", kind, [*kinds, "recipe"]))
+        for plural in having:
+            show_one(plural, names.find(kinds[plural], kind))
+        return
     for plural in [kind] if kind else list(kinds):
         functions = [names.find(kinds[plural], name) for name in names.known(kinds[plural])]
         records = [f for f in functions if hasattr(f, "licence")]

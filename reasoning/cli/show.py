@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import time
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -253,7 +255,16 @@ def show_names(title: str, lines: Iterable[tuple[str, str]], about: str = "") ->
         console.print(plain(about), style="dim", highlight=False)
     for signature, text in lines:
         console.print(f"  {plain(signature)}", soft_wrap=True, highlight=False)
-        console.print(f"      {plain(text)}", style="dim", highlight=False)
+        if text:
+            console.print(f"      {plain(text)}", style="dim", highlight=False)
+
+
+def show_one(title: str, function: Any) -> None:
+    """What there is to say of one of them: its parameters, and all that its author wrote."""
+    ((signature, _),) = names.help_lines([function])
+    show_names(title, [(signature, "")])
+    written = Text(visible(inspect.getdoc(function) or ""), style="dim")
+    console.print(Padding(written, (0, 0, 0, 6)), highlight=False)
 
 
 def show_benchmarks(records: Sequence[Any]) -> None:

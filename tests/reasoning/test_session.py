@@ -368,3 +368,18 @@ def test_a_start_is_tried_again_where_that_may_help(errors: list[Exception], cal
     assert made == calls
     if calls == 3:
         assert clock.now() == 0.5 + 2.0
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"temperature": 0.5}, r"Known: hedge, n\. .*sampling=\{'temperature': \.\.\.\}"),
+        ({"limit": {"tokens": 9}}, r"Was limits= meant\?"),
+        ({"zzz": 1}, r"Known: hedge, n\.$"),
+    ],
+)
+def test_what_is_no_parameter_of_a_searcher_is_told_its_place(
+    given: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(RecipeError, match=word):
+        solve("Q", searcher="self_consistency", n=2, generator=Scripted([]), **given)

@@ -137,6 +137,16 @@ def test_list_shows_parameters() -> None:
         assert word in done.stdout
 
 
+def test_list_shows_one_by_its_name_with_all_its_author_wrote() -> None:
+    done = reasoning("list", "short_m_at_k")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:2] == ["searchers", "  short_m_at_k(k, m=3, hedge=False)"]
+    assert "A tie goes to the shortest trace." in done.stdout
+    assert "self_consistency" not in done.stdout
+    both = reasoning("list", "nano").stdout.splitlines()
+    assert [line for line in both if line[:1].strip()] == ["generators", "tasks"]
+
+
 def test_functions_of_a_file_at_hand(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
