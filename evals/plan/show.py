@@ -68,10 +68,11 @@ def _table(found: Forecast, title: str, names: Mapping[str, str]) -> Table:
 def _cell(found: Estimate | None) -> str:
     if found is None:
         return "-"
-    if found.low is None or found.high is None or found.low == found.high:
+    if found.low is None or found.high is None:
         return _number(found.value)
+    low, high = _number(found.low), _number(found.high)
     # A space, so that a narrow terminal breaks an interval and leaves nothing of it out.
-    return f"{_number(found.value)}\n{_number(found.low)} to {_number(found.high)}"
+    return _number(found.value) + (f"\n{low} to {high}" if low != high else "")
 
 
 def _number(value: float) -> str:

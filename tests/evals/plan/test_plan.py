@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,8 @@ def test_a_narrow_terminal_leaves_nothing_of_an_interval_out(tmp_path: Path) -> 
     with console.capture() as capture:
         show(found, console)
     assert "…" not in capture.get()
+    known = replace(found.run["seconds"], value=0.676, low=0.67601, high=0.67602)
+    with console.capture() as capture:
+        show(replace(found, run={**found.run, "seconds": known}), console)
+    assert "0.676" in capture.get()
+    assert "0.676 to" not in " ".join(capture.get().split())
