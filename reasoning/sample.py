@@ -201,6 +201,9 @@ class Sample:
         def both(a: FloatArray | None, b: FloatArray | None) -> FloatArray | None:
             return None if a is None or b is None else np.concatenate([a, b])
 
+        info = {**(self.info or {}), **(more.info or {})}
+        if thought := sum((part.info or {}).get("thought_tokens", 0) for part in (self, more)):
+            info["thought_tokens"] = thought
         hidden = self.token_ids is None or more.token_ids is None
         tops = self.top_logprobs is None or more.top_logprobs is None
         return Sample(
@@ -212,7 +215,7 @@ class Sample:
             prompt_tokens=self.prompt_tokens + more.prompt_tokens,
             cached_tokens=self.cached_tokens + more.cached_tokens,
             generated_tokens=self.generated_tokens + more.generated_tokens,
-            info={**(self.info or {}), **(more.info or {})} or None,
+            info=info or None,
             top_logprobs=None if tops else self.top_logprobs + more.top_logprobs,  # type: ignore[operator]
             model=more.model,
         )

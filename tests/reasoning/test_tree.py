@@ -143,6 +143,15 @@ def test_trees_of_the_first_version_are_read() -> None:
     assert RolloutTree.from_jsonl(old)[(0,)].turn == AGAIN
 
 
+def test_tokens_of_thoughts_add_up() -> None:
+    def thought(tokens: int | None) -> Sample:
+        return Sample("a", info=None if tokens is None else {"thought_tokens": tokens})
+
+    assert (thought(3) + thought(4)).info == {"thought_tokens": 7}
+    assert (thought(3) + thought(None)).info == {"thought_tokens": 3}
+    assert (thought(None) + thought(None)).info is None
+
+
 def test_samples_add_up() -> None:
     a = Sample(
         "one ", (1,), np.array([-1.0], np.float32), finish="length", prompt_tokens=5,
