@@ -12,6 +12,9 @@ from reasoning.http.metrics import RANK
 from reasoning.http.reading import loads, shown
 from reasoning.http.standing import Standing
 
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/models")
+"""What a base URL is often given with."""
+
 
 class Replica(Standing):
     """One server: where it is, how it stands with us, its idle connections.
@@ -108,4 +111,9 @@ def checked_url(url: str, owner: str, *, what: str = "base_url") -> str:
         )
     if fault:
         raise RecipeError(f"{owner}: {what} is {url!r} ({fault}); write http://HOST:PORT/v1")
-    return url.rstrip("/")
+    url = url.rstrip("/")
+    for end in _ENDPOINTS:
+        if url.endswith(end):
+            cure = url.removesuffix(end)
+            raise RecipeError(f"{owner}: {what} ends in {end}, which is added here; write {cure}")
+    return url

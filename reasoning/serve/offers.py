@@ -100,8 +100,8 @@ class Offer:
         literal = "Literal" in str(get_origin(names.hints(function).get(key)))
         if not isinstance(value, (bool, int, float)) and not (literal and isinstance(value, str)):
             raise RequestError(
-                f"{key} is set by whoever runs this server; numbers, true and false, and words "
-                "from a fixed list can be asked for",
+                f"{key} is {value!r:.60}; numbers, true and false, and words from a fixed list can "
+                "be asked for, the rest is set by whoever runs this server",
                 param=refused,
             )
         limits = self.session.limits

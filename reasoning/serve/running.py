@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -111,7 +112,8 @@ async def serve(
     server = Server(service, lambda: ready(server.port) if ready else None)
     async with offers.open():
         try:
-            await server.serve()
+            with _told_here():
+                await server.serve()
             if given_up := server.server_state.tasks:
                 await asyncio.wait(given_up)  # before what they ask is closed
         except SystemExit:
@@ -119,6 +121,21 @@ async def serve(
                 f"nothing can listen at {settings.host}:{settings.port}; is something else there? "
                 "--port names another"
             ) from None
+
+
+@contextmanager
+def _told_here() -> Iterator[None]:
+    """uvicorn does not log why it cannot listen, meanwhile: that is said in full."""
+    log = logging.getLogger("uvicorn.error")
+
+    def other(record: logging.LogRecord) -> bool:
+        return not isinstance(record.msg, OSError)
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def run(offers: Offers, settings: Settings, ready: Callable[[int], None] | None = None) -> None:

@@ -112,3 +112,9 @@ def test_extra_fields_that_json_cannot_hold_are_refused(value: Any) -> None:
         openai(base_url="http://h/v1", extra={"since": value})
     with pytest.raises(RecipeError, match=r"extra\.chat_template_kwargs cannot be sent as JSON"):
         openai(base_url="http://h/v1", chat_template_kwargs={"since": value})
+
+
+@pytest.mark.parametrize("end", ["/chat/completions", "/completions", "/models/"])
+def test_a_url_of_an_endpoint_is_told_what_is_too_much(end: str) -> None:
+    with pytest.raises(RecipeError, match=r"is added here; write http://localhost:8000/v1$"):
+        checked_url(f"http://localhost:8000/v1{end}", "openai")

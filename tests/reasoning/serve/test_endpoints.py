@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import RealClock
+from reasoning.errors import EngineError
 from reasoning.sample import Sample
+from reasoning.serve.desk import Settings
+from reasoning.serve.running import serve
 
 Work = Callable[[openai.AsyncOpenAI], Awaitable[Any]]
 THOUGHT = "<think>Three and four.</think>\n\nIt is \\boxed{7}"
@@ -209,3 +213,11 @@ def test_calls_of_tools_are_passed_on(listening: Any) -> None:
         assert choice.finish_reason == "tool_calls"
         assert choice.message.tool_calls[0].function.name == "add"
     assert [(i.type, i.name) for i in response.output] == [("function_call", "add")]
+
+
+def test_a_port_that_is_taken_is_said_once(offers: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(EngineError, match=f"nothing can listen at 127.0.0.1:{port}"):
+            asyncio.run(serve(offers(), Settings(port=port)))
+    assert "Errno" not in caplog.text
