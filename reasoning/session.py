@@ -283,6 +283,11 @@ async def solve_async(question: Question, **settings: Any) -> Result:
 
     Raises RecipeError for a name or parameter that does not exist, EngineError if the engine dies.
     """
+    if settings.get("generator") is None:
+        raise RecipeError(
+            "solve needs a generator, the model that is asked: solve(question, "
+            'generator="nano", searcher="self_consistency", n=8)'
+        )
     async with Session(**settings) as session:
         return await session.solve(question)
 

@@ -49,6 +49,12 @@ def test_a_choice_by_score_needs_a_verifier_before_anything_is_drawn() -> None:
             solve("q", generator=Scripted(script), **more)
 
 
+def test_without_a_generator_an_example_says_how_to_name_one() -> None:
+    for none in ({}, {"generator": None}):
+        with pytest.raises(RecipeError, match=r'needs a generator.* generator="nano"'):
+            solve("q", searcher="sample", **none)
+
+
 def test_names_and_objects_mix() -> None:
     by_name = solve("q", searcher="best_of_n", n=3, generator="scripted", verifier="logprob")
     verifier = ToyVerifier(MODEL)
