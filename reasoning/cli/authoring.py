@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -39,12 +40,12 @@ def init(
 
     if out.exists() and not force:
         raise StoreError(f"{out} is there already; say --force to replace it, or another name")
-    task = task or typer.prompt("Which problems? A benchmark, or a .jsonl file", default="nano")
-    model = model or typer.prompt(
-        "Which model? nano, the address of a server, or a model for vLLM", default="nano"
+    task = task or _answer("Which problems? A benchmark, or a .jsonl file", "nano")
+    model = model or _answer(
+        "Which model? nano, the address of a server, or a model for vLLM", "nano"
     )
-    chosen = strategies or typer.prompt(
-        "Which strategies? Several with commas", default="self_consistency, best_of_n"
+    chosen = strategies or _answer(
+        "Which strategies? Several with commas", "self_consistency, best_of_n"
     )
     data = drafted(task, model, [s for s in re.split(r"[,\s]+", chosen) if s])
     text = written(data)
@@ -53,6 +54,22 @@ def init(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
     typer.echo(f"{out}: try `reasoning check {out}`, then `reasoning run {out} --limit 5`")
+
+
+def _answer(question: str, default: str) -> str:
+    from reasoning.errors import RecipeError
+
+    try:
+        said: str = typer.prompt(question, default=default)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        typer.echo()
+        raise RecipeError(
+            "init asks three questions, and there is no terminal to answer them; say it with "
+            "options: --task nano --model nano --strategies self_consistency,best_of_n"
+        ) from None
+    return said
 
 
 def schema(

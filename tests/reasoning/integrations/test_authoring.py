@@ -110,6 +110,15 @@ def test_init_asks_three_questions_and_replaces_nothing(tmp_path: Path) -> None:
     assert "say --force" in str(again.exception)
 
 
+def test_init_without_a_terminal_says_which_options_answer(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    alone = CliRunner().invoke(app, ["init", str(file)])
+    options = str(alone.exception).partition("options: ")[2].split()
+    assert not file.exists()
+    done = CliRunner().invoke(app, ["init", str(file), *options])
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize("what", ["task", "generator", "searcher"])
 def test_init_writes_nothing_that_nobody_knows(what: str, tmp_path: Path) -> None:
     said = {"task": "nano", "generator": "nano", "searcher": "sample", what: "x"}
