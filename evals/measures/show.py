@@ -78,7 +78,7 @@ def main(
             lacking[name] = str(reason)
             continue
         show(name, found[name], console)
-        console.print(Text(f"Not: {known[name].NOT}", style="dim"))
+        console.print(Text(f"Keep in mind: {known[name].NOT}", style="dim"))
     if names and lacking:
         raise RecipeError("; ".join(f"{name}: {why}" for name, why in lacking.items()))
     for why in dict.fromkeys(lacking.values()):

@@ -55,7 +55,7 @@ def sections(found: Mapping[str, Finding]) -> dict[str, Html]:
             for row in finding.rows
         ]
         notes = " ".join(f"Note: {note}." for note in finding.notes)
-        caption = f"{known[name].MEANS} Not: {known[name].NOT} {notes}".strip()
+        caption = f"{known[name].MEANS} Keep in mind: {known[name].NOT} {notes}".strip()
         picture = None
         if finding.chart is not None:
             svg = charts.inline_svg(charts.of_measure(finding.chart), f"measure-{name}")

@@ -54,6 +54,7 @@ def test_a_run_is_measured(small_run: Path) -> None:
     assert "needs a greedy answer" in shown.replace("\n", " ")
     shown = asked(small_run, "--measure", "fragile", "--greedy", "vote-n=3")
     assert "hidden failures" in shown
+    assert "Keep in mind: The share of fragile problems" in shown
 
 
 def test_one_problem_alone_tells_nothing_of_others(tmp_path: Path, recording: Record) -> None:
