@@ -22,6 +22,7 @@ from reasoning.cli.show import Name
 from reasoning.errors import RecipeError, StoreError, unknown
 from reasoning.runs.store import Store
 
+_NAMED = 8
 MARKS: Mapping[State, tuple[str, str]] = {
     "grown": ("●", ""),
     "chosen": ("★", "bold"),
@@ -36,10 +37,10 @@ MARKS: Mapping[State, tuple[str, str]] = {
 }
 
 
-def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -> None:
+def show_tree(run: Path, problem: str | None, strategy: str | None, console: Console) -> None:
     """Print the rollout tree of one problem; of the first strategy that has it if none is named.
 
-    Raises RecipeError for a problem or strategy that the run does not have.
+    Raises RecipeError for a problem or strategy that the run does not have, or for no problem.
     """
     runs = load([run])
     names = [s.name for s in runs.strategies]
@@ -47,8 +48,10 @@ def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -
         raise RecipeError(unknown("strategy", strategy, names))
     if problem not in runs.problems:
         known = list(runs.problems)
-        told = unknown("problem", problem, known)
-        raise RecipeError(told if len(known) <= 20 else told.partition(" Known:")[0])
+        if problem is None:
+            raise RecipeError(f"which problem? {run} has {_first(known)}")
+        told = unknown("problem", problem, known).partition(" Known:")[0]
+        raise RecipeError(f"{told} {run} has {_first(known)}")
     having = [s for s in runs.strategies if problem in s.rows]
     chosen = having[0] if strategy is None else runs.strategies[names.index(strategy)]
     if problem not in chosen.rows:
@@ -66,6 +69,12 @@ def show_tree(run: Path, problem: str, strategy: str | None, console: Console) -
     others = [s.name for s in having if s is not chosen]
     if strategy is None and others:
         console.print(Text(visible(f"Other strategies: {', '.join(others)}"), style="dim"))
+
+
+def _first(problems: Sequence[str]) -> str:
+    """How many problems there are, and the names of some."""
+    names = ", ".join(problems[:_NAMED]) + (", ..." if len(problems) > _NAMED else "")
+    return f"{len(problems)} problem{'s' * (len(problems) != 1)}{names and ': '}{names}"
 
 
 def _drawn(

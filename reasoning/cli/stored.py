@@ -59,11 +59,17 @@ def report(
         markup=False,
         soft_wrap=True,
     )
+    for folder in dict.fromkeys(file.parent for file in written.figures):
+        names = [file.stem for file in written.figures if file.parent == folder]
+        told = ", ".join(dict.fromkeys(names))
+        console.print(f"{folder}: {len(names)} files: {told}", markup=False, soft_wrap=True)
 
 
 def tree(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    problem: Annotated[str, typer.Argument(help="The name of a problem in it.")],
+    problem: Annotated[
+        str | None, typer.Argument(help="The name of a problem in it [says which there are].")
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(help="A strategy of the run [the first one].")
     ] = None,

@@ -321,6 +321,16 @@ def test_tree_of_nothing(small_run: Path, problem: str, strategy: str | None, wo
         show_tree(small_run, problem, strategy, Console())
 
 
+def test_tree_of_no_problem_says_which_there_are(make_run: MakeRun, tmp_path: Path) -> None:
+    few, many = make_run(tmp_path / "few", problems=2), make_run(tmp_path / "many", problems=12)
+    with pytest.raises(RecipeError, match=r"which problem\? .*few has 2 problems: p0, p1$"):
+        show_tree(few, None, None, Console())
+    with pytest.raises(RecipeError, match=r"many has 12 problems: p0, .*, \.\.\.$"):
+        show_tree(many, None, None, Console())
+    with pytest.raises(RecipeError, match=r"unknown problem 'x'\. .*many has 12 problems: p0"):
+        show_tree(many, "x", None, Console())
+
+
 def test_compare_in_the_terminal(make_run: MakeRun, small_run: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path / "other", problems=5)
     text = printed(lambda console: show_comparison([small_run, other], None, console))
@@ -437,6 +447,17 @@ def test_evaluations_have_sections_figures_and_tables(small_run: Path, tmp_path:
         f"{n}.{k}" for n in ("strategies", "differences", "direct") for k in ("csv", "tex")
     } <= told
     assert any(p.name == "direct.tex" for p in written.figures)
+
+
+def test_the_command_says_where_its_figures_are(small_run: Path, tmp_path: Path) -> None:
+    out, folder = tmp_path / "r.html", tmp_path / "figures"
+    done = CliRunner().invoke(app, ["report", *map(str, (small_run, "--out", out))])
+    assert str(folder) not in done.output
+    done = CliRunner().invoke(
+        app, ["report", *map(str, (small_run, "--out", out, "--figures", folder))]
+    )
+    said = next(line for line in done.output.splitlines() if line.startswith(f"{folder}: "))
+    assert f" {len(list(folder.iterdir()))} files: accuracy_by_" in said
     with pytest.raises(RecipeError, match="unknown measure"):
         write([small_run], out, measures=["mood"])
     with pytest.raises(RecipeError, match="stress"):
