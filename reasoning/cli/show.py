@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -226,7 +227,8 @@ def show_plan(plan: Plan) -> None:
         table.add_row(Name(s.name), *map(plain, (s.searcher, params, s.aggregator)))
     console.print(table)
     for kind, spec in (("generator", recipe.generator), ("verifier", recipe.verifier)):
-        console.print(f"{kind}: {plain(str(spec))}")
+        if spec is not None:
+            console.print(f"{kind}: {plain(_yaml(spec))}", soft_wrap=True, highlight=False)
     for note in plan.notes:
         console.print(f"note: {plain(note)}")
     for problem in plan.problems[:1]:
@@ -235,6 +237,18 @@ def show_plan(plan: Plan) -> None:
             text = message.content
             text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
             console.print(f"{message.role}: {plain(text)}", soft_wrap=True, highlight=False)
+
+
+def _yaml(spec: str | Mapping[str, Any]) -> str:
+    """A plug-in as a recipe names it."""
+    import yaml
+
+    if isinstance(spec, str):
+        return spec
+    text: str = yaml.safe_dump(
+        dict(spec), default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.strip()
 
 
 def show_description(facts: Mapping[str, str]) -> None:

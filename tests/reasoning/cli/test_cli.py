@@ -63,6 +63,8 @@ def test_check_shows_the_plan_and_runs_nothing(recipe: Path, tmp_path: Path) -> 
     assert "self_consistency-n=7" in done.stdout or "n=7" in done.stdout
     assert "is shown to a model as\nuser: " in done.stdout
     assert not (tmp_path / "runs").exists()
+    assert "generator: {name: scripted, token_seconds: 0.02}\n" in done.stdout
+    assert "verifier" not in done.stdout
 
 
 @pytest.mark.parametrize(
