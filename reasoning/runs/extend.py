@@ -22,7 +22,7 @@ from reasoning.errors import StoreError
 from reasoning.runs import files
 from reasoning.runs.manifest import describe
 from reasoning.runs.plan import Plan
-from reasoning.runs.store import Store
+from reasoning.runs.store import Store, in_words
 from reasoning.stored import samples_of
 
 FREE = ("limits", "name", "prices", "run_limits", "sampling", "step", "strategies", "sweep")
@@ -67,7 +67,7 @@ class Extension:
             )
         if fixed := [k for k in changed if k not in (*FREE, *_FOLLOWS, *_TASK)]:
             raise StoreError(
-                f"{folder} holds a run with another {', '.join(fixed)}, and its calls are of no "
+                f"{folder} holds a run with another {in_words(fixed)}, and its calls are of no "
                 f"use for this one; choose another --out (--extend goes with other "
                 f"{', '.join(FREE)}, or more problems)"
             )

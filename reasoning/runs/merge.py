@@ -13,7 +13,7 @@ from typing import Any
 from reasoning.errors import RecipeError, StoreError
 from reasoning.runs.manifest import same_engines
 from reasoning.runs.shard import Shard, joined
-from reasoning.runs.store import Store
+from reasoning.runs.store import Store, in_words
 from reasoning.runs.summary import summary_of
 
 
@@ -144,7 +144,7 @@ def _refuse_other(first: _Part, part: _Part) -> None:
         changed = ["number of shards"]
     if changed:
         raise StoreError(
-            f"{part} is of a run with another {', '.join(changed)} than {first}; "
+            f"{part} is of a run with another {in_words(changed)} than {first}; "
             "merge shards of one recipe"
         )
     engines = [p.manifest.get("engines") or [] for p in (first, part)]

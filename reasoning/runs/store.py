@@ -308,9 +308,21 @@ class Store:
 
     def _refuse(self, _present: Mapping[str, Any], changed: Sequence[str]) -> None:
         raise StoreError(
-            f"{self.folder} holds a run with another {', '.join(changed)}; choose another --out, "
+            f"{self.folder} holds a run with another {in_words(changed)}; choose another --out, "
             "or --extend it: what it has paid for is not paid again"
         )
+
+
+def in_words(changed: Sequence[str]) -> str:
+    """What of a run is another one; of a task that is, so are its data, which goes unsaid."""
+    known = {
+        "task_source": "version of the task's data",
+        "notes_read": "content of the notes that strategies read",
+        "files": "content of the files that strategies name",
+    }
+    return ", ".join(
+        known.get(k, k) for k in changed if k != "task_source" or "task" not in changed
+    )
 
 
 @contextmanager

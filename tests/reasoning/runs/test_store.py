@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reasoning.errors import StoreError
 from reasoning.runs import files
 from reasoning.runs.files import file_name
-from reasoning.runs.store import Store
+from reasoning.runs.store import Store, in_words
 from reasoning.tree import RolloutTree, Sample
 
 RUN = {"run": {"seed": 1}}
@@ -203,6 +203,11 @@ def test_trees_of_an_earlier_version_are_found(tmp_path: Path) -> None:
     with store.opened(RUN):
         store.append(result("a/b"), tree)
     assert store.tree_path("s", "a/b").name == f"{file_name('a/b')}.jsonl" != old.name
+
+
+def test_what_is_another_one_is_said_in_words() -> None:
+    assert in_words(["seed", "task", "task_source"]) == "seed, task"
+    assert in_words(["task_source"]) == "version of the task's data"
 
 
 def test_no_name_is_that_of_another_one_s_file() -> None:
