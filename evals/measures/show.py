@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -25,8 +26,11 @@ from evals.measures.latex import tabular
 from evals.measures.stored import Stored, ask
 from evals.report.text import visible
 from evals.statistics.intervals import Interval
+from reasoning.cli.show import Name
 from reasoning.errors import RecipeError, unknown
 from reasoning.runs.files import writing
+
+_NAME = 10  # columns on the screen that a name needs at least
 
 
 def measures() -> dict[str, ModuleType]:
@@ -98,14 +102,30 @@ def show(name: str, finding: Finding, console: Console) -> None:
     """Print the sentence, the table and the notes of a finding."""
     console.print(Text(f"\n{name}", style="bold"))
     console.print(Text(visible(finding.says)))
-    view = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, head in enumerate(finding.head):
-        view.add_column(head, justify="right" if i else "left", overflow="fold")
-    for row in finding.rows:
-        view.add_row(*(visible(told(cell)) for cell in row))
-    console.print(view)
+    console.print(_table(finding, console.width))
     for note in finding.notes:
         console.print(Text(visible(f"note: {note}")))
+
+
+def _table(finding: Finding, width: int) -> Table:
+    """Where it is too wide, cells break between words, names anywhere, and only then numbers."""
+    rows = [[visible(told(cell)) for cell in row] for row in finding.rows]
+    columns = list(zip(finding.head, *rows, strict=True))
+    between = 2 * len(columns) + 1
+    narrow = between + sum(max(map(cell_len, column)) for column in columns) > width
+    words = [max(cell_len(w) for cell in c for w in cell.split() or [""]) for c in columns]
+    fits = len(columns) + 1 + sum(words[1:]) + _NAME <= width
+    view = Table(box=SIMPLE_HEAD, padding=(0, 0 if narrow and fits else 1, 0, 0))
+    for i, head in enumerate(finding.head):
+        view.add_column(
+            head,
+            justify="right" if i else "left",
+            overflow="fold",
+            width=words[i] if i and narrow and fits else None,
+        )
+    for name, *cells in rows:
+        view.add_row(name if " " in name else Name(name), *cells)
+    return view
 
 
 def write(

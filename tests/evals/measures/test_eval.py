@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from evals.measures.finding import Finding
 from evals.measures.latex import tabular
-from evals.measures.show import measures
+from evals.measures.show import measures, show
+from evals.statistics.intervals import Interval
 from reasoning.cli.app import app
 from reasoning.errors import RecipeError, StoreError
 
@@ -55,6 +58,24 @@ def test_a_run_is_measured(small_run: Path) -> None:
     shown = asked(small_run, "--measure", "fragile", "--greedy", "vote-n=3")
     assert "hidden failures" in shown
     assert "Keep in mind: The share of fragile problems" in shown
+
+
+def test_a_wide_table_breaks_no_number() -> None:
+    rows = [
+        (
+            f"self_consistency-n={n}-{'weighted_' * n}majority",
+            12,
+            *[Interval(0.25, 0.125, 1.0, "bootstrap")] * 4,
+        )
+        for n in (4, 16)
+    ]
+    head = ("strategy", "problems", "accuracy", "confident if right", "if wrong", "AUROC")
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as capture:
+        show("wide", Finding("Said.", head, rows), console)
+    shown = capture.get()
+    assert shown.count("(0.12-1.00)") == 8
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_one_problem_alone_tells_nothing_of_others(tmp_path: Path, recording: Record) -> None:
