@@ -337,6 +337,8 @@ def test_compare_in_the_terminal(make_run: MakeRun, small_run: Path, tmp_path: P
     assert "5 common problems" in text
     assert "exact McNemar" in text
     assert "small: vote-n=2" in text
+    for note in load([small_run]).runs[0].notes:
+        assert text.replace("\n", " ").count(visible(note)) == 1
     assert max(map(len, text.splitlines())) <= 80
     lines = [json.loads(line) for line in (other / "results.jsonl").read_text().splitlines()]
     renamed = "".join(json.dumps({**x, "problem": "x" + x["problem"]}) + "\n" for x in lines)
