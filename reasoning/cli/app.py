@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasoning.cli import authoring, completing, endpoint, export, planning, stored
+from reasoning.cli import authoring, completing, endpoint, export, planning, stored, teaching
 from reasoning.cli.ending import INTERRUPTED, awaited
 from reasoning.cli.eval import evaluate
 from reasoning.cli.fit import fit
@@ -122,7 +122,7 @@ def run(
     show_summary(summary, folder)
 
 
-@app.command()
+@app.command(cls=teaching.Command)
 def solve(
     question: Annotated[
         str, typer.Argument(help="The question; '-' reads it from standard input.")
