@@ -137,6 +137,16 @@ class Runs:
             if all(p in s.rows and s.rows[p].correct is not None for s in self.strategies)
         ]
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What a reader must know of the runs, troubles first, and whose it is."""
+        whose: dict[str, list[str]] = {}
+        for kind in ("troubles", "notes"):
+            for run in self.runs:
+                for note in dict.fromkeys(getattr(run, kind)):
+                    whose.setdefault(note, []).append(run.label)
+        return {note: ", ".join(dict.fromkeys(labels)) for note, labels in whose.items()}
+
 
 @cache
 def _shape(name: str) -> Any:

@@ -95,12 +95,7 @@ def title(runs: Runs) -> str:
 def _notes(runs: Runs) -> list[str]:
     """What a reader must know before the numbers: troubles first."""
     several = len(runs.runs) > 1
-    said = [
-        f"{run.label}: {note}" if several else note
-        for kind in ("troubles", "notes")
-        for run in runs.runs
-        for note in getattr(run, kind)
-    ]
+    said = [f"{labels}: {note}" if several else note for note, labels in runs.notes.items()]
     for run in runs.runs:
         mine = [row for s in runs.strategies if s.run is run for row in s.rows.values()]
         failed = sum(row.usage.get("failed_calls", 0) for row in mine)

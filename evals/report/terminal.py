@@ -194,12 +194,8 @@ def show_comparison(folders: Sequence[Path], baseline: str | None, console: Cons
         console.print(_differences(found, baseline or labels[0]))
     else:
         console.print("No problem has a graded result of every strategy: nothing to pair.")
-    whose: dict[str, list[str]] = {}
-    for run in runs.runs:
-        for note in dict.fromkeys((*run.troubles, *run.notes)):
-            whose.setdefault(note, []).append(run.label)
-    for note, labels in whose.items():
-        console.print(Text(visible(f"note: {', '.join(labels)}: {note}")))
+    for note, labels in runs.notes.items():
+        console.print(Text(visible(f"note: {labels}: {note}")))
 
 
 def _strategies(runs: Runs) -> Table:

@@ -68,16 +68,20 @@ class Votes:
         right [problems, subsets]."""
         subsets = chosen.transpose(0, 2, 1)
         totals = np.asarray(self._weighted @ subsets)
+        counts: Floats | None = None
         if self._all_weigh:
             present = totals > 0
         else:
             members, voters = self._member @ subsets, self._voting @ subsets
             # Where none of a subset has a score it is a plain majority, as in the aggregator.
             plain = voters.sum(axis=1, keepdims=True) == 0
-            present = np.where(plain, members, voters) > 0
+            counts = np.where(plain, members, voters)
+            present = counts > 0
             totals = np.where(plain, members, totals)
         top = totals.max(axis=1, keepdims=True, initial=0.0)
         winners = ((totals >= top - 1e-12 * top) & present).astype(float)
+        if np.any(winners.sum(axis=1) > 1):  # the earliest sample decides, so the more the likelier
+            winners *= self._member @ subsets if counts is None else counts
         count = winners.sum(axis=1)
         right = (self._right[:, None] @ winners)[:, 0]
         return np.asarray(np.where(count, right / np.maximum(count, 1), 0.0))
@@ -95,7 +99,8 @@ def weighted_at_ks(
     """The chance that of k samples the answer with the highest sum of scores is right.
 
     Two arrays [problems, ks]: the chances, and the standard errors they have from being estimated.
-    Tied answers win equally often (`majority_at_k` says why). Exact over all subsets if there are
+    Of tied answers that of the earliest sample wins: over all orders, each as often as it has samples
+    among theirs. Exact over all subsets if there are
     no more than `subsets`, else the mean over so many seeded ones, others for each problem.
     """
     n, problems = votes.n, len(votes)

@@ -43,7 +43,7 @@ def entry(
     `dataset` and `task` are the benchmark's names on the hub. Raises StoreError for a run that is
     not finished, RecipeError for one whose result nobody can tell.
     """
-    hub = needed("huggingface_hub", "publishing", "huggingface_hub>=1.4")
+    hub = _hub()
     if run.summary is None:
         raise StoreError(f"{run.folder} is unfinished: run it to its end before it is published")
     if len(run.strategies) != 1:
@@ -110,6 +110,17 @@ def upload(found: Entry, repo: str) -> str:
             "may propose changes to it"
         ) from error
     return str(said.pr_url or said.commit_url)
+
+
+def _hub() -> Any:
+    """The hub's own library. Raises RecipeError where it is missing, or knows of no results."""
+    hub = needed("huggingface_hub", "publishing", "huggingface_hub>=1.4")
+    if not hasattr(hub, "EvalResultEntry"):
+        raise RecipeError(
+            f"publishing needs huggingface_hub 1.4 or newer, and {hub.__version__} is here: "
+            "pip install -U huggingface_hub"
+        )
+    return hub
 
 
 def _benchmark(task: str) -> Any:

@@ -199,6 +199,14 @@ def test_weighted_at_k_is_the_aggregator_over_subsets_and_orders(
     assert found.value == pytest.approx(expected, abs=1e-9)
 
 
+def test_of_tied_answers_the_one_with_more_samples_wins_more_often() -> None:
+    found = weighted_at_k(["a", "b", "b"], [True, False, False], [1.0, 0.5, 0.5], 3)
+    assert found == (pytest.approx(1 / 3), 0)
+    unscored = weighted_at_k(["a", "b", "b"], [True, False, False], [1.0, 1.0, None], 3)
+    samples = [("a", True, 1.0), ("b", False, 1.0), ("b", False, None)]
+    assert unscored == (pytest.approx(weighted_share(samples, samples)), 0)
+
+
 def test_weighted_at_k_by_subsets_states_its_error() -> None:
     rng = np.random.default_rng(0)
     keys = [int(key) for key in rng.integers(0, 3, 14)]

@@ -100,3 +100,10 @@ def test_what_cannot_be_published_says_so(small: Path, tmp_path: Path) -> None:
     (folder / "summary.json").unlink()
     with pytest.raises(StoreError, match="unfinished"):
         entry(StoredRun.open(folder, [FIRST]), dataset="a/b")
+
+
+def test_an_older_library_is_told_of(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = SimpleNamespace(__version__="0.36.2")
+    monkeypatch.setattr("reasoning.integrations.publish.needed", lambda *_: old)
+    with pytest.raises(RecipeError, match=r"needs huggingface_hub 1\.4 .* 0\.36\.2 is here"):
+        entry(StoredRun.open(small, [FIRST]), dataset="a/b", task="t", source="https://x.org/y")
