@@ -194,8 +194,8 @@ def show_comparison(folders: Sequence[Path], baseline: str | None, console: Cons
         console.print(_differences(found, baseline or labels[0]))
     else:
         console.print("No problem has a graded result of every strategy: nothing to pair.")
-    for note, labels in runs.notes.items():
-        console.print(Text(visible(f"note: {labels}: {note}")))
+    for note, whose in runs.notes.items():
+        console.print(Text(visible(f"note: {whose}: {note}")))
 
 
 def _strategies(runs: Runs) -> Table:

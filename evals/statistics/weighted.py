@@ -99,9 +99,9 @@ def weighted_at_ks(
     """The chance that of k samples the answer with the highest sum of scores is right.
 
     Two arrays [problems, ks]: the chances, and the standard errors they have from being estimated.
-    Of tied answers that of the earliest sample wins: over all orders, each as often as it has samples
-    among theirs. Exact over all subsets if there are
-    no more than `subsets`, else the mean over so many seeded ones, others for each problem.
+    Of tied answers that of the earliest sample wins: over all orders, each as often as it has
+    samples among theirs. Exact over all subsets if there are no more than `subsets`, else the mean
+    over so many seeded ones, others for each problem.
     """
     n, problems = votes.n, len(votes)
     if not all(1 <= k <= n for k in ks):
