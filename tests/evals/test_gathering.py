@@ -137,7 +137,7 @@ def test_other_notes_are_another_run(train: Path, test: Path, tmp_path: Path) ->
     go(todo, tmp_path / "r")
     go(todo, tmp_path / "r")
     write(notes.model_copy(update={"notes": notes.notes[:1]}), file)
-    with pytest.raises(StoreError, match="another notes_read"):
+    with pytest.raises(StoreError, match="another content of the notes"):
         go(todo, tmp_path / "r")
 
 
