@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,10 +37,9 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """The running event loop's own time."""
+    """Real time, with the running event loop's alarms."""
 
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
+    now = staticmethod(time.monotonic)
 
     async def sleep(self, delay: float) -> None:
         await asyncio.sleep(delay)

@@ -12,15 +12,14 @@ def fold(seed: int, *key: str | int) -> int:
 
     Keys may be strings and integers; different keys give independent seeds.
     """
-    digest = blake2b(digest_size=8)
-    digest.update(b"%d" % seed)
+    parts = [b"%d" % seed]
     for part in key:
         if isinstance(part, str):
             data = part.encode("utf-8", "surrogatepass")
-            digest.update(b"s%d:" % len(data) + data)
+            parts.append(b"s%d:%b" % (len(data), data))
         else:
-            digest.update(b"i%d:" % part)
-    return int.from_bytes(digest.digest(), "little") >> 1
+            parts.append(b"i%d:" % part)
+    return int.from_bytes(blake2b(b"".join(parts), digest_size=8).digest(), "little") >> 1
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:

@@ -64,6 +64,8 @@ def _tagged(text: str, finished: bool) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     """The content of the last complete box; of boxes in a row a list of them."""
+    if "oxed" not in text and "box" not in text:
+        return None
     text = text.replace("\x08oxed", r"\boxed").replace("\x0cbox", r"\fbox")  # as JSON reads it
     first = _BOX_START.search(text)
     if first is None:

@@ -129,7 +129,7 @@ def before_the_next_question(text: str, states: Callable[[str], bool]) -> str:
     `states` says whether a text states an answer. A question that is only repeated in front of the
     answer is kept.
     """
-    for mark in islice(_NEXT.finditer(text), _LOOKS):
+    for mark in islice(_NEXT.finditer(text), _LOOKS if "\n" in text else 0):
         before = text[: mark.start() + 1]
         if states(before) or _answers_barely(before):
             return before

@@ -66,7 +66,9 @@ class Places:
     def add(self, replica: Replica) -> None:
         replica.number = next(self._numbers)
         self.replicas.append(replica)
-        self.touch(replica, replica.paused)
+        new = self.replicas if len(self.replicas) == 2 else [replica]  # there is a choice now
+        for one in new:
+            self.touch(one, one.paused)
 
     def remove(self, replica: Replica) -> None:
         """It will not come back, and has no line any more."""
@@ -77,7 +79,7 @@ class Places:
         """To be told whenever something about a server has changed."""
         replica.version += 1
         if len(self.replicas) == 1:  # there is no choice
-            self._heap.clear()
+            return
         if (room := replica.room(now)) or replica.usable:
             heappush(self._heap, self._entry(replica, room))
             if len(self._heap) > 4 * len(self.replicas) + 64:
@@ -88,8 +90,11 @@ class Places:
     def _entry(self, replica: Replica, room: bool) -> _Entry:
         return not room, replica.load, replica.sent, replica.number, replica.version, replica
 
-    def least(self) -> Replica | None:
+    def least(self, now: float) -> Replica | None:
         """The least loaded of the servers with room, else of all; of equals the least asked."""
+        if len(self.replicas) == 1:
+            (only,) = self.replicas
+            return only if only.usable or only.room(now) else None
         while self._heap:
             entry = self._heap[0]
             if entry[4] == entry[5].version:
@@ -99,7 +104,7 @@ class Places:
 
     def choose(self, near: Prefixes, now: float) -> Replica | None:
         """Who is to have a call, at once or in line; None if there is nobody."""
-        least = self.least()
+        least = self.least(now)
         if least is None:
             return None
         home = self.home(near)

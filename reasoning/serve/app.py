@@ -20,6 +20,7 @@ from reasoning.live.site import Site
 from reasoning.serve import chat, completions, responses
 from reasoning.serve.asking import Asked, House
 from reasoning.serve.chat import ChatStream
+from reasoning.serve.client import HOLD
 from reasoning.serve.completions import CompletionStream
 from reasoning.serve.desk import Desk, Settings
 from reasoning.serve.looking import Looking
@@ -196,6 +197,14 @@ class Json(Response):
             (b"content-type", b"application/json"),
             *((name.lower().encode(), value.encode()) for name, value in headers.items()),
         ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        if hold := scope.get("extensions", {}).get(HOLD):
+            hold(0.0)
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

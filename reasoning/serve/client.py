@@ -2,57 +2,123 @@
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
+from asyncio import Transport
 from http import HTTPStatus
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from reasoning.clock import Clock, Handle, PatientClock
 from reasoning.http.reading import dumps
 from reasoning.serve.refusal import RequestError
 from reasoning.serve.searching import LEFT
 
+HOLD = "reasoning.hold"
+"""The extension of a server that can send the head of an answer together with the first of its
+body: called before the answer begins, with the seconds for which the head may wait. None at all: it
+is written in the same step."""
 HEAD = 1 << 16
 """Bytes of a request's head, at most."""
+
+
+class _Wire:
+    """A client's transport, which can hold the head of an answer back for what comes next."""
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self._transport = transport
+        self.is_closing = transport.is_closing
+        self._clock = clock
+        self._patience: float | None = None
+        self._held = b""
+        self._alarm: Handle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def hold(self, seconds: float) -> None:
+        """What is written next goes out with what comes behind it, but so much later at most."""
+        self._patience = seconds
+
+    def write(self, data: bytes) -> None:
+        if self._patience is not None:
+            if self._patience:
+                self._alarm = self._clock.call_later(self._patience, self._let_go)
+            self._held, self._patience = self._held + data, None
+        elif self._held:
+            self._let_go(data)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if self._held:
+            self._let_go()
+        self._transport.close()
+
+    def _let_go(self, more: bytes = b"") -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        held, self._held = self._held, b""
+        if not self.is_closing():
+            self._transport.write(held + more)
 
 
 class Client(HttpToolsProtocol):
     """Tells what runs for the client at once that it has left."""
 
     seconds = 30.0
-    """In which the head of a request has to come."""
+    """In which a request has to come."""
+    clock = PatientClock()
+    """For alarms that hardly ever ring, two of every request."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        alarms: Any = SimpleNamespace(
+            create_task=self.loop.create_task, call_later=self.clock.call_later
+        )
+        self.loop = alarms  # of which uvicorn asks nothing else
         self._extensions: dict[str, Any] = {LEFT: set()}
-        self._open = True  # a head is coming, or the first one has not begun
+        self._coming = True  # a request is, or the first one has not begun
+        self._has_head = False
         self._size = 0
-        self._late: TimerHandle | None = self.loop.call_later(self.seconds, self._is_late)
+        self._late: Handle | None = self.clock.call_later(self.seconds, self._is_late)
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        wire = _Wire(transport, self.clock)
+        self.transport = cast(Transport, wire)
+        self._extensions[HOLD] = wire.hold
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._open, self._size = True, 0
+        self._coming, self._has_head, self._size = True, False, 0
 
     def on_headers_complete(self) -> None:
-        self._open = False
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._has_head = True
         self.scope["extensions"] = self._extensions
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._coming = False
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._open:
+        if not self._coming:
             return
-        self._size += len(data)
+        self._size += 0 if self._has_head else len(data)
         if self._size > HEAD:
             self._refuse(f"the head of the request has more than {HEAD:,} bytes", 431)
         elif self._late is None:
-            self._late = self.loop.call_later(self.seconds, self._is_late)
+            self._late = self.clock.call_later(self.seconds, self._is_late)
 
     def _is_late(self) -> None:
-        self._refuse("the head of the request has not come in time", 408)
+        part = "body" if self._has_head else "head"
+        self._refuse(f"the {part} of the request has not come in time", 408)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -67,11 +133,13 @@ class Client(HttpToolsProtocol):
         self._refuse("the request is no HTTP", 400)
 
     def _refuse(self, why: str, status: int) -> None:
-        """Answer before anything runs, and hang up."""
+        """Answer in the place of the endpoint, unless that does by now, and hang up."""
         if self.transport.is_closing():
             return
-        body = dumps(RequestError(why, status=status).body)
-        lines = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        lines += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{lines}connection: close\r\n\r\n".encode() + body)
+        answered = self.cycle is not None and self.cycle.response_started
+        if not answered or (self.cycle.response_complete and not self._has_head):
+            body = dumps(RequestError(why, status=status).body)
+            lines = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            lines += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(f"{lines}connection: close\r\n\r\n".encode() + body)
         self.transport.close()

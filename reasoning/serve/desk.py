@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive
 
-from reasoning.clock import Clock, Deadline, PatientClock
+from reasoning.clock import Clock, PatientClock
 from reasoning.http.reading import loads
 from reasoning.serve.metrics import Metrics
 from reasoning.serve.refusal import RequestError
@@ -29,7 +29,7 @@ class Settings:
 
     keys: one of them is asked for, none if there are none.
     most_body: bytes of a request. most_searches: at once. most_n: choices of a request.
-    seconds: for a search, besides the recipe's own limit. reading: until a body has come.
+    seconds: for a search, besides the recipe's own limit. reading: until a request has come.
     keep_alive: between signs of life in a stream. drain: for what runs when the server ends.
     texts: whether the server's own page shows what clients and models have written.
     """
@@ -92,10 +92,7 @@ class Desk:
             raise RequestError(
                 f"the body is {kind or 'of no type'}; send it as application/json", status=415
             )
-        with Deadline(self.clock, self.settings.reading) as late:
-            data = await self._bytes(request.receive)
-        if late.expired:
-            raise RequestError("the body has not come in time", status=408)
+        data = await self._bytes(request.receive)
         try:
             found = loads(data)
             if _SURROGATE.search(data):

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from reasoning import garbage
+from reasoning.clock import PatientClock
 from reasoning.errors import EngineError, RecipeError
 from reasoning.live.site import Site
 from reasoning.serve.app import Service
@@ -54,7 +55,7 @@ class Server(uvicorn.Server):
             service.app(),
             host=settings.host,
             port=settings.port,
-            http=type("Client", (Client,), {"seconds": settings.reading}),
+            http=type("Client", (Client,), {"seconds": settings.reading, "clock": PatientClock()}),
             ws="none",
             lifespan="off",
             access_log=False,

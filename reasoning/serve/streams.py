@@ -15,13 +15,16 @@ from reasoning.events import Event
 from reasoning.http.reading import dumps
 from reasoning.serve.asking import Asked
 from reasoning.serve.choice import Choice
+from reasoning.serve.client import HOLD
 from reasoning.serve.desk import Seats
-from reasoning.serve.refusal import RequestError, ending, refusal
+from reasoning.serve.refusal import ending, refusal
 from reasoning.serve.searching import LeftError, seed, while_there
 from reasoning.serve.wording import Said
 
 Blocks: TypeAlias = Sequence[bytes]
 
+_HEAD_WAITS = 0.05
+"""Seconds for which the head of a stream may wait for its first event: both leave together."""
 WAITING = b": waiting\n\n"
 """A comment, which no client reads: a sign of life."""
 
@@ -70,22 +73,26 @@ class Stream(Response):
         self._scribe = scribe
         self._seats = seats
         self._keep_alive = keep_alive
-        self._status = 200
+        self._status: int | None = None
+        """What it came to, once all is told."""
         self.answered: Callable[[int], object] = int
         """Is told how it has ended, as the status of a whole answer would tell."""
         self._events: Queue[tuple[int, Event | Exception] | None] = Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(k, v) for k, v in self.raw_headers if k != b"content-length"]
+        if hold := scope.get("extensions", {}).get(HOLD):
+            hold(_HEAD_WAITS)
+        broken_off = ending().status
         try:
             with self._seats:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await while_there(scope, receive, self._searched(send))
         except* (LeftError, OSError):
-            self._status = 499
+            broken_off = 499
         except* asyncio.CancelledError:
             pass  # nothing else runs in this task, and all has been said
-        self.answered(self._status)
+        self.answered(self._status or broken_off)
 
     async def _searched(self, send: Send) -> None:
         async with TaskGroup() as group:
@@ -105,14 +112,12 @@ class Stream(Response):
         try:
             await self._tell(say)
         except asyncio.CancelledError:  # the server ends; a client that has left hears nothing
-            await self._fail(ending(), say)
+            await say([block(ending().body, "error")], more=False)
             raise
         except Exception as error:
-            await self._fail(refusal(error), say)
-
-    async def _fail(self, told: RequestError, say: Any) -> None:
-        self._status = told.status
-        await say([block(told.body, "error")], more=False)
+            told = refusal(error)
+            self._status = told.status
+            await say([block(told.body, "error")], more=False)
 
     async def _search(self, i: int) -> None:
         """Put the events of choice `i` where they are told from, an error last of all."""
@@ -148,8 +153,9 @@ class Stream(Response):
         """
         choices = [Choice(self._asked) for _ in range(self._asked.n)]
         blocks, left = [*self._scribe.opening()], len(choices)
+        heard = await self._next()
+        await asyncio.sleep(0)  # an answer that comes at once leaves at once, in one piece
         while left:
-            heard = await self._next()
             if heard is None:
                 blocks.append(WAITING)
             try:
@@ -162,9 +168,10 @@ class Stream(Response):
                 raise
             if left:
                 await say(blocks)
-                blocks = []
+                blocks, heard = [], await self._next()
         found = [choice.said for choice in choices if choice.said is not None]
         await say([*blocks, *self._scribe.ending(found)], more=False)
+        self._status = 200
 
     def _told(self, choices: Sequence[Choice], i: int, event: Event | Exception) -> Blocks:
         """What is told of an event of choice `i`. Raises it where it is an error."""
