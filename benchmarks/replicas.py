@@ -34,7 +34,7 @@ from reasoning.http.replica import Replica
 from reasoning.problem import Problem
 from reasoning.search import Search, Step
 from reasoning.testing.engines import Engine, Listed, SimulatedDialer
-from reasoning.testing.virtual_loop import VirtualLoop
+from reasoning.testing.virtual_loop import LoopClock, VirtualLoop
 from reasoning.tree import Node
 from reasoning.usage import Usage
 from reasoning.verify import Scores, Verifier
@@ -77,7 +77,8 @@ class Fleet(OpenAI):
     """The generator on simulated servers, of which it knows what they can do."""
 
     def __init__(self, source: Listed, engines: dict[str, Engine], places: Places) -> None:
-        super().__init__(["http://simulated/v1"], "m", limits=Limits(max_in_flight=4096))
+        limits = Limits(max_in_flight=4096)
+        super().__init__(["http://simulated/v1"], "m", limits=limits, clock=LoopClock())
         self._able = ABLE
         dialer = SimulatedDialer(engines)
         pool = Pool([source], limits=self.limits, clock=self._clock, dialer=dialer)

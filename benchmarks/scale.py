@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 from reasoning import garbage
-from reasoning.clock import RealClock
 from reasoning.errors import TransientError
 from reasoning.http.admission import Limits
 from reasoning.http.connection import Reply
@@ -41,7 +40,7 @@ from reasoning.http.placing import Places
 from reasoning.http.pool import Pool
 from reasoning.runs.gate import Gate
 from reasoning.testing.engines import Engine, Listed, SimulatedDialer
-from reasoning.testing.virtual_loop import VirtualLoop
+from reasoning.testing.virtual_loop import LoopClock, VirtualLoop
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (10, 100, 1_000)
@@ -114,7 +113,7 @@ async def run(
     URLs die, or are listed."""
     urls = list(engines)
     source = Listed(urls[:begun])
-    pool = Pool([source], limits=Limits(4096), clock=RealClock(), dialer=SimulatedDialer(engines))
+    pool = Pool([source], limits=Limits(4096), clock=LoopClock(), dialer=SimulatedDialer(engines))
     pool.fleet.places = places or pool.fleet.places
     walk = walk_of(pool)
 

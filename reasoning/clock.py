@@ -37,9 +37,10 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """Real time, with the running event loop's alarms."""
+    """The system's time, and the running event loop's alarms."""
 
-    now = staticmethod(time.monotonic)
+    def now(self) -> float:
+        return time.monotonic()
 
     async def sleep(self, delay: float) -> None:
         await asyncio.sleep(delay)

@@ -390,8 +390,7 @@ def _explain(error: Exception, model: str) -> NoReturn:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "EngineDeadError" in kinds:
         raise EngineError(
-            f"the vLLM engine of {model!r} died: {error}; its log above says why. What was "
-            "finished is stored; the same command continues"
+            f"the vLLM engine of {model!r} died: {error}; its log above says why"
         ) from error
     if "GracefulHTTPError" in kinds:  # its queue is full
         raise TransientError(f"vLLM has too much to do: {error}") from error

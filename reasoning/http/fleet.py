@@ -22,8 +22,6 @@ from reasoning.http.replica import Replica
 
 log = logging.getLogger(__name__)
 
-_AGAIN = "What was finished is stored; the same command continues"
-
 
 class Fleet:
     """Servers and the calls that wait for them, for one event loop.
@@ -185,7 +183,7 @@ class Fleet:
         outage = self._outage(now)
         if self.met and outage >= patience and (self.places.waiting or self._several_refused()):
             why = f"no server has taken a call for {outage:.0f} s ({refusal(replica.name, reply)})"
-            raise self._hopeless(f"{why}. {_AGAIN}")
+            raise self._hopeless(why)
 
     def broken_off(self, replica: Replica) -> None:
         """A server has ended an answer properly, but without its end. Raises TransientError.
@@ -215,8 +213,7 @@ class Fleet:
             return
         names = ", ".join(r.name for r in self.replicas)
         raise self._hopeless(
-            f"no server can be reached ({replica.name}: {why}); see that one runs at {names}. "
-            + _AGAIN
+            f"no server can be reached ({replica.name}: {why}); see that one runs at {names}"
         )
 
     def _hopeless(self, why: str) -> EngineError:

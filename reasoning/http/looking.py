@@ -133,8 +133,5 @@ class Lookout:
             listed = [r for r in self._fleet.replicas if r.listed]
             why = faults or ", ".join(f"{r.name} is {r.state}" for r in listed) or "none is listed"
             self._fleet.dismiss(
-                EngineError(
-                    f"there has been no server to call for {waited:.0f} s ({why}). What was "
-                    "finished is stored; the same command continues"
-                )
+                EngineError(f"there has been no server to call for {waited:.0f} s ({why})")
             )

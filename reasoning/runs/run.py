@@ -48,6 +48,7 @@ from reasoning.usage import Usage
 from reasoning.verify import Verifier
 
 _NONE: Mapping[str, float] = {}
+_AGAIN = "What was finished is stored; the same command continues"
 BARREN = 16
 """Searches in a row without a call that succeeds, after which a run stops."""
 
@@ -106,6 +107,8 @@ async def run(
                 finish = _here if recipe.workers is None else _away
                 await finish(traced(todo) if traced else todo, store, watch or _unwatched, feed)
                 complete = True
+        except EngineError as error:
+            raise EngineError(f"{str(error).rstrip('.')}. {_AGAIN}") from error
         finally:
             if complete:  # nobody pays for an engine while it is worked out
                 summary = summarise(todo, store)
@@ -348,7 +351,7 @@ class Running:
 
     def _last(self) -> str:
         why = self.barren[-1][0]["failures"][-1]
-        return f"the last with: {why}. They are not stored; the same command repeats them"
+        return f"the last with: {why}. They are not stored"
 
     async def keep_rest(self, others: bool) -> None:
         """At the end: store what is held back where something has succeeded, `others` perhaps.

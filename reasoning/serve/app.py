@@ -34,6 +34,7 @@ from reasoning.serve.wording import Said
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _LEFT = 499
+_JSON = (b"content-type", b"application/json")
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -192,11 +193,9 @@ class Json(Response):
     ) -> None:
         self.status_code, self.background = status_code, None
         self.body = dumps(content)
-        self.raw_headers = [
-            (b"content-length", b"%d" % len(self.body)),
-            (b"content-type", b"application/json"),
-            *((name.lower().encode(), value.encode()) for name, value in headers.items()),
-        ]
+        self.raw_headers = [(b"content-length", b"%d" % len(self.body)), _JSON]
+        for name, value in headers.items():
+            self.raw_headers.append((name.lower().encode(), value.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive

@@ -1,7 +1,7 @@
 """Simulated engines: what vLLM does to time and cache, beneath the connections of a `Pool`.
 
     engines = {url: Engine() for url in urls}
-    pool = Pool(urls, clock=RealClock(), dialer=SimulatedDialer(engines))
+    pool = Pool(urls, clock=LoopClock(), dialer=SimulatedDialer(engines))
 
 on a `VirtualLoop`. Connections, requests, parsing, admission are the real ones; only bytes go to an
 `Engine` instead of a socket. It decodes up to `batch` calls together, a token each in every step of
@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from reasoning.clock import RealClock
 from reasoning.http.connection import Connection
 from reasoning.http.dial import Dialer
 from reasoning.http.replica import Replica
 from reasoning.http.sources import Place, Source
+from reasoning.testing.virtual_loop import LoopClock
 
 Lengths = Callable[[int], int]
 """Tokens of an answer, by the call's seed."""
@@ -310,7 +310,7 @@ class SimulatedDialer(Dialer):
     """Connects to engines by the URL of the server; nobody is where none is, or a dead one."""
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
-        super().__init__(10.0, RealClock())
+        super().__init__(10.0, LoopClock())
         self.engines = engines
 
     async def connect(self, replica: Replica) -> Connection:

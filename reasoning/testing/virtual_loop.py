@@ -2,8 +2,8 @@
 
     asyncio.Runner(loop_factory=VirtualLoop).run(main())
 
-Code that keeps real time (`asyncio.sleep`, `call_later`, `reasoning.clock.RealClock`) then runs
-through hours in no time, always in the same order. Sockets and threads still take real time, of
+Code that keeps the loop's time (`asyncio.sleep`, `call_later`, a `LoopClock`) then runs through
+hours in no time, always in the same order. Sockets and threads still take real time, of
 which a virtual clock knows nothing: use it where nothing but simulated servers is awaited.
 """
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import selectors
 from typing import Any
+
+from reasoning.clock import RealClock
 
 
 class _Leaping(selectors.DefaultSelector):
@@ -39,3 +41,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.seconds
+
+
+class LoopClock(RealClock):
+    """The running loop's own time, real or virtual."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()

@@ -21,6 +21,7 @@ from reasoning.http.tracing import TRACE
 from reasoning.search import Retry
 from reasoning.seeds import fold
 
+_RETRY = Retry()
 _URGENCY_STEPS = 1000
 """Servers' priorities are integers, urgencies are not."""
 
@@ -65,7 +66,7 @@ class Call:
 
         A try that brings nothing more is repeated a few times in a row, if tokens have come before.
         """
-        retry, stalled, tokens = Retry(), 0, self._able.mode == "tokens"
+        stalled, tokens = 0, self._able.mode == "tokens"
         while not answer.over:
             before = len(answer.ids)
             try:
@@ -79,10 +80,10 @@ class Call:
                 if answer.garbled:
                     raise
                 if not more and not answer.over:
-                    if not tokens or not answer.ids or stalled == retry.attempts:
+                    if not tokens or not answer.ids or stalled == _RETRY.attempts:
                         raise
                     u = fold(seed, "resume", stalled) / 2**63
-                    await self._clock.sleep(retry.delay(stalled - 1, error.retry_after, u))
+                    await self._clock.sleep(_RETRY.delay(stalled - 1, error.retry_after, u))
                     answer.go_on()
                     continue
             if answer.over:
