@@ -50,9 +50,13 @@ class _Wire:
         else:
             self._transport.write(data)
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """Nothing more comes."""
         if self._held:
             self._let_go()
+
+    def close(self) -> None:
+        self.flush()
         self._transport.close()
 
     def _let_go(self, more: bytes = b"") -> None:
@@ -86,9 +90,9 @@ class Client(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        wire = _Wire(transport, self.clock)
-        self.transport = cast(Transport, wire)
-        self._extensions[HOLD] = wire.hold
+        self._wire = _Wire(transport, self.clock)
+        self.transport = cast(Transport, self._wire)
+        self._extensions[HOLD] = self._wire.hold
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -98,6 +102,10 @@ class Client(HttpToolsProtocol):
         self._has_head = True
         self.scope["extensions"] = self._extensions
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        self._wire.flush()  # the answer to HEAD has no body
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
         self._coming = False
@@ -117,6 +125,10 @@ class Client(HttpToolsProtocol):
             self._late = self.clock.call_later(self.seconds, self._is_late)
 
     def _is_late(self) -> None:
+        before = self.cycle is not None and not (self.cycle.response_complete or self._has_head)
+        if before or self.pipeline:  # the answer to an earlier request is under way
+            self._late = self.clock.call_later(self.seconds, self._is_late)
+            return
         part = "body" if self._has_head else "head"
         self._refuse(f"the {part} of the request has not come in time", 408)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reasoning.backends.scripted import Scripted
 from reasoning.clock import Handle, RealClock
 from reasoning.serve.client import _Wire
 from reasoning.serve.desk import Settings
@@ -49,6 +50,12 @@ class Hand(RealClock):
         self.alarms[alarm] = delay, callback
         return alarm
 
+    def ring(self, delay: float) -> None:
+        for alarm, (seconds, callback) in list(self.alarms.items()):
+            if seconds == delay:
+                del self.alarms[alarm]
+                callback()
+
 
 @pytest.fixture
 def line() -> Line:
@@ -81,8 +88,7 @@ def test_a_head_that_is_held_goes_out_with_what_follows(
 def test_a_head_waits_no_longer_than_it_may(wire: _Wire, line: Line, clock: Hand) -> None:
     wire.hold(0.05)
     wire.write(b"head")
-    ((_, ring),) = clock.alarms.values()
-    ring()
+    clock.ring(0.05)
     wire.write(b"body")
     assert line.sent == [b"head", b"body"]
     assert not clock.alarms
@@ -100,24 +106,19 @@ def test_nothing_is_sent_to_a_client_that_has_left(wire: _Wire, line: Line, cloc
     wire.hold(0.05)
     wire.write(b"head")
     line.close()
-    ((_, ring),) = clock.alarms.values()
-    ring()
+    clock.ring(0.05)
     assert line.sent == []
 
 
-def raw(listening: Any, *parts: bytes, most: int = -1, **settings: Any) -> bytes:
-    """What comes back where `parts` are sent, each once something has come in answer to the one
-    before; of all that, or in one read of so many bytes."""
+def raw(listening: Any, asked: bytes, most: int = -1) -> bytes:
+    """What comes back; all of it, or in one read of so many bytes."""
 
     async def work() -> bytes:
-        async with listening(settings=Settings(port=0, **settings)) as url:
+        async with listening() as url:
             port = int(url.rpartition(":")[2].partition("/")[0])
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            found = b""
-            for i, part in enumerate(parts):
-                found += await reader.read(1) if i else b""
-                writer.write(part)
-            found += await reader.read(most)
+            writer.write(asked)
+            found = await reader.read(most)
             writer.close()
             return found
 
@@ -130,32 +131,98 @@ def request(**body: Any) -> bytes:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_comes_at_once_is_sent_at_once(listening: Any, stream: bool) -> None:
+def test_an_answer_that_comes_at_once_is_sent_at_once(
+    listening: Any, monkeypatch: pytest.MonkeyPatch, clock: Hand, stream: bool
+) -> None:
     """The head and all of the body in one packet, which is what one read finds."""
+    monkeypatch.setattr("reasoning.serve.running.PatientClock", lambda: clock)
     found = raw(listening, request(stream=stream), most=1 << 16)
     assert found.startswith(b"HTTP/1.1 200 OK\r\n")
     assert found.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n" if stream else b"}")
 
 
-def test_a_body_that_does_not_come_is_refused(listening: Any) -> None:
-    found = raw(listening, f"{HEAD}Content-Length: 9\r\n\r\n{{".encode(), reading=0.05)
+def test_a_body_that_does_not_come_is_refused(
+    listening: Any, monkeypatch: pytest.MonkeyPatch, clock: Hand
+) -> None:
+    waits = f"{HEAD}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    found = late(listening, monkeypatch, clock, waits, b"100 Continue\r\n\r\n")
     head, _, body = found.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
     assert "body" in json.loads(body)["error"]["message"]
 
 
-def test_a_body_that_nobody_reads_any_more_has_to_end_in_time_too(listening: Any) -> None:
+def test_a_body_that_nobody_reads_any_more_has_to_end_in_time_too(
+    listening: Any, monkeypatch: pytest.MonkeyPatch, clock: Hand
+) -> None:
     """An answer that came before the body was whole stays the only one."""
-    head = HEAD.replace("application/json", "text/plain") + "Content-Length: 9\r\n\r\n{"
-    found = raw(listening, head.encode(), reading=0.05)
-    assert found.startswith(b"HTTP/1.1 415")
-    assert found.count(b"HTTP/1.1") == 1
+    text = HEAD.replace("application/json", "text/plain") + "Content-Length: 9\r\n\r\n{"
+    assert late(listening, monkeypatch, clock, text, b'"code":null}}') == b""
 
 
-def test_half_a_request_behind_another_is_no_part_of_its_answer(listening: Any) -> None:
-    """The stream before it may still run: nothing is written into that."""
-    found = raw(listening, request(stream=True) + HEAD.encode(), reading=0.05)
-    stream, *others = found.split(b"HTTP/1.1 ")[1:]
-    assert stream.startswith(b"200")
-    assert stream.endswith(b"0\r\n\r\n")
-    assert [other[:3] for other in others] == [b"408"]
+def late(
+    listening: Any, monkeypatch: pytest.MonkeyPatch, clock: Hand, asked: str, until: bytes
+) -> bytes:
+    """What comes behind `until` where what is asked for is late from then on."""
+    monkeypatch.setattr("reasoning.serve.running.PatientClock", lambda: clock)
+
+    async def work() -> bytes:
+        async with listening(settings=Settings(port=0, reading=7.0)) as url:
+            port = int(url.rpartition(":")[2].partition("/")[0])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(asked.encode())
+            await reader.readuntil(until)
+            clock.ring(7.0)
+            found = await reader.read()
+            writer.close()
+            return found
+
+    return asyncio.run(work())
+
+
+def test_half_a_request_is_not_late_while_the_one_before_is_answered(
+    listening: Any, monkeypatch: pytest.MonkeyPatch, clock: Hand
+) -> None:
+    """The stream before it goes on, and nothing is written into it."""
+    monkeypatch.setattr("reasoning.serve.running.PatientClock", lambda: clock)
+
+    class Slow(Scripted):
+        async def generate(self, *args: Any, **named: Any) -> Any:
+            began.set()
+            await go_on.wait()
+            return await super().generate(*args, **named)
+
+    async def work() -> tuple[bytes, bytes]:
+        async with listening(Slow(["7"]), settings=Settings(port=0, reading=7.0)) as url:
+            port = int(url.rpartition(":")[2].partition("/")[0])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request(stream=True) + HEAD.encode())
+            await began.wait()
+            clock.ring(7.0)
+            go_on.set()
+            stream = await reader.readuntil(b"\r\n0\r\n\r\n")
+            clock.ring(7.0)
+            rest = await reader.read()
+            writer.close()
+            return stream, rest
+
+    began, go_on = asyncio.Event(), asyncio.Event()
+    stream, rest = asyncio.run(work())
+    assert stream.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"[DONE]" in stream
+    assert b"HTTP/1.1" not in stream[1:]
+    assert rest.startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_without_a_body_is_sent(listening: Any) -> None:
+    head = "HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    found = raw(listening, head.encode())
+    assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert found.endswith(b"\r\n\r\n")
+
+
+def test_answers_come_in_the_order_of_their_requests(listening: Any) -> None:
+    """Of several that were sent at once, whole and as streams."""
+    asked = [request(stream=True), request(), request(stream=True), request()]
+    asked[-1] = asked[-1].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    found = raw(listening, b"".join(asked)).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [b"[DONE]" in answer for answer in found] == [True, False, True, False]
