@@ -44,10 +44,12 @@ class Reply:
     `watch`, if given, is called whenever more of the body has come; if it says True the rest is not
     wanted, and the connection is closed. It does not see what a server says about an error. It may
     drop from the body what it has read. `streamed`: it comes as events, a line each. `patient`: it
-    does not matter when exactly they are read. `size`: how many bytes came.
+    does not matter when exactly they are read. `size`: how many bytes came. `before`: when the
+    server was heard last before what was read last, such as the end.
     """
 
     __slots__ = (
+        "before",
         "body",
         "enough",
         "finished",
@@ -71,6 +73,7 @@ class Reply:
         """Forget what came: the request is sent once more."""
         self.status = 0
         self.size = 0
+        self.before = 0.0
         self.headers: dict[bytes, bytes] = {}
         self.body = bytearray()
         self.whole = False
@@ -128,7 +131,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a request; `reply` is filled from now on."""
         assert self._transport is not None, "a connection sends after it is made"
         assert self._reply is None, "a connection carries one request at a time"
-        self._heard = self._asked = self.now()
+        self._heard = self._asked = reply.before = self.now()
         self._reply = reply
         self._head = self._portion = self._seen = 0
         self._transport.write(data)
@@ -213,7 +216,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._reply is None:  # nothing was asked, or nobody listens any more
             self.close()
             return
-        self._reply.size += len(data)
+        reply, heard = self._reply, self._heard
+        reply.size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -226,6 +230,8 @@ class Connection(asyncio.BufferedProtocol):
             self._head += len(data)
             if self._head > HEAD:
                 self.fail(ConnectionError(f"more than {HEAD:,} bytes of headers came"))
+        if self._heard != heard:
+            reply.before = heard
 
     def eof_received(self) -> None:
         reply = self._reply

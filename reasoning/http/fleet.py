@@ -81,6 +81,7 @@ class Fleet:
     def leave(self, replica: Replica) -> None:
         """A call is over there."""
         replica.busy -= 1
+        replica.left = self._clock.now()
         self.moved(replica)
         if not replica.listed and replica.state == "gone":
             self.drop(replica)
@@ -185,12 +186,13 @@ class Fleet:
             why = f"no server has taken a call for {outage:.0f} s ({refusal(replica.name, reply)})"
             raise self._hopeless(why)
 
-    def broken_off(self, replica: Replica) -> None:
+    def broken_off(self, replica: Replica, before: float) -> None:
         """A server has ended an answer properly, but without its end. Raises TransientError.
 
-        If it holds other calls, one of them was the reason: it is given fewer for good.
+        If it held other calls then, one of them was the reason: it is given fewer for good. It did
+        so after `before`, when it was last heard; the other call may be over by now.
         """
-        if replica.busy < 2:
+        if replica.busy < 2 and replica.left < before:
             raise TransientError(f"{replica.name}: the answer ended in the middle")
         replica.holds_at_most(min(replica.most, replica.busy) // 2)
         replica.breaks = self.breaks = True

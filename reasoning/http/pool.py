@@ -174,7 +174,7 @@ class Pool:
                     if not is_busy(reply):
                         if reply.status < 300:
                             if ended is not None and not ended():
-                                fleet.broken_off(replica)
+                                fleet.broken_off(replica, reply.before)
                             replica.taken += 1
                             replica.ended(self._clock.now() - begun, reply.size)
                         if becomes is not None:

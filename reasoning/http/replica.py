@@ -43,6 +43,8 @@ class Replica(Standing):
         """The calls that it refused while it held none, by their digests, since it took one."""
         self.breaks = False
         """It has ended an answer in the middle for the sake of another call."""
+        self.left = float("-inf")
+        """When a call was last over there."""
         self.idle: list[Connection] = []
         self.number = 0
         self.version = 0

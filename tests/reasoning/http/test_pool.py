@@ -7,6 +7,7 @@ import errno
 import itertools
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -15,6 +16,7 @@ from reasoning.backends.openai import Limits, OpenAI, openai
 from reasoning.clock import RealClock
 from reasoning.errors import EngineError, RecipeError, TransientError
 from reasoning.generate import Prompt, Sampling
+from reasoning.http.connection import Reply
 from reasoning.http.pool import Pool
 from reasoning.problem import Problem
 from reasoning.testing.hand_clock import HandClock, HastyClock
@@ -312,6 +314,67 @@ def test_hints_ahead_of_an_answer_are_none() -> None:
             pool.close()
 
     run(work())
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_who_was_there_when_an_answer_was_broken_off(heard: bool) -> None:
+    """A call that is over before the broken answer is read, unless more of that came since."""
+    chunked = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked"
+    said = b"9\r\ndata: {}\n\r\n"
+
+    async def work() -> None:
+        clock, lines = HandClock(), dict[str, asyncio.StreamWriter]()
+        told, both = asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines[head.split(b" ")[1].decode()] = writer
+            if len(lines) == 2:
+                both.set()
+
+        def watch(reply: Reply) -> bool:
+            told.set()
+            return False
+
+        async def more(data: bytes) -> None:
+            told.clear()
+            clock.move(1.0)
+            lines["/broken"].write(data)
+            await told.wait()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            pool = Pool([f"http://127.0.0.1:{port}"], clock=clock)
+            ask = partial(pool.exchange, body=None)
+            async with asyncio.TaskGroup() as group:
+                other = group.create_task(ask("/whole", reply=Reply()))
+                call = group.create_task(
+                    caught(ask("/broken", reply=Reply(watch), ended=lambda: False))
+                )
+                await both.wait()
+                await more(chunked + b"\r\n\r\n" + said)
+                clock.move(1.0)
+                lines["/whole"].write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                await other
+                if heard:
+                    await more(said)
+                clock.move(1.0)
+                lines["/broken"].write(said + b"0\r\n\r\n")
+            alone = "the answer ended in the middle" in await call
+            assert alone is heard
+            assert pool.fleet.breaks is not heard
+            assert pool.replicas[0].most == (512 if heard else 1)
+            for line in lines.values():
+                line.close()
+            pool.close()
+
+    run(work())
+
+
+async def caught(work: Coroutine[Any, Any, Any]) -> str:
+    with pytest.raises(TransientError) as caught:
+        await work
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
