@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,7 +42,9 @@ class GeneratorCase:
     again, at any temperature; with `greedy`, at temperature 0 it goes on from any token as it would
     have without a break; with `decode`, the text of token ids, that text and ids of a path agree;
     with `produced`, the engine's own count of the tokens of all calls so far, that cancelled calls
-    meter all but those of `late` steps each, in which the engine has not heard of it yet.
+    meter all but those of `late` steps each, in which the engine has not heard of it yet. How many
+    steps that takes is up to the machine, unless they are cancelled within `still`: there the
+    engine makes nothing, what it had made has come, and at the end it has heard of all that left.
     """
 
     make: Callable[[], Generator]
@@ -58,6 +61,7 @@ class GeneratorCase:
     decode: Callable[[Sequence[int]], str] | None = None
     produced: Callable[[], int] | None = None
     late: int = 4
+    still: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
     slots: int = 8
 
 

@@ -205,7 +205,8 @@ def check_cancelled_calls_are_paid_for(case: GeneratorCase) -> None:
                 for slot in range(case.slots)
             ]
             await draw(case, generator, case.slots, max_tokens=most, paid=paid[-1])
-            gone = await left(calls)
+            async with case.still():
+                gone = await left(calls)
             caught += sum(paid[slot][0] > 0 for slot in gone if paid[slot])
             if case.produced is None:
                 continue

@@ -22,7 +22,8 @@ import sys
 import threading
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
+    "VLLM_SERVER_DEV_MODE": "1",  # servers can be paused
 }
 _LOOK_SECONDS = 0.2
 _START_LOOKS = 4500  # a bound for hopeless cases: on a free core 75 are enough
@@ -291,8 +293,11 @@ def starting(process: Callable[..., subprocess.Popen[str] | Forked]) -> Iterator
 
 @pytest.fixture(scope="session")
 def vllm_server(serve: Serve) -> str:
-    """The root URL (no /v1) of an OpenAI-compatible server of the language model, named `nano`."""
-    return serve().url
+    """The root URL (no /v1) of an OpenAI-compatible server of the language model, named `nano`.
+
+    It tells how many calls it has (/load).
+    """
+    return serve("--enable-server-load-tracking").url
 
 
 @pytest.fixture(scope="session")
@@ -327,6 +332,23 @@ def engine(in_process: dict[str, Any]) -> Iterator[Any]:
     asyncio.run(generator.astart())
     yield generator
     asyncio.run(generator.aclose())
+
+
+@asynccontextmanager
+async def still(generator: Any) -> AsyncIterator[None]:
+    """The engine makes nothing, and what it had made has come; calls may come and go."""
+    engine = generator._engine
+
+    async def pause() -> None:
+        await engine.pause_generation(mode="keep", clear_cache=False)
+        while not engine.engine_core.outputs_queue.empty():  # noqa: ASYNC110 (nobody tells of it)
+            await asyncio.sleep(0)
+
+    await generator._loop.run(pause)
+    try:
+        yield
+    finally:
+        await generator._loop.run(engine.resume_generation)
 
 
 @pytest.fixture(scope="session")
