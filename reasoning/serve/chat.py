@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reasoning.http.reading import dumps
 from reasoning.serve.asking import Asked
 from reasoning.serve.likely import of_chat
 from reasoning.serve.streams import Blocks, block
 from reasoning.serve.wording import Said, message, summary, usage
 
 DONE = b"data: [DONE]\n\n"
+_HERE = "here"
 
 
 def whole(asked: Asked, found: Sequence[Said], name: str) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class ChatStream:
         }
         if asked.usage:
             self._head["usage"] = None
+        self._frames: dict[tuple[int, str], tuple[bytes, bytes]] = {}
 
     def opening(self) -> Blocks:
         role = {"role": "assistant", "content": ""}
@@ -56,10 +59,18 @@ class ChatStream:
     def more(self, i: int, thought: str, text: str) -> Blocks:
         found = []
         if thought:
-            found.append(self._chunk(i, {"reasoning_content": thought}))
+            found.append(self._piece(i, "reasoning_content", thought))
         if text:
-            found.append(self._chunk(i, {"content": text}))
+            found.append(self._piece(i, "content", text))
         return found
+
+    def _piece(self, i: int, field: str, text: str) -> bytes:
+        """A piece of text, between what all of them have in common."""
+        if (i, field) not in self._frames:
+            before, _, after = self._chunk(i, {field: _HERE}).rpartition(dumps(_HERE))
+            self._frames[i, field] = before, after
+        before, after = self._frames[i, field]
+        return b"%b%b%b" % (before, dumps(text), after)
 
     def closing(self, i: int, said: Said) -> Blocks:
         pieces = [piece for k, call in enumerate(said.calls) for piece in _pieces(k, call)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import Queue, TaskGroup
+from asyncio import Future, TaskGroup, TimerHandle
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias
@@ -72,12 +72,11 @@ class Stream(Response):
         self._asked = asked
         self._scribe = scribe
         self._seats = seats
-        self._keep_alive = keep_alive
         self._status: int | None = None
         """What it came to, once all is told."""
         self.answered: Callable[[int], object] = int
         """Is told how it has ended, as the status of a whole answer would tell."""
-        self._events: Queue[tuple[int, Event | Exception] | None] = Queue()
+        self._inbox = _Inbox(keep_alive)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(k, v) for k, v in self.raw_headers if k != b"content-length"]
@@ -100,6 +99,7 @@ class Stream(Response):
             try:
                 await self._write(send)
             finally:
+                self._inbox.close()
                 for task in tasks:
                     task.cancel()
 
@@ -121,7 +121,7 @@ class Stream(Response):
 
     async def _search(self, i: int) -> None:
         """Put the events of choice `i` where they are told from, an error last of all."""
-        asked, put = self._asked, self._events.put_nowait
+        asked, put = self._asked, self._inbox.put
         try:
             if asked.direct is not None:
                 await asked.direct.tell(asked.problem, seed(asked, i), lambda e: put((i, e)))
@@ -135,17 +135,6 @@ class Stream(Response):
         except Exception as error:
             put((i, error))
 
-    async def _next(self) -> tuple[int, Event | Exception] | None:
-        """What has happened next; None if nothing does for a while."""
-        if not self._events.empty():
-            return self._events.get_nowait()
-        loop = asyncio.get_running_loop()
-        quiet = loop.call_later(self._keep_alive, self._events.put_nowait, None)
-        try:
-            return await self._events.get()
-        finally:
-            quiet.cancel()
-
     async def _tell(self, say: Any) -> None:
         """Tell what can be told until every choice has ended. Raises what one of them raised.
 
@@ -153,22 +142,23 @@ class Stream(Response):
         """
         choices = [Choice(self._asked) for _ in range(self._asked.n)]
         blocks, left = [*self._scribe.opening()], len(choices)
-        heard = await self._next()
+        await self._inbox.wait()
         await asyncio.sleep(0)  # an answer that comes at once leaves at once, in one piece
         while left:
-            if heard is None:
+            happened = self._inbox.take()
+            if not happened:
                 blocks.append(WAITING)
             try:
-                while heard is not None:
-                    blocks += self._told(choices, *heard)
-                    left -= choices[heard[0]].said is not None
-                    heard = None if self._events.empty() else self._events.get_nowait()
+                for i, event in happened:
+                    blocks += self._told(choices, i, event)
+                    left -= choices[i].said is not None
             except BaseException:
                 await say(blocks)
                 raise
             if left:
                 await say(blocks)
-                blocks, heard = [], await self._next()
+                blocks = []
+                await self._inbox.wait()
         found = [choice.said for choice in choices if choice.said is not None]
         await say([*blocks, *self._scribe.ending(found)], more=False)
         self._status = 200
@@ -181,3 +171,47 @@ class Stream(Response):
         more = self._scribe.more(i, thought, text) if thought or text else ()
         said = choices[i].said
         return [*more, *(self._scribe.closing(i, said) if said is not None else ())]
+
+
+class _Inbox:
+    """What has happened in the searches of a stream and has not been told."""
+
+    def __init__(self, quiet: float) -> None:
+        self._happened: list[tuple[int, Event | Exception]] = []
+        self._waiter: Future[None] | None = None
+        self._quiet = quiet
+        self._since = 0.0
+        self._alarm: TimerHandle | None = None
+
+    def put(self, event: tuple[int, Event | Exception]) -> None:
+        self._happened.append(event)
+        self._wake()
+
+    def take(self) -> list[tuple[int, Event | Exception]]:
+        happened, self._happened = self._happened, []
+        return happened
+
+    async def wait(self) -> None:
+        """Until something has happened, or nothing has for `quiet` seconds."""
+        if self._happened:
+            return
+        loop = asyncio.get_running_loop()
+        self._waiter, self._since = loop.create_future(), loop.time()
+        if self._alarm is None:  # one for all waits: most are short
+            self._alarm = loop.call_later(self._quiet, self._look)
+        await self._waiter
+
+    def close(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._since + self._quiet - loop.time()
+        if left <= 0:
+            self._wake()
+        self._alarm = loop.call_later(left if left > 0 else self._quiet, self._look)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -25,6 +25,7 @@ class Telling:
         self.stopped = False
         self._stop = tuple(stop)
         self._mark = _with(end)
+        self._plain = not (stop or end)
         self._inside = inside
         self._thought = inside
         self._said = False
@@ -58,6 +59,9 @@ class Telling:
 
     def feed(self, piece: str) -> tuple[str, str]:
         """Take in more; what can be told of thought and text by now."""
+        begins = "<" in piece or "[" in piece or "◁" in piece  # a mark, perhaps
+        if self._plain and self._said and not (begins or self._pending or self._inside):
+            return "", piece
         self._pending += piece
         thoughts, texts = [], []
         while found := self._mark.search(self._pending):

@@ -7,7 +7,6 @@ JSON, once what stands between two texts is replaced by a comma.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,7 +17,6 @@ from reasoning.http.reading import loads
 
 ENOUGH = 12
 """Events that are worth looking for what they have in common."""
-_DECODER = json.JSONDecoder()
 _FIELDS = ("content", "text", *THOUGHTS)
 _TEXT = re.compile(rb'"(?:%b)": ?"((?:[^"\\]|\\.)*)"' % "|".join(_FIELDS).encode())
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -50,20 +48,18 @@ class Pattern(NamedTuple):
                     return cls(before, after, thought)
         return None
 
-    def alone(self, lines: bytes) -> str | None:
-        """The text, if `lines` are one such event and nothing else."""
-        begin, end = len(self.before) + 6, len(self.after) + 2
-        if (
-            lines.startswith(self.before, 6)
-            and lines.startswith(b"data: ")
-            and lines.endswith(b"\n\n")
-            and lines.endswith(self.after, begin, -2)
-        ):
-            with suppress(ValueError):
-                said = lines[begin - 1 : 1 - end].decode()  # with its quotes
-                text, stop = _DECODER.raw_decode(said)
-                return text if stop == len(said) and isinstance(text, str) else None
-        return None
+    def few(self, lines: bytes) -> list[str] | None:
+        """The texts, if `lines` are some such events and nothing else."""
+        begin, end = b"data: " + self.before, self.after
+        *events, rest = lines.split(b"\n\n")
+        if rest:
+            return None
+        said = []
+        for event in events:
+            if not (event.startswith(begin) and event.endswith(end, len(begin))):
+                return None
+            said.append(event[len(begin) : len(event) - len(end)])
+        return _texts(said)
 
     def run(self, lines: bytes) -> Run | None:
         """A run of such events in whole lines of a stream, if nothing else stands in between.
@@ -85,15 +81,21 @@ class Pattern(NamedTuple):
         said = [event[len(begin) : len(event) - len(self.after)] for event in events]
         if between.join(said) != lines[start + len(begin) : stop]:
             return None
-        listed = b'["%b"]' % b'","'.join(said)
-        # A backslash might swallow the quote behind it; a new line is of something else.
-        if b'\\",' in listed or b'\\"]' in listed[-3:] or b"\n" in listed:
-            return None
-        with suppress(ValueError):
-            texts: list[str] = loads(listed)
-            if len(texts) == len(said):
-                return Run(lines[:start], texts, lines[stop + len(end) :])
+        texts = _texts(said)
+        return None if texts is None else Run(lines[:start], texts, lines[stop + len(end) :])
+
+
+def _texts(said: Sequence[bytes]) -> list[str] | None:
+    """What stands between the quotes of as many strings in JSON; None if one is none."""
+    listed = b'["%b"]' % b'","'.join(said)
+    # A backslash might swallow the quote behind it; a new line is of something else.
+    if b'\\",' in listed or b'\\"]' in listed[-3:] or b"\n" in listed:
         return None
+    with suppress(ValueError):
+        texts: list[str] = loads(listed)
+        if len(texts) == len(said):
+            return texts
+    return None
 
 
 def parsed(events: Sequence[bytes]) -> Iterable[dict[str, Any]]:

@@ -25,6 +25,8 @@ _CHUNK = 1 << 16
 _LOOKED = 1 << 13
 """Bytes of new lines in which there are many, if there are."""
 _DONE = b"[DONE]"
+_FEW = 4
+"""Looks at new events before it is found out what they have in common."""
 _EVENT = 8
 """Characters of an event, on average, that are more than a token."""
 _WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -60,7 +62,7 @@ class Answer:
         self.tools = ToolCalls()
         self._native = native.Said()
         self._pattern: Pattern | None = None
-        self._singles, self._worth = 0, ENOUGH
+        self._looks, self._worth = 0, _FEW
         self.fingerprint = ""
         """What the server says of its build, if it does."""
         self.thinks = False
@@ -179,10 +181,11 @@ class Answer:
 
     def _take_lines(self, lines: bytes) -> None:
         """Take in events, those together that say a text and nothing else."""
-        if (pattern := self._pattern) and (text := pattern.alone(lines)) is not None:
-            self._say_all((text,), pattern.thought)
-            return
-        if lines.count(b"\n", 0, _LOOKED) >= 2 * ENOUGH:
+        if lines.count(b"\n", 0, _LOOKED) < 2 * ENOUGH:
+            if (pattern := self._pattern) and (texts := pattern.few(lines)) is not None:
+                self._say_all(texts, pattern.thought)
+                return
+        else:
             at = lines.find(b"data:", len(lines) // 2)
             likely = lines[at : lines.find(b"\n", at)][5:].strip()
             if self._pattern is None or not likely.startswith(self._pattern.before):
@@ -199,8 +202,8 @@ class Answer:
             self.done = True
         for event in parsed([event for event in events if event and event != _DONE]):
             self._take(event)
-        self._singles += len(events) == 1
-        if self._singles == self._worth:  # one by one: what they have in common is worth knowing
+        self._looks += bool(events)
+        if events and self._looks >= self._worth:  # what they have in common is worth knowing
             self._pattern, self._worth = Pattern.of(events[0]), 4 * self._worth
 
     def _say_all(self, texts: Iterable[str], thought: bool) -> None:

@@ -56,7 +56,7 @@ def state(answer: Answer, reply: Reply) -> dict[str, Any]:
     told = {
         k: v
         for k, v in vars(answer).items()
-        if k not in ("_pattern", "_problem", "_singles", "_worth")
+        if k not in ("_pattern", "_problem", "_looks", "_worth")
     }
     return told | {"error": error, "tools": answer.tools.whole(), "_native": None}
 
@@ -123,17 +123,21 @@ def test_most_of_a_chat_is_alike(field: str) -> None:
     assert pattern.run(last) is None
 
 
-def test_one_event_alone() -> None:
+def test_a_few_events() -> None:
     pattern = Pattern.of(line(chat("a"))[6:-2])
     assert pattern is not None
-    for text in ("b", "", '"\\', "é", "\n\n"):
-        assert pattern.alone(line(chat(text))) == text
-        assert pattern.alone(line(chat(text), ascii_only=False)) == text
+    for text in ("b", "", '\\"', "é", "\n\n"):
+        assert pattern.few(line(chat(text))) == [text]
+        assert pattern.few(line(chat("x")) + line(chat(text), ascii_only=False)) == ["x", text]
+    assert pattern.few(line(chat("\\"))) is None, "it is left to who reads all of the event"
     good = line(chat("a"))
     for said in (b'"a","b"', b'"a\\"', b'"\x01"', b'"\xff"', b"7", b'"a'):
-        assert pattern.alone(good.replace(b'"a"', said)) is None
-    for other in (good * 2, good[:-1], b": x\n" + good, line(chat("", finish="stop"))):
-        assert pattern.alone(other) is None
+        bad = good.replace(b'"a"', said)
+        for lines in (bad, bad + good, good + bad, bad * 2, bad + good * 2):
+            assert pattern.few(lines) is None
+    for other in (good[:-1], b": x\n" + good, line(chat("", finish="stop"))):
+        for lines in (other, good + other):
+            assert pattern.few(lines) is None
 
 
 def test_thoughts_and_what_follows() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoning import Session
 from reasoning.backends.scripted import Scripted
@@ -373,10 +375,32 @@ def test_what_is_a_vote() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_pieces_make_the_same_text_whatever_their_size(size: int) -> None:
+@pytest.mark.parametrize(
+    ("stop", "end", "told"),
+    [
+        (["END"], "", "It <is> [7] now "),
+        ([], "", "It <is> [7] now END or not"),
+        ([], "END", " or not"),
+    ],
+)
+def test_pieces_make_the_same_text_whatever_their_size(
+    size: int, stop: list[str], end: str, told: str
+) -> None:
     text = "<think>a < b [x]</think> \n It <is> [7] now END or not"
-    telling = Telling(["END"])
+    telling = Telling(stop, end=end)
     pieces = [telling.feed(text[i : i + size]) for i in range(0, len(text), size)]
     pieces.append(telling.finish())
+    said = "".join(said for _, said in pieces)
     assert "".join(thought for thought, _ in pieces) == "a < b [x]"
-    assert "".join(said for _, said in pieces) == "It <is> [7] now "
+    assert said.endswith(told)
+    assert end or said == told
+
+
+@given(st.text(st.sampled_from("ab <>/[]THINKthink◁▷|\n"), max_size=60), st.data())
+def test_pieces_make_what_the_whole_does(text: str, data: st.DataObject) -> None:
+    """Any text, cut anywhere, with marks and halves of marks in it."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    whole, telling = Telling([]).all(text), Telling([])
+    parts = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    pieces = [*map(telling.feed, parts), telling.finish()]
+    assert ("".join(t for t, _ in pieces), "".join(s for _, s in pieces)) == whole
