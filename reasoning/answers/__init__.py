@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from reasoning.answers.amounts import last_number, last_numbers
 from reasoning.answers.formulas import last_math, last_money
-from reasoning.answers.marked import last_marked
+from reasoning.answers.marked import last_marked, may_mark
 from reasoning.answers.phrases import after_answer_is
 from reasoning.answers.spelling import MAX_LENGTH, canonical, plain_number, readable
 from reasoning.answers.thoughts import after_thoughts, before_the_next_question, parts
@@ -67,6 +67,8 @@ def extract(text: str, fallback: Fallback | None = None, finished: bool = True) 
     already says what "the answer is". What comes after a question of the model's own is left out.
     Linear in the length of the text; raises only what `fallback` raises.
     """
+    if fallback is None and not may_mark(text):
+        return None
     for part in parts(text, finished):
         part = before_the_next_question(part, _states)
         found = last_marked(part, finished)

@@ -30,6 +30,15 @@ _PLAIN_BOX = re.compile(r"\\boxed\{([^{}\\]*)\}")
 _TAG = re.compile(r"(?i)<(/?)(?:final_?)?answer>")
 
 
+def may_mark(text: str) -> bool:
+    """Whether there is any sign of a mark: most of what people ask about has none."""
+    return "<" in text or "####" in text or _may_box(text)
+
+
+def _may_box(text: str) -> bool:
+    return "box" in text or "\x08oxed" in text
+
+
 def last_marked(text: str, finished: bool = True) -> str | None:
     """The last answer that `text` marks: what stands between tags before boxes before ####.
 
@@ -64,7 +73,7 @@ def _tagged(text: str, finished: bool) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     """The content of the last complete box; of boxes in a row a list of them."""
-    if "oxed" not in text and "box" not in text:
+    if not _may_box(text):
         return None
     text = text.replace("\x08oxed", r"\boxed").replace("\x0cbox", r"\fbox")  # as JSON reads it
     first = _BOX_START.search(text)

@@ -12,6 +12,7 @@ from reasoning.answers.exact import exact
 from reasoning.answers.grading import equivalent_sync
 from reasoning.answers.kind import Answers
 from reasoning.answers.letters import lettered
+from reasoning.answers.marked import last_marked, may_mark
 from reasoning.answers.math import math
 from reasoning.answers.number import number
 
@@ -382,6 +383,9 @@ FRAGMENTS = st.sampled_from(
      " ", ",", "which is", "1", "/", "-", "½", "10", "^", "²", "×", r"\frac{", r"\sqrt", "1,000",
      ":", "is", "\x00", "\ud800", "<|endoftext|>", "Question:", "["]
 )  # fmt: skip
+MARKS = st.sampled_from(
+    ["\x08oxed{1}", "\x0cbox{2}", r"\boxed 3", r"\fbox{4}", "#### 5", "<answer>6"]
+)
 NASTY = st.one_of(st.text(max_size=80), st.lists(FRAGMENTS, max_size=20).map("".join))
 
 
@@ -391,6 +395,13 @@ def test_reading_raises_on_no_text(said: str, finished: bool) -> None:
     for kind in (MARKED, FORMULA, STATED, LAST, NUMBER, CHOICE, LETTER):
         kind.find(said, finished)
     assert all(isinstance(part, str) for part in parts(said, finished))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(FRAGMENTS, MARKS), max_size=8).map("".join), st.booleans())
+def test_what_has_no_sign_of_a_mark_marks_nothing(said: str, finished: bool) -> None:
+    if last_marked(said, finished) is not None:
+        assert may_mark(said)
 
 
 @settings(max_examples=100, deadline=None)
