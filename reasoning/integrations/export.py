@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +12,7 @@ from typing import Any, get_args
 from reasoning.integrations import Format, Table, needed
 from reasoning.integrations.columns import LOGPROBS, RESULTS, SAMPLES, Column
 from reasoning.integrations.rows import Row, StoredRun, results, samples
-from reasoning.runs.files import writing
+from reasoning.runs.files import drafted
 
 SUFFIX: Mapping[Format, str] = {"parquet": ".parquet", "csv": ".csv", "dataframe": ".feather"}
 BATCH = 512
@@ -62,20 +60,6 @@ def _columns(table: Table, logprobs: bool) -> Sequence[Column]:
 
 def _rows(run: StoredRun, table: Table, logprobs: bool) -> Iterator[Row]:
     return results(run) if table == "results" else samples(run, logprobs=logprobs)
-
-
-@contextmanager
-def drafted(out: Path) -> Iterator[Path]:
-    """A file to write in the place of `out`, which gets there once it is whole."""
-    draft = out.with_name(f".{out.name}.tmp")
-    try:
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            yield draft
-            os.replace(draft, out)
-    finally:
-        with suppress(OSError):
-            draft.unlink()
 
 
 # ------------------------------------------------------------------------------------ Arrow

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from reasoning.integrations import needed
-from reasoning.integrations.export import drafted
 from reasoning.integrations.rows import Stored, StoredRun, ends, text, usage
-from reasoning.runs.files import file_name
+from reasoning.runs.files import drafted, file_name
 from reasoning.tree import Node, RolloutTree
 from reasoning.usage import Usage
 

@@ -122,6 +122,20 @@ def writing(path: object, option: str = "--out") -> Iterator[None]:
         raise StoreError(f"{path} cannot be written: {why}; choose another {option}") from error
 
 
+@contextmanager
+def drafted(out: Path) -> Iterator[Path]:
+    """A file to write in the place of `out`, which gets there once it is whole."""
+    draft = out.with_name(f".{out.name}.tmp")
+    try:
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            os.replace(draft, out)
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
 def end_line(path: Path) -> None:
     """End a line that a killed run left torn, so that the next one starts afresh."""
     if path.exists() and path.stat().st_size:

@@ -28,7 +28,7 @@ from reasoning.problem import Problem
 from reasoning.result import Result
 from reasoning.runs import names
 from reasoning.seeds import fold
-from reasoning.serve.looking import OnFloor
+from reasoning.serve.floor import OnFloor
 from reasoning.session import Session
 from reasoning.settings import Limits
 from reasoning.tree import Node, RolloutTree, Sample

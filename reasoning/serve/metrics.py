@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reasoning.serve.looking import Floor
+    from reasoning.serve.floor import Floor
 
 _HELP = {
     "requests_total": ("counter", "Requests by endpoint and status; 499 is a client that left."),

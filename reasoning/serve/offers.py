@@ -16,7 +16,7 @@ from reasoning.plugin import Plugin
 from reasoning.runs import names
 from reasoning.runs.recipe import Recipe, Strategy, strategies
 from reasoning.serve.discreet import discreet
-from reasoning.serve.looking import Floor, OnFloor
+from reasoning.serve.floor import Floor, OnFloor
 from reasoning.serve.refusal import RequestError
 from reasoning.session import Session, expect
 from reasoning.settings import Limits

@@ -15,7 +15,8 @@ from reasoning.errors import GenerationError
 from reasoning.live.following import Follower
 from reasoning.serve.app import Service
 from reasoning.serve.desk import Settings
-from reasoning.serve.looking import KEPT, LISTED
+from reasoning.serve.floor import KEPT
+from reasoning.serve.looking import LISTED
 
 SECRET = "Xq7-of-a-user"
 ANSWER = "Yz8-of-a-model"
