@@ -56,8 +56,7 @@ class Call:
         self._priority = priority and able.extended
         self._entire = entire
         self._clock = clock
-        # Routers keep together what has the same value.
-        self._headers = _together(session, prompt.problem.id) if session else b""
+        self._session = session
 
     async def into(
         self, answer: Answer, held: Mapping[str, Any], params: Sampling, seed: int
@@ -137,7 +136,7 @@ class Call:
                     reply,
                     affinity=request.affinity(prompt) if several else (),
                     becomes=fold(prompt.parent.key, prompt.slot) if several else None,
-                    headers=self._headers + TRACE.get(),
+                    headers=headers(self._session, prompt),
                     ended=partial(answer.ended, reply),
                 )
                 answer.read(reply)
@@ -153,6 +152,11 @@ class Call:
                         answer.read(reply)
                 raise
             return reply.enough
+
+
+def headers(session: bytes, prompt: Prompt) -> bytes:
+    """Lines of a call. Routers keep together what has the same value behind `session`."""
+    return (_together(session, prompt.problem.id) if session else b"") + TRACE.get()
 
 
 @lru_cache

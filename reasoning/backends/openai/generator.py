@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any
 
 from reasoning.backends.healing import healable
-from reasoning.backends.openai import backing, fields, native, reports, request, scoring
+from reasoning.backends.openai import at_once, backing, fields, native, reports, request, scoring
 from reasoning.backends.openai.answer import THINK, Answer
 from reasoning.backends.openai.asking import Questions, in_words_of, path_of
-from reasoning.backends.openai.calling import Call
+from reasoning.backends.openai.at_once import AtOnce
+from reasoning.backends.openai.calling import Call, headers
 from reasoning.backends.openai.loops import Here, Loops
 from reasoning.backends.openai.pace import Pace
 from reasoning.backends.openai.probe import Api, find_out, served
@@ -22,7 +23,7 @@ from reasoning.backends.openai.request import BUDGET, NEEDS, Abilities, Need
 from reasoning.backends.openai.sampled import sample as sample_of
 from reasoning.backends.openai.tokens import Question, Tokenizer
 from reasoning.clock import Clock, RealClock
-from reasoning.errors import EngineError, RecipeError, TransientError
+from reasoning.errors import EngineError, GenerationError, RecipeError, TransientError
 from reasoning.generate import Generator, Meter, Prompt, Sampling
 from reasoning.http.admission import Limits
 from reasoning.http.keys import told
@@ -174,6 +175,10 @@ class OpenAI(Generator):
 
         Raises RecipeError for what the server cannot do, EngineError once no server is left.
         """
+        if (asked := self._asked_at_once(prompt, params)) is not None:
+            sample = await self._at_once(asked, prompt, params, seed, meter)
+            if sample is not None:
+                return sample
         needs = fields.needs(params)
         text = healable(prompt, params) if self._heals else ""
         rest = backing.taken_back(text, params) if text else ""
@@ -206,6 +211,68 @@ class OpenAI(Generator):
         sample = await sample_of(answer, held, params, able, self._tokenizer(able, here))
         return backing.healed(sample, rest) if rest else sample
 
+    def _asked_at_once(self, prompt: Prompt, params: Sampling) -> Mapping[str, Any] | None:
+        """What is asked for where the answer is a whole text and nothing else; see `at_once`."""
+        able = self._able
+        if able is None or self._heals or self._priority or self._thinking:
+            return None
+        if not (at_once.is_plain(prompt) and self._in_one_piece(prompt, params, able)):
+            return None
+        return at_once.way(able, params)
+
+    async def _at_once(
+        self, asked: Mapping[str, Any], prompt: Prompt, params: Sampling, seed: int, meter: Meter
+    ) -> Sample | None:
+        """What comes of that; None where it has to be asked for without what the server refuses."""
+        self.refuse(params)
+        here, able = self._loops.here(), self._able
+        assert able is not None, "it is known what is asked for"
+        held = {"messages": request.question(prompt)}
+        body = {"model": self.model, **held, **asked, **self._extra}
+        if "seed" in asked:
+            body["seed"] = seed % 2**31
+        several = here.pool.several
+        call, begun = AtOnce(params.max_tokens, self._marks), self._clock.now()
+        try:
+            await call.ask(
+                here.pool,
+                body,
+                affinity=request.affinity(prompt) if several else (),
+                becomes=fold(prompt.parent.key, prompt.slot) if several else None,
+                headers=headers(self._session_header, prompt),
+            )
+        except GenerationError as error:
+            refused = call.reply.status in (400, 422)
+            if refused and fields.neutral(able, params, str(error)) & body.keys():
+                return None
+            raise
+        finally:
+            self._settle(here, call.tokens, True, self._clock.now() - begun, params, meter)
+        if call.found is not None:
+            self._build = self._build or call.build
+            return call.found
+        assert call.answer is not None, "it was read"
+        self._build = self._build or call.answer.fingerprint
+        return await sample_of(call.answer, held, params, able, self._tokenizer(able, here))
+
+    def _settle(
+        self,
+        here: Here,
+        tokens: int | None,
+        over: bool,
+        took: float,
+        params: Sampling,
+        meter: Meter,
+    ) -> None:
+        """Meter what a call has generated, whether or not it has come to its end; where nobody has
+        told, what it probably has."""
+        if tokens is None:
+            tokens = self._pace.given_up(took, params.max_tokens)
+        elif over:
+            self._pace.met(tokens, took)
+        meter(min(tokens, params.max_tokens))
+        self._broken |= here.pool.fleet.breaks
+
     async def _ask(
         self,
         here: Here,
@@ -235,14 +302,8 @@ class OpenAI(Generator):
         try:
             await call.into(answer, held, params, seed)
         finally:
-            took = self._clock.now() - begun
-            tokens = answer.tokens
-            if answer.over:
-                self._pace.met(tokens, took)
-            elif entire:
-                tokens = self._pace.given_up(took, params.max_tokens)
-            meter(min(tokens, params.max_tokens))
-            self._broken |= here.pool.fleet.breaks
+            tokens = answer.tokens if answer.over or not entire else None
+            self._settle(here, tokens, answer.over, self._clock.now() - begun, params, meter)
             if call.dropped and self._able is not None:
                 self._able = fields.without(self._able, call.dropped)
         self._build = self._build or answer.fingerprint
