@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from reasoning.backends.openai.generator import SESSION, OpenAI
+from reasoning.backends.openai.generator import OpenAI
+from reasoning.backends.openai.known import SESSION
 from reasoning.backends.openai.probe import Api
 from reasoning.backends.openai.request import Abilities
 from reasoning.http.admission import Limits
