@@ -15,6 +15,7 @@ import ast
 import asyncio
 import fcntl
 import gzip
+import importlib.metadata
 import importlib.util
 import inspect
 import itertools
@@ -374,6 +375,12 @@ def present(module: str) -> bool:
     return known and importlib.util.find_spec(module) is not None
 
 
+def reads_results() -> bool:
+    """Whether the hub's library is as new as publishing needs."""
+    found = importlib.metadata.version("huggingface_hub")
+    return tuple(map(int, found.split(".")[:2])) >= (1, 4)
+
+
 SMALL = ("--set", "generator=nano", "--set", "task={name: nano, n: 4}")
 ENGINES = "math500|gsm8k"
 
@@ -413,6 +420,9 @@ RULES = [
         Rule(r"reasoning export .* --to inspect", "needs inspect_ai: test_inspect.py", only_read),
         Rule(r"inspect eval .* --model reasoning/", "needs inspect_ai: test_inspect.py",
              strategy_of),
+    ]),
+    *([] if reads_results() else [
+        Rule(r"reasoning publish ", "needs huggingface_hub 1.4: test_publish.py", only_read),
     ]),
     Rule(r"inspect view", "needs inspect_ai, and does not end: test_inspect.py", lambda *_: ""),
     Rule(r"inspect eval .* --model openai/|python -m reasoning.lm_eval run", "needs a key, or a "

@@ -16,7 +16,9 @@ from reasoning.errors import EngineError, RecipeError, StoreError
 from reasoning.integrations.publish import entry, upload
 from reasoning.integrations.rows import StoredRun
 
-hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+hub = pytest.importorskip(
+    "huggingface_hub", minversion="1.4", reason="publishing needs huggingface_hub 1.4 or newer"
+)
 FIRST = "best_of_n-n=2"
 
 
