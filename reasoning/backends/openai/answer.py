@@ -188,11 +188,12 @@ class Answer:
         else:
             at = lines.find(b"data:", len(lines) // 2)
             likely = lines[at : lines.find(b"\n", at)][5:].strip()
-            if self._pattern is None or not likely.startswith(self._pattern.before):
-                self._pattern = Pattern.of(likely)
-            if self._pattern is not None and (run := self._pattern.run(lines)):
-                self._take_each(run.head)
-                self._say_all(run.texts, self._pattern.thought)
+            pattern = self._pattern
+            if pattern is None or not likely.startswith(pattern.before):
+                pattern = self._pattern = Pattern.of(likely)
+            if pattern is not None and (run := pattern.run(lines)):
+                self._take_each(run.head)  # in which another pattern may be found
+                self._say_all(run.texts, pattern.thought)
                 lines = run.tail
         self._take_each(lines)
 

@@ -96,6 +96,17 @@ def test_together_and_one_by_one(
     assert together["error"] == apart["error"]
 
 
+@pytest.mark.parametrize("first", [chat(None, reasoning_content="hm"), ODD[0], ODD[5], ODD[7]])
+@pytest.mark.parametrize("looks", range(2 * ENOUGH))
+def test_what_begins_a_batch_says_nothing_of_the_rest(first: dict[str, Any], looks: int) -> None:
+    """However often events have come before it: at some of those looks a pattern is looked for."""
+    before = [line(chat(None, reasoning_content=f"{i}", at=i)) for i in range(looks)]
+    batch = [line(event) for event in (first, *[chat(f"{i} ") for i in range(2 * ENOUGH)])]
+    together, apart = read([*before, b"".join(batch)], False), read([*before, *batch], False)
+    assert together == apart
+    assert together["error"] is None
+
+
 @pytest.mark.parametrize("text", ['a","b', "a\\", 'a\\","x":"', 'a"}', "\x01", "\\u12"])
 def test_bytes_that_are_no_string_are_not_taken_for_one(text: str) -> None:
     """What a broken server puts between the quotes is read as what it is: no JSON."""
