@@ -71,13 +71,15 @@ class PatientClock(RealClock):
     def _ring(self, delay: float) -> None:
         """Ring what is due; the first of the others says when to look again."""
         line, now = self._lines[delay], self.now()
-        for alarm in list(itertools.takewhile(lambda alarm: alarm.due <= now, line)):
-            if line.pop(alarm, alarm) is None:  # unless another one has taken it off just now
-                alarm.callback()
-        if line:
-            super().call_later(next(iter(line)).due - now, partial(self._ring, delay))
-        else:
-            del self._lines[delay]
+        try:
+            for alarm in list(itertools.takewhile(lambda alarm: alarm.due <= now, line)):
+                if line.pop(alarm, alarm) is None:  # unless another one has taken it off just now
+                    alarm.callback()
+        finally:  # what goes wrong in one of them is no reason for the others not to ring
+            if line:
+                super().call_later(next(iter(line)).due - now, partial(self._ring, delay))
+            else:
+                del self._lines[delay]
 
 
 class _Waiting:
@@ -94,6 +96,7 @@ class _Waiting:
 
     def cancel(self) -> None:
         self.line.pop(self, None)
+        self.callback = int  # whose it was may keep this, and would be in a cycle
 
 
 class _Alarm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from asyncio import TaskGroup
 from collections.abc import Callable
 
@@ -292,6 +293,39 @@ def test_alarms_of_a_patient_clock_ring_in_time_and_only_if_they_are_set() -> No
         clock.call_later(0.01, alarm("again"))
         await clock.sleep(0.05)
         assert rung[-1][0] == "again"
+
+    asyncio.run(work())
+
+
+def test_what_goes_wrong_in_an_alarm_keeps_no_other_from_ringing() -> None:
+    async def work() -> None:
+        clock, rung = PatientClock(), asyncio.Event()
+        wrong: list[BaseException] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: wrong.append(context["exception"]))
+        clock.call_later(0.001, lambda: 1 / 0)
+        clock.call_later(0.001, rung.set)
+        await rung.wait()
+        rung.clear()
+        clock.call_later(0.001, rung.set)
+        await rung.wait()
+        assert [type(error) for error in wrong] == [ZeroDivisionError]
+
+    asyncio.run(work())
+
+
+def test_an_alarm_that_is_taken_off_keeps_nothing() -> None:
+    class Owner:
+        def ring(self) -> None:
+            raise AssertionError("it is taken off")
+
+    async def work() -> None:
+        owner = Owner()
+        there = weakref.ref(owner)
+        alarm = PatientClock().call_later(60.0, owner.ring)
+        alarm.cancel()
+        del owner
+        assert there() is None
 
     asyncio.run(work())
 
