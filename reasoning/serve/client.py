@@ -117,12 +117,27 @@ class Client(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self._coming:
+            self._stay()
             return
         self._size += 0 if self._has_head else len(data)
         if self._size > HEAD:
             self._refuse(f"the head of the request has more than {HEAD:,} bytes", 431)
         elif self._late is None:
             self._late = self.clock.call_later(self.seconds, self._is_late)
+
+    def _stay(self) -> None:
+        """What came last is no request, or the rest of one that has been answered: uvicorn, which
+        has taken its alarm off, does not set it again."""
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def give_up(self) -> None:
+        """The server ends now: nothing more is begun, and who does not read is not waited for."""
+        self.pipeline.clear()
+        if self.flow.write_paused:
+            self._wire.abort()
 
     def _is_late(self) -> None:
         before = self.cycle is not None and not (self.cycle.response_complete or self._has_head)

@@ -98,6 +98,17 @@ class Server(uvicorn.Server):
             for number in numbers:
                 loop.remove_signal_handler(number)
 
+    async def give_up(self) -> None:
+        """End what has not ended; uvicorn has cancelled it, unless it was told to end twice."""
+        state: Any = self.server_state  # the connections are of our own kind
+        for client in list(state.connections):
+            client.give_up()
+        if self.force_exit:
+            for task in state.tasks:
+                task.cancel()
+        if state.tasks:
+            await asyncio.wait(state.tasks)
+
     def _end(self) -> None:
         self.force_exit, self.should_exit = self.should_exit, True
 
@@ -115,8 +126,7 @@ async def serve(
         try:
             with _told_here():
                 await server.serve()
-            if given_up := server.server_state.tasks:
-                await asyncio.wait(given_up)  # before what they ask is closed
+            await server.give_up()  # before what they ask is closed
         except SystemExit:
             raise EngineError(
                 f"nothing can listen at {settings.host}:{settings.port}; is something else there? "

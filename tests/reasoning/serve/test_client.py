@@ -11,8 +11,10 @@ import pytest
 
 from reasoning.backends.scripted import Scripted
 from reasoning.clock import Handle, RealClock
+from reasoning.serve.app import Service
 from reasoning.serve.client import _Wire
 from reasoning.serve.desk import Settings
+from reasoning.serve.running import Server
 
 ASKED: Any = [{"role": "user", "content": "What is 3 + 4?"}]
 HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -226,3 +228,97 @@ def test_answers_come_in_the_order_of_their_requests(listening: Any) -> None:
     asked[-1] = asked[-1].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     found = raw(listening, b"".join(asked)).split(b"HTTP/1.1 200 OK\r\n")[1:]
     assert [b"[DONE]" in answer for answer in found] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rest"),
+    [
+        (HEAD + "Content-Length: 2\r\n\r\n{}", b"\r\n"),
+        (HEAD.replace("application/json", "text/plain") + "Content-Length: 2\r\n\r\n{", b"}"),
+    ],
+    ids=["an empty line", "the rest of what was refused"],
+)
+def test_what_comes_behind_an_answer_and_asks_nothing_keeps_no_connection(
+    listening: Any, monkeypatch: pytest.MonkeyPatch, clock: Hand, asked: str, rest: bytes
+) -> None:
+    monkeypatch.setattr("reasoning.serve.running.PatientClock", lambda: clock)
+
+    async def work() -> bytes:
+        async with listening() as url:
+            port = int(url.rpartition(":")[2].partition("/")[0])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(asked.encode())
+            await reader.readuntil(b"}}")
+            before = set(clock.alarms)
+            writer.write(rest)
+            while before <= clock.alarms.keys():  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0)  # it has not been read
+            (seconds,) = {delay for delay, _ in clock.alarms.values()}
+            clock.ring(seconds)
+            found = await reader.read()
+            writer.close()
+            return found
+
+    assert asyncio.run(work()) == b""
+
+
+def ended(offers: Any, generator: Any, asked: bytes, under_way: Callable[[Any], bool]) -> bytes:
+    """What comes back where the server is told to end twice once something is under way."""
+
+    async def work() -> bytes:
+        up, found = asyncio.Event(), offers(generator)
+        server = Server(Service(found, Settings(port=0)), up.set)
+        async with found.open():
+            serving = asyncio.create_task(server.serve())
+            await up.wait()
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
+            writer.write(asked)
+            while not under_way(server):  # noqa: ASYNC110 (nobody tells of it)
+                await asyncio.sleep(0)
+            server._end()
+            server._end()
+            await serving
+            await server.give_up()
+            assert not server.server_state.tasks
+        found = await reader.read()
+        writer.close()
+        return found
+
+    return asyncio.run(work())
+
+
+class Never(Scripted):
+    """Has been asked so often, and does not answer."""
+
+    asked = 0
+
+    async def generate(self, *args: Any, **named: Any) -> Any:
+        self.asked += 1
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_told_twice_to_end_a_server_gives_up_what_runs_and_begins_nothing(
+    offers: Any, stream: bool
+) -> None:
+    model = Never(["7"])
+    asked = request(stream=stream) + request()
+    found = ended(offers, model, asked, lambda _: bool(model.asked))
+    assert found.count(b"HTTP/1.1") == 1
+    assert b'"code":"ending"' in found
+    assert model.asked == 1
+
+
+def test_a_client_that_does_not_read_keeps_no_server_from_its_end(offers: Any) -> None:
+    class Long(Scripted):
+        async def generate(self, prompt: Any, params: Any, *, seed: int, meter: Any) -> Any:
+            while True:
+                prompt.hear("long " * 10_000)
+                await asyncio.sleep(0)
+
+    def unread(server: Any) -> bool:
+        return any(client.flow.write_paused for client in server.server_state.connections)
+
+    found = ended(offers, Long(["7"]), request(stream=True), unread)
+    assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"ending" not in found
