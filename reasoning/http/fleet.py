@@ -101,7 +101,7 @@ class Fleet:
 
     def join(self, replica: Replica) -> None:
         """A server that may be called, perhaps once it has said that it has the model."""
-        self.places.add(replica)
+        self.places.add(replica, self._clock.now())
         if self.patient or len(self.replicas) > 1:
             for other in self.replicas if len(self.replicas) == 2 else (replica,):
                 other.start_slowly()

@@ -63,12 +63,12 @@ class Places:
         """Whether calls are in line, though they may have been left."""
         return bool(self._lines)
 
-    def add(self, replica: Replica) -> None:
+    def add(self, replica: Replica, now: float) -> None:
         replica.number = next(self._numbers)
         self.replicas.append(replica)
         new = self.replicas if len(self.replicas) == 2 else [replica]  # there is a choice now
         for one in new:
-            self.touch(one, one.paused)
+            self.touch(one, now)
 
     def remove(self, replica: Replica) -> None:
         """It will not come back, and has no line any more."""

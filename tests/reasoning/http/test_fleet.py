@@ -13,7 +13,9 @@ import pytest
 from reasoning.errors import EngineError, TransientError
 from reasoning.http.admission import Limits
 from reasoning.http.connection import Reply
+from reasoning.http.placing import Places
 from reasoning.http.pool import Pool
+from reasoning.http.replica import Replica
 from reasoning.testing.engines import Engine, Listed, SimulatedDialer
 from reasoning.testing.virtual_loop import LoopClock, VirtualLoop
 
@@ -284,3 +286,14 @@ def test_who_is_left_in_line_holds_no_place() -> None:
 
     run(main())
     assert sum(engine.calls for engine in world.engines.values()) == 6
+
+
+def test_a_server_that_joins_one_that_is_left_alone_gets_the_calls() -> None:
+    places, alone, new = Places(), Replica("http://a/v1", 4), Replica("http://b/v1", 4)
+    places.add(alone, 0.0)
+    alone.busy = 1
+    alone.refused(1.0, wait=30.0)
+    alone.busy = 0
+    places.touch(alone, 1.0)
+    places.add(new, 2.0)
+    assert [places.enter((), 2.0) for _ in range(4)] == [new] * 4
