@@ -125,7 +125,7 @@ def test_a_thousand_clients_that_leave_at_any_time_leave_nothing_behind(listenin
 
     async def work(server: Served) -> None:
         model = behind(server.url)
-        most = httpx.Limits(max_connections=None)
+        most = httpx.Limits(max_connections=None, keepalive_expiry=2)  # before servers do
         async with (
             listening(model, sampling={"max_tokens": 40}) as url,
             httpx.AsyncClient(limits=most, timeout=60) as web,
