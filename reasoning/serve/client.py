@@ -85,6 +85,7 @@ class Client(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {LEFT: set()}
         self._coming = True  # a request is, or the first one has not begun
         self._has_head = False
+        self._behind = False  # it begins in what has brought the end of another
         self._size = 0
         self._late: Handle | None = self.clock.call_later(self.seconds, self._is_late)
 
@@ -108,18 +109,20 @@ class Client(HttpToolsProtocol):
         super().on_response_complete()
 
     def on_message_complete(self) -> None:
-        self._coming = False
+        self._coming, self._behind = False, True
         if self._late is not None:
             self._late.cancel()
             self._late = None
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        self._behind = False
         super().data_received(data)
         if not self._coming:
             self._stay()
             return
-        self._size += 0 if self._has_head else len(data)
+        if not (self._has_head or self._behind):
+            self._size += len(data)
         if self._size > HEAD:
             self._refuse(f"the head of the request has more than {HEAD:,} bytes", 431)
         elif self._late is None:

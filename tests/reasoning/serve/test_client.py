@@ -222,6 +222,25 @@ def test_an_answer_without_a_body_is_sent(listening: Any) -> None:
     assert found.endswith(b"\r\n\r\n")
 
 
+def test_a_head_is_not_as_long_as_what_it_came_with(listening: Any) -> None:
+    """The end of a long body and the beginning of the next request, in one read."""
+    long = request(messages=[{"role": "user", "content": "a" * 100_000}])
+    last = request().replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+    async def work() -> bytes:
+        async with listening() as url:
+            port = int(url.rpartition(":")[2].partition("/")[0])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(long + last[:20])
+            found = await reader.readuntil(b"}}}")
+            writer.write(last[20:])
+            found += await reader.read()
+            writer.close()
+            return found
+
+    assert asyncio.run(work()).count(b"HTTP/1.1 200 OK\r\n") == 2
+
+
 def test_answers_come_in_the_order_of_their_requests(listening: Any) -> None:
     """Of several that were sent at once, whole and as streams."""
     asked = [request(stream=True), request(), request(stream=True), request()]
