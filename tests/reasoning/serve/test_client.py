@@ -37,6 +37,16 @@ class Line:
         self.closed = True
 
 
+class Alarm:
+    """One of a clock's alarms."""
+
+    def __init__(self, among: dict[object, Any]) -> None:
+        self.among = among
+
+    def cancel(self) -> None:
+        self.among.pop(self, None)
+
+
 class Hand(RealClock):
     """A clock whose alarms ring when the test says so."""
 
@@ -44,11 +54,7 @@ class Hand(RealClock):
         self.alarms: dict[object, tuple[float, Callable[[], object]]] = {}
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
-        class Alarm:
-            def cancel(alarm) -> None:  # noqa: N805
-                self.alarms.pop(alarm, None)
-
-        alarm = Alarm()
+        alarm = Alarm(self.alarms)
         self.alarms[alarm] = delay, callback
         return alarm
 
